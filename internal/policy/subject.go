@@ -1,0 +1,385 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+)
+
+// Names of types and fields the policy itself reads.
+const (
+	TypeClient     = "client"
+	FieldSalesArea = "salesArea"
+)
+
+// Kinds of employees, as stored.
+const (
+	InHouse       = "in-house"
+	InsideIT      = "inside-it"
+	ClientStaff   = "client-staff"
+	Programmer    = "programmer"
+	Subcontractor = "subcontractor"
+)
+
+// Denial takes a verb on a type, or a field of it, from one person.
+type Denial struct {
+	ID    ident.RecordID
+	Verb  Verb   // "" or "*": all
+	Type  string // "" : all types
+	Field string // with a type: only this field
+	App   entity.App
+}
+
+// Subject is a person with everything that decides what the person may do.
+// It is built from records at one position and never changed.
+type Subject struct {
+	ID         ident.RecordID
+	Kind       string
+	Active     bool
+	Client     ident.RecordID   // of client staff
+	Areas      []ident.RecordID // sorted
+	Onsite     []ident.RecordID // sorted
+	Scheduling []ident.RecordID // scheduling roles held, sorted
+	Roles      []string         // keys in force, sorted
+	Mobile     bool
+	// Only: the person sees nothing but Clients (allow-list); otherwise
+	// everything but Clients. Sorted.
+	Only    bool
+	Clients []ident.RecordID
+	// Until is the next instant at which a time-bound part of this changes by
+	// itself; 0 for never.
+	Until ident.Millis
+
+	grants  map[key][]*Grant
+	refused map[key]string
+	denials []Denial
+	// alone are the clauses granted to this person only, sorted.
+	alone []string
+}
+
+// Build finishes a subject: the compiled roles, grants made to the person
+// alone, and denials.
+func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denial) *Subject {
+	// Being onsite at a hidden client counts for nothing, not even for knowing
+	// who else is there: those people belong to no client that hides them.
+	s.Onsite = slices.DeleteFunc(slices.Clone(s.Onsite), s.Hides)
+	s.grants = map[key][]*Grant{}
+	s.refused = map[key]string{}
+	s.denials = denials
+	s.alone = nil
+	for _, c := range personal {
+		for _, gs := range c.Grants {
+			for _, g := range gs {
+				s.alone = append(s.alone, g.Clause)
+			}
+		}
+	}
+	slices.Sort(s.alone)
+	s.alone = slices.Compact(s.alone)
+	for _, c := range append(slices.Clone(roles), personal...) {
+		for k, gs := range c.Grants {
+			for _, g := range gs {
+				if g.House && s.Outside() {
+					continue
+				}
+				s.grants[k] = append(s.grants[k], g)
+			}
+		}
+		for k, id := range c.Refused {
+			if s.refused[k] == "" || id < s.refused[k] {
+				s.refused[k] = id
+			}
+		}
+	}
+	for _, g := range s.grants {
+		sort.SliceStable(g, func(i, j int) bool {
+			if g[i].Role != g[j].Role {
+				return g[i].Role < g[j].Role
+			}
+			return g[i].Clause < g[j].Clause
+		})
+	}
+	return s
+}
+
+// Grants returns the subject's grants of the verb on the type.
+func (s *Subject) Grants(t *entity.Type, v Verb) []*Grant { return s.grants[key{t.No, v}] }
+
+// Denied returns the fields of the type that denials take from the verb, and
+// whether they take all of it.
+func (s *Subject) Denied(t *entity.Type, v Verb) (fields entity.Mask, all bool) {
+	for _, d := range s.denials {
+		if !d.takes(t, v) {
+			continue
+		}
+		if d.Field == "" {
+			return t.All(), true
+		}
+		if f := t.Field(d.Field); f != nil {
+			fields |= 1 << f.No
+		}
+	}
+	return fields, false
+}
+
+// takes reports whether the denial takes the verb on the type, or a field of
+// it.
+func (d Denial) takes(t *entity.Type, v Verb) bool {
+	if (d.Type != "" && d.Type != t.Name) || (d.App != "" && !t.In(d.App)) {
+		return false
+	}
+	// What may not be seen may not be changed either.
+	return d.Verb == "" || d.Verb == AnyAction || d.Verb == v || d.Verb == View
+}
+
+// Outside reports whether the person is no employee of the tenant itself.
+func (s *Subject) Outside() bool { return s.Kind != InHouse }
+
+// Hides reports whether records of the client are gone for this person,
+// whatever roles the person holds.
+func (s *Subject) Hides(client ident.RecordID) bool {
+	if client == "" {
+		return false
+	}
+	if s.Kind == ClientStaff && client != s.Client {
+		return true
+	}
+	_, listed := slices.BinarySearch(s.Clients, client)
+	return listed != s.Only
+}
+
+// Admits reports whether the ceiling lets the grant reach records without a
+// client; those with one are judged by Hides.
+func (s *Subject) Admits(g *Grant) bool {
+	switch {
+	case g.Personal || s.Kind == InHouse:
+		return true
+	case s.Kind == ClientStaff:
+		return false
+	default:
+		return g.Named
+	}
+}
+
+// Sight is what a person sees of a record.
+type Sight struct {
+	Mask    entity.Mask // 0: nothing
+	Context bool        // only beneath a parent
+	Grant   *Grant      // one that reaches it
+}
+
+// View returns what the person sees of the record.
+func (s *Subject) View(r *entity.Record, look Lookup) Sight {
+	if !s.Active {
+		return Sight{}
+	}
+	client := r.Client()
+	if s.Hides(client) {
+		return Sight{}
+	}
+	gone, all := s.Denied(r.Type, View)
+	if all {
+		return Sight{}
+	}
+	var root, beneath Sight
+	for _, g := range s.grants[key{r.Type.No, View}] {
+		if client == "" && !s.Admits(g) {
+			continue
+		}
+		into := &root
+		if g.Context {
+			into = &beneath
+		}
+		if g.Mask&^into.Mask == 0 || !g.Scope.holds(s, r, look) {
+			continue
+		}
+		if into.Grant == nil {
+			into.Grant = g
+		}
+		into.Mask |= g.Mask
+	}
+	if root.Mask == 0 {
+		root, root.Context = beneath, true
+	}
+	root.Mask &^= gone
+	if root.Mask == 0 {
+		return Sight{}
+	}
+	return root
+}
+
+// Reason says what decided.
+type Reason uint8
+
+// The reasons.
+const (
+	NoGrant  Reason = iota // no role or grant gives it
+	Granted                // a clause gives it
+	Hidden                 // the record's client is hidden from the person
+	Denying                // an individual denial takes it
+	Refusing               // a clause of a role held says it may not, and no other gives it
+	Closed                 // given, but not in the record's present status
+	Inactive               // the person is disabled
+)
+
+// Decision is an answer with its reason.
+type Decision struct {
+	Allowed bool
+	Reason  Reason
+	Role    string
+	Clause  string
+	Denial  ident.RecordID
+	// Mask is what of the record the verb reaches, for create and edit.
+	Mask entity.Mask
+}
+
+// Decide says whether the person may do verb to the record as it stands (for
+// create: as it would stand). It does not ask whether the person sees it.
+func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
+	if !s.Active {
+		return Decision{Reason: Inactive}
+	}
+	if s.Hides(r.Client()) {
+		return Decision{Reason: Hidden}
+	}
+	gone, all := s.Denied(r.Type, v)
+	if all {
+		d := Decision{Reason: Denying}
+		for _, x := range s.denials {
+			if x.Field == "" && x.takes(r.Type, v) {
+				d.Denial = x.ID
+				break
+			}
+		}
+		return d
+	}
+	k := key{r.Type.No, v}
+	out := Decision{Reason: NoGrant}
+	if id := s.refused[k]; id != "" {
+		out = Decision{Reason: Refusing, Clause: id}
+	}
+	for _, g := range s.grants[k] {
+		if r.Client() == "" && !s.Admits(g) {
+			continue
+		}
+		if g.Mask&^out.Mask == 0 || !g.Scope.holds(s, r, look) {
+			continue
+		}
+		if c, ok := g.open(r, look); !ok {
+			if !out.Allowed {
+				out = Decision{Reason: Closed, Role: g.Role, Clause: c}
+			}
+			continue
+		}
+		if !out.Allowed {
+			out = Decision{Allowed: true, Reason: Granted, Role: g.Role, Clause: g.Clause}
+		}
+		out.Mask |= g.Mask
+	}
+	out.Mask &^= gone
+	return out
+}
+
+// open judges a grant's conditions; it returns the clause that closes it.
+func (g *Grant) open(r *entity.Record, look Lookup) (string, bool) {
+	for _, c := range g.While {
+		if !c.holds(r, look) {
+			return g.Clause, false
+		}
+	}
+	for _, u := range g.Unless {
+		if u.holds(r, look) {
+			return u.Clause, false
+		}
+	}
+	return "", true
+}
+
+// Fingerprint names everything that decides what the person sees: people with
+// the same one see the same, apart from what is their own. It covers the
+// person's id only where own is set.
+func (s *Subject) Fingerprint(own bool) string {
+	var b strings.Builder
+	if own {
+		b.WriteString(string(s.ID))
+	}
+	for _, part := range [][]ident.RecordID{{s.Client}, s.Areas, s.Onsite, s.Clients} {
+		b.WriteByte('|')
+		for _, id := range part {
+			b.WriteString(string(id))
+			b.WriteByte(',')
+		}
+	}
+	b.WriteString(s.Kind)
+	if s.Only {
+		b.WriteByte('!')
+	}
+	if !s.Active {
+		b.WriteByte('-')
+	}
+	for _, part := range [][]string{s.Roles, s.alone} {
+		b.WriteByte('|')
+		b.WriteString(strings.Join(part, ","))
+	}
+	for _, d := range s.denials {
+		fmt.Fprintf(&b, "|%s/%s/%s/%s", d.Verb, d.Type, d.Field, d.App)
+	}
+	return b.String()
+}
+
+// Holds reports whether a role is in force for the person.
+func (s *Subject) Holds(role string) bool {
+	_, ok := slices.BinarySearch(s.Roles, role)
+	return ok
+}
+
+// Apps returns the apps in which the person may see something, sorted as
+// entity.Apps.
+func (s *Subject) Apps(cat *entity.Catalogue) []entity.App {
+	seen := map[string]bool{}
+	for _, r := range s.Roles {
+		app, _, _ := strings.Cut(r, ".")
+		seen[app] = true
+	}
+	var out []entity.App
+	for _, a := range entity.Apps {
+		for _, t := range cat.Types {
+			if a == entity.Everyone || !t.In(a) {
+				continue
+			}
+			for _, g := range s.Grants(t, View) {
+				if !g.Personal && !g.Context && (seen[string(a)] || !strings.Contains(g.Role, ".") || strings.HasPrefix(g.Role, "level.") || strings.HasPrefix(g.Role, "org.")) {
+					out = append(out, a)
+					break
+				}
+			}
+			if len(out) > 0 && out[len(out)-1] == a {
+				break
+			}
+		}
+	}
+	return out
+}
+
+// BoundOnsite reports whether every grant that lets the person do verb to the
+// record is one for the clients the person is onsite for.
+func (s *Subject) BoundOnsite(v Verb, r *entity.Record, look Lookup) bool {
+	bound := false
+	for _, g := range s.grants[key{r.Type.No, v}] {
+		if (r.Client() == "" && !s.Admits(g)) || !g.Scope.holds(s, r, look) {
+			continue
+		}
+		if _, open := g.open(r, look); !open {
+			continue
+		}
+		if g.Scope.Op != OpOnsite {
+			return false
+		}
+		bound = true
+	}
+	return bound
+}

@@ -1,0 +1,128 @@
+package client
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"satchel/sync/wire"
+)
+
+// maxRefreshes is how often one call exchanges tokens: the first answer may be
+// the repetition of one that was lost long ago, with a token that is over too.
+const maxRefreshes = 2
+
+// call sends a request with the session's token; a token that has expired is
+// refreshed.
+func (p *Phone) call(ctx context.Context, path string, in, out any) error {
+	token, err := p.token(ctx)
+	if err != nil {
+		return err
+	}
+	err = p.send(ctx, http.MethodPost, path, token, in, out)
+	for try := 0; try < maxRefreshes && (hasCode(err, codeTokenExpired) || hasCode(err, codeInvalidToken)); try++ {
+		if token, err = p.refresh(ctx, token); err != nil {
+			return err
+		}
+		err = p.send(ctx, http.MethodPost, path, token, in, out)
+	}
+	return p.judge(err, token)
+}
+
+// send does one exchange: JSON in, JSON out. token and out may be empty.
+func (p *Phone) send(ctx context.Context, method, path, token string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
+	defer cancel()
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, p.server.String()+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, application/problem+json")
+	// Set here and undone below, so that any transport will do and the limit
+	// counts decompressed bytes.
+	req.Header.Set("Accept-Encoding", "gzip")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("client: %s: %w", path, err)
+	}
+	defer resp.Body.Close()
+	raw, err := p.readBody(resp)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return problem(resp.StatusCode, resp.Header, raw, p.now())
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return &Error{Status: resp.StatusCode, Code: codeBadAnswer, Detail: fmt.Sprintf("%s: %v", path, err)}
+	}
+	return nil
+}
+
+func (p *Phone) readBody(resp *http.Response) ([]byte, error) {
+	var r io.Reader = resp.Body
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") && !resp.Uncompressed {
+		z, err := gzip.NewReader(r)
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("client: compressed answer: %w", err)
+		}
+		defer z.Close()
+		r = z
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, p.opts.MaxResponse+1))
+	if err != nil {
+		return nil, fmt.Errorf("client: answer broke off: %w", err)
+	}
+	if int64(len(raw)) > p.opts.MaxResponse {
+		return nil, &Error{Status: resp.StatusCode, Code: codeAnswerTooLarge, Detail: fmt.Sprintf("more than %d bytes", p.opts.MaxResponse)}
+	}
+	return raw, nil
+}
+
+// problem makes an *Error of an answer that is no success, whatever its body.
+func problem(status int, h http.Header, raw []byte, now time.Time) *Error {
+	e := &Error{Status: status, Code: codeUnexpectedReply, Title: http.StatusText(status)}
+	var doc wire.Problem
+	if json.Unmarshal(raw, &doc) == nil && doc.Code != "" {
+		e.Code, e.Title, e.Detail, e.Field, e.Wipe = doc.Code, doc.Title, doc.Detail, doc.Field, doc.Wipe
+		var all map[string]json.RawMessage
+		if json.Unmarshal(raw, &all) == nil {
+			for _, known := range []string{"type", "title", "status", "code", "detail", "field", "wipe", "kind"} {
+				delete(all, known)
+			}
+			if len(all) > 0 {
+				e.Extra = all
+			}
+		}
+	}
+	if s := h.Get("Retry-After"); s != "" {
+		if n, err := strconv.ParseInt(s, 10, 32); err == nil && n >= 0 {
+			e.RetryAfter = time.Duration(n) * time.Second
+		} else if at, err := http.ParseTime(s); err == nil && at.After(now) {
+			e.RetryAfter = at.Sub(now)
+		}
+	}
+	return e
+}

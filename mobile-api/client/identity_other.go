@@ -1,0 +1,5 @@
+//go:build !unix
+
+package client
+
+func identify(path string) fileIdentity { return fileIdentity{Path: path} }

@@ -1,0 +1,265 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"satchel/sync/wire"
+)
+
+// liveRig is a phone on a real listener with Live running.
+type liveRig struct {
+	*Phone
+	s       *fakeServer
+	mu      sync.Mutex
+	changes []Change
+	ended   chan error
+	cancel  context.CancelFunc
+}
+
+func startLive(t *testing.T, s *fakeServer, prepare func(*Phone)) *liveRig {
+	t.Helper()
+	leaks := goleak.IgnoreCurrent()
+	srv := httptest.NewServer(s)
+	tr := &http.Transport{}
+	o := options(tr)
+	o.Server = srv.URL
+	p, err := OpenMemory(NewMemory(), o)
+	must(t, err)
+	p.backoffMin, p.backoffMax = 5*time.Millisecond, 20*time.Millisecond
+	must(t, p.Login(ctx, "ana", "secret"))
+	if prepare != nil {
+		prepare(p)
+	}
+	lctx, cancel := context.WithCancel(ctx)
+	rig := &liveRig{Phone: p, s: s, ended: make(chan error, 1), cancel: cancel}
+	go func() {
+		rig.ended <- p.Live(lctx, func(c Change) {
+			rig.mu.Lock()
+			defer rig.mu.Unlock()
+			rig.changes = append(rig.changes, c)
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		must(t, p.Close())
+		srv.CloseClientConnections()
+		srv.Close()
+		tr.CloseIdleConnections()
+		goleak.VerifyNone(t, leaks)
+	})
+	return rig
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
+}
+
+func (r *liveRig) has(typ, id string) bool { _, err := r.Get(typ, id); return err == nil }
+
+func (r *liveRig) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-r.ended:
+		return err
+	case <-time.After(5 * time.Second):
+		t.Fatal("Live did not end")
+		return nil
+	}
+}
+
+func TestLive(t *testing.T) {
+	s := newFake()
+	s.page = 3
+	for i := range 10 {
+		s.put("job", fmt.Sprint("job", i), map[string]any{"a": "1"})
+	}
+	r := startLive(t, s, nil)
+	eventually(t, "first sync", func() bool { st, _ := r.Status(); return st.Complete })
+	for i := range 10 {
+		if !r.has("job", fmt.Sprint("job", i)) {
+			t.Fatalf("job%d is missing", i)
+		}
+	}
+	s.put("job", "new", map[string]any{"a": "1"})
+	eventually(t, "a new record", func() bool { return r.has("job", "new") })
+	s.remove("job", "new")
+	eventually(t, "a removal", func() bool { return !r.has("job", "new") })
+	must(t, r.Patch("job", "job1", map[string]any{"a": "2"}))
+	var ids []string
+	for range 600 { // more than a push takes
+		id, err := r.Create("note", map[string]any{"text": "x"})
+		must(t, err)
+		ids = append(ids, id)
+	}
+	eventually(t, "pushes", func() bool { st, _ := r.Status(); return st.Pending == 0 })
+	eventually(t, "pages with them", func() bool {
+		rec, err := r.Get("note", ids[599])
+		return err == nil && !rec.Pending
+	})
+	must(t, r.Pin("job", "job1"))
+	eventually(t, "pins", func() bool {
+		found := false
+		s.locked(func() { p := s.pulls[len(s.pulls)-1].Pins; found = p != nil && len(*p) == 1 })
+		return found
+	})
+	// Nothing may spin when there is nothing to do.
+	time.Sleep(50 * time.Millisecond)
+	var before, after int
+	s.locked(func() { before = len(s.pulls) })
+	time.Sleep(300 * time.Millisecond)
+	s.locked(func() { after = len(s.pulls) })
+	if after-before > 2 {
+		t.Errorf("%d pulls in 300 ms of quiet", after-before)
+	}
+	r.cancel()
+	if err := r.end(t); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+	s.locked(func() { baseIs(t, r.Phone, s) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.changes[0].Connected {
+		t.Errorf("first change %+v", r.changes[0])
+	}
+	results := 0
+	for _, c := range r.changes {
+		results += len(c.Results)
+	}
+	if results != 601 {
+		t.Errorf("%d results told", results)
+	}
+}
+
+func TestLiveReconnects(t *testing.T) {
+	s := newFake()
+	r := startLive(t, s, nil)
+	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
+	s.mark("expired")
+	s.closeSockets(wire.CloseExpired)
+	s.put("job", "a", nil)
+	eventually(t, "after 4001", func() bool { return r.has("job", "a") })
+	s.locked(func() {
+		if len(s.refreshes) == 0 {
+			t.Error("no refresh")
+		}
+	})
+	s.closeSockets(1001)
+	s.put("job", "b", nil)
+	eventually(t, "after 1001", func() bool { return r.has("job", "b") })
+	// Without a socket it syncs over HTTP.
+	s.locked(func() { s.noSocket = true })
+	s.closeSockets(1001)
+	id, err := r.Create("note", map[string]any{"text": "x"})
+	must(t, err)
+	eventually(t, "HTTP instead", func() bool { rec, err := r.Get("note", id); return err == nil && !rec.Pending })
+	s.locked(func() { s.noSocket = false })
+	eventually(t, "socket again", func() bool {
+		n := 0
+		s.locked(func() { n = len(s.sockets) })
+		return n == 1
+	})
+	// The server forgets the checkpoint.
+	s.locked(func() {
+		for _, d := range s.devices {
+			d.acked, d.token, d.pending = "older", "", nil
+		}
+	})
+	s.closeSockets(1001)
+	s.put("job", "c", nil)
+	eventually(t, "after bad_checkpoint", func() bool { return r.has("job", "c") })
+	eventually(t, "quiet", func() bool { st, _ := r.Status(); return st.Complete })
+	s.locked(func() { baseIs(t, r.Phone, s) })
+}
+
+func TestLiveEnds(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(*liveRig)
+		want error
+	}{
+		{"superseded", func(r *liveRig) { r.s.closeSockets(wire.CloseSuperseded) }, ErrSuperseded},
+		{"revoked", func(r *liveRig) { r.s.closeSockets(wire.CloseRevoked) }, ErrSignedOut},
+		{"wipe", func(r *liveRig) {
+			r.s.mark("wipe")
+			r.s.locked(func() {
+				for t := range r.s.refresh {
+					r.s.refresh[t] = "wipe"
+				}
+			})
+			r.s.closeSockets(wire.CloseRevoked)
+		}, ErrWiped},
+		{"closed", func(r *liveRig) { _ = r.Close() }, ErrClosed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newFake()
+			s.put("job", "a", nil)
+			r := startLive(t, s, nil)
+			eventually(t, "connection", func() bool {
+				n := 0
+				s.locked(func() { n = len(s.sockets) })
+				return n == 1
+			})
+			c.do(r)
+			if err := r.end(t); !errors.Is(err, c.want) {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestLiveNoticesADeadPeer(t *testing.T) {
+	s := newFake()
+	r := startLive(t, s, func(p *Phone) { p.pingEvery, p.pongWait = 10*time.Millisecond, 50*time.Millisecond })
+	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
+	time.Sleep(150 * time.Millisecond) // pongs keep it open
+	var n int
+	s.locked(func() { n = s.upgrades })
+	if n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	s.locked(func() { time.Sleep(100 * time.Millisecond) }) // reading stops only while a frame is handled
+	s.mu.Lock()
+	// A server that hangs: the next frame it reads waits for the lock, and with
+	// it every pong.
+	_, err := r.Create("note", map[string]any{"text": "x"})
+	if err != nil {
+		t.Error(err)
+	}
+	eventually(t, "loss of the connection", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.changes[len(r.changes)-1].Err != nil
+	})
+	s.mu.Unlock()
+}
+
+func TestBackoff(t *testing.T) {
+	p, err := OpenMemory(NewMemory(), options(nil))
+	must(t, err)
+	for failures := range 70 {
+		for range 20 {
+			d := p.backoff(failures, nil)
+			if d <= 0 || d > p.backoffMax+1 || failures == 0 && d > p.backoffMin+1 {
+				t.Fatalf("backoff(%d) = %v", failures, d)
+			}
+		}
+	}
+	if d := p.backoff(0, &Error{RetryAfter: time.Hour}); d != time.Hour {
+		t.Errorf("Retry-After ignored: %v", d)
+	}
+}

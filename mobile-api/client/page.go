@@ -1,0 +1,420 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"satchel/sync/wire"
+)
+
+// page is wire.Page with the records' fields left as the server wrote them.
+type page struct {
+	From        string       `json:"from"`
+	Checkpoint  string       `json:"checkpoint"`
+	Removed     []wire.Ref   `json:"removed"`
+	Records     []pageRecord `json:"records"`
+	Processed   uint64       `json:"processed"`
+	More        bool         `json:"more"`
+	Reset       bool         `json:"reset"`
+	ResetTypes  []string     `json:"resetTypes"`
+	Complete    *wire.Types  `json:"complete"`
+	MobileEnded bool         `json:"mobileEnded"`
+}
+
+type pageRecord struct {
+	Type    string          `json:"type"`
+	ID      string          `json:"id"`
+	Rev     string          `json:"rev"`
+	Context bool            `json:"context"`
+	Fields  json.RawMessage `json:"fields"`
+}
+
+// check refuses what can't be stored, before anything of it is.
+func (pg *page) check() error {
+	bad := func(format string, args ...any) error {
+		return &Error{Code: codeBadAnswer, Detail: fmt.Sprintf(format, args...)}
+	}
+	if pg.Checkpoint == "" {
+		return bad("a page without a checkpoint")
+	}
+	for _, r := range pg.Removed {
+		if checkRef(r.Type, r.ID) != nil {
+			return bad("a removal names %q/%q", r.Type, r.ID)
+		}
+	}
+	for i := range pg.Records {
+		r := &pg.Records[i]
+		if checkRef(r.Type, r.ID) != nil {
+			return bad("a record is named %q/%q", r.Type, r.ID)
+		}
+		if isNull(r.Fields) {
+			r.Fields = json.RawMessage("{}")
+		}
+		if r.Fields[0] != '{' {
+			return bad("the fields of %s/%s are no object", r.Type, r.ID)
+		}
+	}
+	return nil
+}
+
+func (pg *page) empty() bool {
+	return len(pg.Records) == 0 && len(pg.Removed) == 0 && !pg.Reset && !pg.More
+}
+
+// applied says what became of a page.
+type applied struct {
+	ok bool // false: it did not start from this device's checkpoint
+	// differ are the types whose digest is not the server's, on a page that
+	// ends a round.
+	differ []string
+}
+
+// applyHow says how a page was asked for.
+type applyHow struct {
+	// reconciled: it answers a pull that carried digests, after the server
+	// refused the checkpoint, and may start from nothing.
+	reconciled bool
+	// settings is the settings' version that the server had when it made the
+	// page.
+	settings uint64
+	// live: it came over the socket, where a completed page may name only
+	// some types and comes often.
+	live bool
+}
+
+// Over the socket every change completes a round; digests of types with more
+// records than this are then checked at most once a minute.
+const (
+	alwaysChecked = 2000
+	checkEvery    = time.Minute
+)
+
+// applyPage applies a page and its token in one transaction, if it starts from
+// this device's checkpoint.
+func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
+	if err := pg.check(); err != nil {
+		return applied{}, err
+	}
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	var out applied
+	var sums map[string]wire.Summary // computed here, valid if the transaction is
+	err := p.st.update(func(t tx) error {
+		out = applied{}
+		sums = map[string]wire.Summary{}
+		own := string(t.get(bucketMeta, keyCheckpoint))
+		fromNothing := pg.From == "" && (own == "" || how.reconciled && pg.Reset && len(pg.ResetTypes) == 0)
+		if pg.From != own && !fromNothing {
+			return errStop
+		}
+		out.ok = true
+		touched, err := p.applyRecords(t, pg, fromNothing)
+		if err != nil {
+			return err
+		}
+		if touched == nil {
+			clear(p.sums)
+		}
+		for typ := range touched {
+			delete(p.sums, typ)
+		}
+		if err := applySettled(t, pg, how.reconciled); err != nil {
+			return err
+		}
+		if pg.Complete != nil && !pg.More {
+			if out.differ, err = p.compare(t, pg.Complete.Types, how.live, sums); err != nil {
+				return err
+			}
+			if err := changeProblems(t, func(pr *storedProblem) bool {
+				if !pr.Doubtful {
+					return false
+				}
+				pr.Doubtful = false
+				if t.get(bucketRecords, recordKey(pr.Mutation.Type, pr.Mutation.ID)) == nil {
+					pr.hide()
+				}
+				return true
+			}); err != nil {
+				return err
+			}
+		}
+		return errors.Join(
+			ackSettings(t, how.settings),
+			putJSON(t, keyState, state{
+				Complete:    pg.Complete != nil && !pg.More && len(out.differ) == 0,
+				MobileEnded: pg.MobileEnded, At: p.now().UTC(),
+			}),
+			putNumber(t, keyProcessed, pg.Processed),
+			t.put(bucketMeta, keyCheckpoint, []byte(pg.Checkpoint)))
+	})
+	if errors.Is(err, errStop) {
+		return applied{}, nil
+	}
+	if err != nil {
+		clear(p.sums) // whatever happened, compute them anew
+		return applied{}, err
+	}
+	for typ, s := range sums {
+		p.sums[typ] = s
+	}
+	return out, nil
+}
+
+// applyRecords makes the page's resets, removals and records. It returns the
+// types it touched, nil for all.
+func (p *Phone) applyRecords(t tx, pg *page, fromNothing bool) (map[string]bool, error) {
+	touched := map[string]bool{}
+	switch {
+	case fromNothing || pg.Reset && len(pg.ResetTypes) == 0:
+		if err := dropAll(t); err != nil {
+			return nil, err
+		}
+		touched = nil
+	case pg.Reset:
+		for _, typ := range pg.ResetTypes {
+			touched[typ] = true
+			if err := dropType(t, typ); err != nil {
+				return nil, err
+			}
+		}
+	}
+	touch := func(typ string) {
+		if touched != nil {
+			touched[typ] = true
+		}
+	}
+	grown := map[string]int64{}
+	removed := make(map[wire.Ref]bool, len(pg.Removed))
+	for _, r := range pg.Removed {
+		removed[r] = true
+		touch(r.Type)
+		key := recordKey(r.Type, r.ID)
+		if t.get(bucketRecords, key) != nil {
+			grown[r.Type]--
+			if err := t.del(bucketRecords, key); err != nil {
+				return nil, err
+			}
+		}
+		if err := hideTouched(t, r.Type, r.ID); err != nil {
+			return nil, err
+		}
+	}
+	if len(removed) > 0 {
+		err := changeProblems(t, func(pr *storedProblem) bool {
+			if !removed[wire.Ref{Type: pr.Mutation.Type, ID: pr.Mutation.ID}] {
+				return false
+			}
+			pr.hide()
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i := range pg.Records {
+		r := &pg.Records[i]
+		touch(r.Type)
+		key := recordKey(r.Type, r.ID)
+		if t.get(bucketRecords, key) == nil {
+			grown[r.Type]++
+		}
+		if err := t.put(bucketRecords, key, encodeRecord(r.Rev, r.Context, r.Fields)); err != nil {
+			return nil, err
+		}
+		if t.get(bucketHidden, key) != nil {
+			if err := t.del(bucketHidden, key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, typ := range sortedKeys(grown) {
+		if err := addCount(t, typ, grown[typ]); err != nil {
+			return nil, err
+		}
+	}
+	return touched, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// hideTouched keeps a record that was taken away from showing up again through
+// edits that still wait.
+func hideTouched(t tx, typ, id string) error {
+	waiting := false
+	err := t.scan(bucketTouched, append(recordKey(typ, id), 0), func(_, _ []byte) error {
+		waiting = true
+		return errStop
+	})
+	if err != nil || !waiting {
+		return err
+	}
+	return t.put(bucketHidden, recordKey(typ, id), []byte{})
+}
+
+// dropType and dropAll remove records for a reset; edits to them and problems
+// with them are hidden until the records are sent again.
+func dropType(t tx, typ string) error {
+	if err := doubt(t, typ); err != nil {
+		return err
+	}
+	var keys [][]byte
+	err := t.scan(bucketRecords, typePrefix(typ), func(k, _ []byte) error {
+		keys = append(keys, slices.Clone(k))
+		return nil
+	})
+	for _, k := range keys {
+		if err == nil {
+			err = t.del(bucketRecords, k)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return t.del(bucketCounts, []byte(typ))
+}
+
+func dropAll(t tx) error {
+	return errors.Join(doubt(t, ""), t.clear(bucketRecords), t.clear(bucketCounts))
+}
+
+// doubt prepares the drop of a type, of all where typ is "".
+func doubt(t tx, typ string) error {
+	var hidden [][]byte
+	var prefix []byte
+	if typ != "" {
+		prefix = typePrefix(typ)
+	}
+	err := t.scan(bucketTouched, prefix, func(k, _ []byte) error {
+		key := slices.Clone(k[:len(k)-9])
+		if t.get(bucketRecords, key) != nil {
+			hidden = append(hidden, key)
+		}
+		return nil
+	})
+	for _, key := range hidden {
+		if err == nil {
+			err = t.put(bucketHidden, key, []byte{})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return changeProblems(t, func(pr *storedProblem) bool {
+		if typ != "" && pr.Mutation.Type != typ || t.get(bucketRecords, recordKey(pr.Mutation.Type, pr.Mutation.ID)) == nil {
+			return false
+		}
+		pr.Doubtful = true
+		return true
+	})
+}
+
+// applySettled ends the laying over of mutations whose effect the records now
+// show: at once where the page brings or removes the record, for the others
+// when a round ends that began with them in effect. Without the second half of
+// that rule an old value would show between a page that is cut and the next.
+func applySettled(t tx, pg *page, reconciled bool) error {
+	start, open := getNumber(t, keyRound)
+	if open = open && !reconciled; !open {
+		start = pg.Processed
+	}
+	if pg.More {
+		if !open {
+			if err := putNumber(t, keyRound, start); err != nil {
+				return err
+			}
+		}
+	} else {
+		if err := t.del(bucketMeta, keyRound); err != nil {
+			return err
+		}
+	}
+	if reconciled {
+		// A server that was restored may have lost what it had confirmed.
+		if _, err := requeue(t, pg.Processed+1); err != nil {
+			return err
+		}
+	}
+	var settled []wire.Mutation
+	err := eachEdit(t, func(e edit) error {
+		if e.settled && e.N <= pg.Processed {
+			settled = append(settled, e.Mutation)
+		}
+		return nil
+	})
+	if err != nil || len(settled) == 0 {
+		return err
+	}
+	named := make(map[wire.Ref]bool, len(pg.Removed)+len(pg.Records))
+	for _, r := range pg.Removed {
+		named[r] = true
+	}
+	for i := range pg.Records {
+		named[wire.Ref{Type: pg.Records[i].Type, ID: pg.Records[i].ID}] = true
+	}
+	for i := range settled {
+		m := &settled[i]
+		if named[wire.Ref{Type: m.Type, ID: m.ID}] || !pg.More && m.N <= start {
+			if err := unsettle(t, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// compare returns the types in which the store is not what the server says,
+// sorted. Digests that it computes are put into sums.
+func (p *Phone) compare(t tx, theirs map[string]wire.Summary, live bool, sums map[string]wire.Summary) ([]string, error) {
+	var differ []string
+	for _, typ := range sortedKeys(theirs) {
+		want := theirs[typ]
+		n := count(t, typ)
+		if uint64(want.Count) != n {
+			differ = append(differ, typ)
+			continue
+		}
+		if n == 0 {
+			continue
+		}
+		have, known := p.sums[typ]
+		if !known {
+			if live && n > alwaysChecked {
+				now := p.now()
+				if now.Sub(p.checked[typ]) < checkEvery {
+					continue
+				}
+				p.checked[typ] = now
+			}
+			var err error
+			if have, err = summarize(t, typ); err != nil {
+				return nil, err
+			}
+			sums[typ] = have
+		}
+		if have != want {
+			differ = append(differ, typ)
+		}
+	}
+	if live {
+		return differ, nil
+	}
+	held, err := heldTypes(t)
+	for _, typ := range held { // over HTTP every type held is named
+		if _, ok := theirs[typ]; !ok {
+			differ = append(differ, typ)
+		}
+	}
+	slices.Sort(differ)
+	return differ, err
+}

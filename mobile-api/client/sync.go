@@ -1,0 +1,281 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"satchel/sync/wire"
+)
+
+// Report is what a Sync did.
+type Report struct {
+	Pages   int // applied
+	Ignored int // that did not start from this device's checkpoint
+	Records int // received
+	Removed int // taken away by name; a reset is not counted
+	Results []wire.Result
+	Healed  []string // types sent anew because their digest differed
+	// Complete: the last page ended a round, and every digest agreed.
+	Complete bool
+}
+
+const (
+	maxIgnored = 8 // stale answers in a row
+	maxHeals   = 3 // of one type in one Sync or connection
+	maxGaps    = 3 // changes of numbering in one Sync
+)
+
+// Sync pushes what is unsent and pulls until the device has everything. After
+// a round that brought something it pulls once more, so that the server knows
+// it arrived. A push that fails does not keep the pull from happening: what was
+// taken from the person leaves the device also when their work can't be sent.
+// The report says how far it came also where there is an error.
+func (p *Phone) Sync(ctx context.Context) (Report, error) {
+	var rep Report
+	release, err := p.acquire(ctx, p.syncing)
+	if err != nil {
+		return rep, err
+	}
+	defer release()
+	pushErr := p.pushAll(ctx, &rep)
+	var e *Error
+	if pushErr != nil && (!errors.As(pushErr, &e) || over(pushErr)) {
+		return rep, pushErr // no answer at all, or no session any more
+	}
+	return rep, errors.Join(pushErr, p.pullAll(ctx, &rep, nil))
+}
+
+// over reports whether an error ends all contact until a person acts.
+func over(err error) bool {
+	return errors.Is(err, ErrSignedOut) || errors.Is(err, ErrWiped) || errors.Is(err, ErrClosed)
+}
+
+func (p *Phone) pushAll(ctx context.Context, rep *Report) error {
+	limit, gaps := maxPushMutations, 0
+	for {
+		more, err := p.pushChunk(ctx, rep, &limit, &gaps)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// pushChunk sends the next chunk over HTTP. more is false where there was
+// nothing to send.
+func (p *Phone) pushChunk(ctx context.Context, rep *Report, limit, gaps *int) (more bool, err error) {
+	release, err := p.acquire(ctx, p.pushing)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	body, first, ok, err := p.nextPush(*limit)
+	if err != nil || !ok {
+		return false, err
+	}
+	var rs results
+	if err := p.call(ctx, "/sync/v1/push", body, &rs); err != nil {
+		e, content := refusesContent(err)
+		switch {
+		case !content:
+			return false, err
+		case len(body.Mutations) > 1:
+			*limit = max(1, len(body.Mutations)/2) // find the one at fault
+			return true, nil
+		}
+		r, err := p.refuseFirst(first, e)
+		if err == nil {
+			rep.Results = append(rep.Results, r)
+			*limit = maxPushMutations
+		}
+		return true, err
+	}
+	out, err := p.storeResults(rs)
+	if err != nil {
+		return false, err
+	}
+	rep.Results = append(rep.Results, out.stored...)
+	return true, p.pushed(out, gaps)
+}
+
+// pushed turns what a push came to into the error that ends pushing, or nil to
+// go on.
+func (p *Phone) pushed(out outcome, gaps *int) error {
+	switch {
+	case out.reused:
+		return fmt.Errorf("%w: this store turned out to be a copy of another device's (%s); a new incarnation has begun", ErrSignedOut, codeNumberReused)
+	case out.gap:
+		if *gaps++; !out.moved && len(out.stored) == 0 || *gaps > maxGaps {
+			return &Error{Status: http.StatusConflict, Code: codeNumberGap, Detail: "the server waits for a mutation that this device does not have"}
+		}
+	case len(out.stored) == 0:
+		return &Error{Status: http.StatusOK, Code: codeBadAnswer, Detail: "a push was answered without results"}
+	}
+	return nil
+}
+
+// pullState is what successive pulls share.
+type pullState struct {
+	reconcile bool
+	heal      []string
+	healed    map[string]int
+	refusals  int // bad_checkpoint in a row
+}
+
+// pullRequest makes the next pull, with the settings' version that it brings
+// the server up to.
+func (p *Phone) pullRequest(s *pullState) (req wire.Pull, version uint64, err error) {
+	err = p.st.view(func(t tx) error {
+		set, err := readSettings(t)
+		if err != nil {
+			return err
+		}
+		req = wire.Pull{Checkpoint: string(t.get(bucketMeta, keyCheckpoint)), Limit: p.opts.PageLimit, Heal: s.heal}
+		set.into(&req)
+		version = set.Version
+		if s.reconcile {
+			sums, err := summaries(t)
+			if err != nil {
+				return err
+			}
+			req.Reconcile = &sums
+		}
+		return nil
+	})
+	return req, version, err
+}
+
+// refusedCheckpoint answers a bad_checkpoint: first by saying what the device
+// holds, then by starting from nothing. Records stay until the first page
+// arrives; unsent work stays anyway.
+func (p *Phone) refusedCheckpoint(s *pullState) error {
+	s.refusals++
+	s.heal = nil
+	switch s.refusals {
+	case 1:
+		s.reconcile = true
+		return p.st.update(func(t tx) error { return resendSettings(t, nil) })
+	case 2:
+		s.reconcile = false
+		return p.st.update(func(t tx) error {
+			return errors.Join(t.del(bucketMeta, keyCheckpoint), t.del(bucketMeta, keyRound))
+		})
+	}
+	return &Error{Status: http.StatusBadRequest, Code: codeBadCheckpoint, Detail: "the server refuses to start from nothing"}
+}
+
+// after notes an applied page and decides what to heal. diverged are types
+// that healing does not mend.
+func (s *pullState) after(out applied) (diverged []string) {
+	s.heal, s.reconcile, s.refusals = nil, false, 0
+	for _, typ := range out.differ {
+		if s.healed == nil {
+			s.healed = map[string]int{}
+		}
+		if s.healed[typ]++; s.healed[typ] > maxHeals {
+			diverged = append(diverged, typ)
+		} else {
+			s.heal = append(s.heal, typ)
+		}
+	}
+	return diverged
+}
+
+func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
+	s := pullState{heal: heal}
+	ignored, carried, acknowledged := 0, false, false
+	for {
+		req, version, err := p.pullRequest(&s)
+		if err != nil {
+			return err
+		}
+		var pg page
+		err = p.call(ctx, "/sync/v1/pull", req, &pg)
+		if hasCode(err, codeBadCheckpoint) {
+			if err := p.refusedCheckpoint(&s); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		out, err := p.applyPage(&pg, applyHow{reconciled: s.reconcile, settings: version})
+		if err != nil {
+			return err
+		}
+		if !out.ok {
+			rep.Ignored++
+			if ignored++; ignored > maxIgnored {
+				return ErrStale
+			}
+			continue
+		}
+		ignored = 0
+		rep.Pages++
+		rep.Records += len(pg.Records)
+		rep.Removed += len(pg.Removed)
+		carried = carried || !pg.empty()
+		for _, typ := range req.Heal {
+			if !slices.Contains(rep.Healed, typ) {
+				rep.Healed = append(rep.Healed, typ)
+			}
+		}
+		diverged := s.after(out)
+		rep.Complete = pg.Complete != nil && !pg.More && len(out.differ) == 0
+		switch {
+		case len(diverged) > 0:
+			return fmt.Errorf("%w: %v", ErrDiverged, diverged)
+		case len(s.heal) > 0:
+			p.log.Warn("digests differ, types are pulled anew", "types", s.heal)
+		case pg.More:
+		case carried && !acknowledged:
+			acknowledged = true
+		default:
+			return nil
+		}
+	}
+}
+
+// Verify computes the digests of all that the device holds, has the server
+// compare them, and pulls anew what differs. It returns the types that did.
+// ErrDiverged where they still differ afterwards.
+func (p *Phone) Verify(ctx context.Context) (healed []string, err error) {
+	release, err := p.acquire(ctx, p.syncing)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	for range 2 {
+		var mine wire.Types
+		err := p.st.view(func(t tx) error {
+			var err error
+			mine, err = summaries(t)
+			return err
+		})
+		if err != nil {
+			return healed, err
+		}
+		p.applying.Lock()
+		clear(p.sums) // what was computed before may hide a damaged store
+		p.applying.Unlock()
+		var v wire.Verified
+		if err := p.call(ctx, "/sync/v1/verify", mine, &v); err != nil {
+			return healed, err
+		}
+		if v.OK || len(v.Types) == 0 {
+			return healed, nil
+		}
+		if healed != nil {
+			return healed, fmt.Errorf("%w: %v", ErrDiverged, v.Types)
+		}
+		healed = v.Types
+		var rep Report
+		if err := p.pullAll(ctx, &rep, v.Types); err != nil {
+			return healed, err
+		}
+	}
+	return healed, nil
+}

@@ -1,0 +1,219 @@
+// Package admin declares people and everything that decides what they may do.
+// The core reads these types by their names to build each person's rights, so
+// names and meanings here are fixed. It is imported by server/module and by
+// server/roles.
+package admin
+
+import (
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+)
+
+var app = []entity.App{entity.Admin}
+
+// Kinds of employees.
+const (
+	InHouse       = "in-house"
+	InsideIT      = "inside-it"
+	ClientStaff   = "client-staff"
+	Programmer    = "programmer"
+	Subcontractor = "subcontractor"
+)
+
+// Statuses of employees and devices.
+const (
+	Invited  = "Invited"
+	Active   = "Active"
+	Disabled = "Disabled"
+	Revoked  = "Revoked"
+)
+
+var (
+	employeeStates = []string{Invited, Active, Disabled}
+	deviceStates   = []string{Active, Revoked}
+)
+
+// Employee is a person who signs in, whoever pays them. Client staff belong to
+// a client, and with it disappear for those from whom the client is hidden.
+// Only the name and the client are core; the rest is for administrators and
+// the person.
+var Employee = &entity.Type{
+	No: 900, Name: "employee", Apps: app, Rank: 3, Root: "client", NoDelete: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.Str(2, "email").Need().Only().In(entity.FacetAdmin).Searched(),
+		entity.OneOf(3, "kind", InHouse, InsideIT, ClientStaff, Programmer, Subcontractor).In(entity.FacetAdmin).Need(),
+		entity.To(4, "client", "client").Fixed(),
+		entity.ToMany(5, "salesAreas", "salesArea").In(entity.FacetAdmin),
+		entity.ToMany(6, "schedulingRoles", "schedulingRole").In(entity.FacetAdmin),
+		entity.Str(7, "title").In(entity.FacetAdmin),
+		entity.Str(8, "phone").UpTo(60).In(entity.FacetAdmin),
+		entity.Str(9, "timeZone").UpTo(60).In(entity.FacetAdmin),
+		entity.OneOf(10, "status", employeeStates...).Else(Disabled).In(entity.FacetAdmin).System(),
+	},
+	Status: &entity.Lifecycle{Field: "status", Initial: Invited, States: employeeStates},
+	Actions: []*entity.Action{
+		{Name: "invite", App: entity.Admin, From: []string{Invited}},
+		{Name: "enable", App: entity.Admin, From: []string{Invited, Disabled}, To: Active},
+		{Name: "disable", App: entity.Admin, From: []string{Invited, Active}, To: Disabled},
+	},
+	Check: func(_ entity.Context, _, after *entity.Record) error {
+		staff, of := after.Get("kind").Text() == ClientStaff, !after.Get("client").IsNull()
+		switch {
+		case staff && !of:
+			return fault.Newf(fault.MissingField, "Client staff need a client.").OnField("client")
+		case of && !staff:
+			return fault.Newf(fault.BadValue, "Only client staff belong to a client.").OnField("client")
+		}
+		return nil
+	},
+}
+
+// RoleAssignment gives a person a role, for a time or for good.
+var RoleAssignment = &entity.Type{
+	No: 901, Name: "roleAssignment", Apps: app, Rank: 70,
+	Fields: []*entity.Field{
+		entity.To(1, "employee", "employee").Need().Fixed(),
+		// The key of a role of the manual, or the id of an organizational role.
+		entity.Str(2, "role").Need().Fixed().UpTo(80),
+		entity.At(3, "from"),
+		entity.At(4, "until"),
+	},
+	Check: func(_ entity.Context, _, after *entity.Record) error { return span(after) },
+}
+
+// Effects of an individual permission.
+const (
+	Grant  = "grant"
+	Denial = "denial"
+)
+
+// IndividualPermission lets one person differ from their roles.
+var IndividualPermission = &entity.Type{
+	No: 902, Name: "individualPermission", Apps: app, Rank: 70,
+	Fields: []*entity.Field{
+		entity.To(1, "employee", "employee").Need().Fixed(),
+		entity.OneOf(2, "effect", Grant, Denial).Need(),
+		entity.Str(3, "verb").UpTo(40),
+		entity.Str(4, "entityType").UpTo(40),
+		entity.Str(5, "field").UpTo(40),
+		entity.OneOf(6, "app", apps()...),
+		entity.At(7, "from"),
+		entity.At(8, "until"),
+	},
+	Check: func(_ entity.Context, _, after *entity.Record) error {
+		if after.Get("effect").Text() == Grant {
+			if after.Get("verb").IsNull() {
+				return fault.Newf(fault.MissingField, "A grant names a verb.").OnField("verb")
+			}
+			if after.Get("entityType").IsNull() && after.Get("app").IsNull() {
+				return fault.Newf(fault.MissingField, "A grant names an app or a type.").OnField("entityType")
+			}
+		}
+		if !after.Get("field").IsNull() && after.Get("entityType").IsNull() {
+			return fault.Newf(fault.MissingField, "A field needs its type.").OnField("entityType")
+		}
+		return span(after)
+	},
+}
+
+func apps() []string {
+	var s []string
+	for _, a := range entity.Apps {
+		if a != entity.Everyone {
+			s = append(s, string(a))
+		}
+	}
+	return s
+}
+
+// span refuses an end before the beginning.
+func span(r *entity.Record) error {
+	a, ok := r.Get("from").Time()
+	b, ok2 := r.Get("until").Time()
+	if ok && ok2 && b <= a {
+		return fault.Newf(fault.BadValue, "until must be after from.").OnField("until")
+	}
+	return nil
+}
+
+// Modes of client visibility.
+const (
+	AllBut = "all-but"
+	Only   = "only"
+)
+
+// ClientVisibility says how a person's visibility rules are to be read: as
+// the clients hidden from them, or as the only ones they see.
+var ClientVisibility = &entity.Type{
+	No: 903, Name: "clientVisibility", Plural: "client-visibilities", Apps: app, Rank: 70,
+	Fields: []*entity.Field{
+		entity.To(1, "employee", "employee").Need().Fixed().Only(),
+		entity.OneOf(2, "mode", AllBut, Only).Need(),
+	},
+}
+
+// VisibilityRule is one client in a person's client visibility.
+var VisibilityRule = &entity.Type{
+	No: 904, Name: "visibilityRule", Apps: app, Rank: 71, Root: "client",
+	Fields: []*entity.Field{
+		entity.To(1, "visibility", "clientVisibility").Need().Fixed(),
+		entity.To(2, "client", "client").Need().Fixed(),
+	},
+}
+
+// OnsiteClient says that a person works on the premises of a client.
+var OnsiteClient = &entity.Type{
+	No: 905, Name: "onsiteClient", Apps: app, Rank: 70, Root: "client",
+	Fields: []*entity.Field{
+		entity.To(1, "employee", "employee").Need().Fixed(),
+		entity.To(2, "client", "client").Need().Fixed(),
+	},
+}
+
+// OrganizationalRole is a role that the tenant makes from the manual's roles,
+// with fewer apps and fields.
+var OrganizationalRole = &entity.Type{
+	No: 906, Name: "organizationalRole", Apps: app, Rank: 69,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Only().Searched(),
+		entity.Set(2, "baseRoles").UpTo(40),
+		entity.Set(3, "apps").UpTo(20),
+		entity.Set(4, "cutFields").UpTo(500), // type.field
+	},
+}
+
+// SchedulingRole is a skill that an activity may ask for; it gives no rights.
+var SchedulingRole = &entity.Type{
+	No: 907, Name: "schedulingRole", Apps: app, Rank: 1,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Only().Searched(),
+		entity.Long(2, "description").UpTo(2000),
+	},
+}
+
+// Device is an installation that a person synchronises to. The system keeps
+// it; people only revoke it.
+var Device = &entity.Type{
+	No: 908, Name: "device", Apps: app, Rank: 72, NoDelete: true,
+	Fields: []*entity.Field{
+		entity.To(1, "employee", "employee").Fixed().System(),
+		entity.Str(2, "name").System(),
+		entity.Str(3, "platform").UpTo(60).System(),
+		entity.OneOf(4, "status", deviceStates...).Else(Revoked).System(),
+		entity.At(5, "lastSeen").System(),
+		entity.At(6, "revokedAt").System(),
+	},
+	Status: &entity.Lifecycle{Field: "status", Initial: Active, States: deviceStates},
+	Actions: []*entity.Action{
+		{Name: "revoke", App: entity.Admin, From: []string{Active}, To: Revoked, Stamps: []string{"revokedAt"}},
+	},
+}
+
+// Types lists the package's types.
+func Types() []*entity.Type {
+	return []*entity.Type{
+		Employee, RoleAssignment, IndividualPermission, ClientVisibility, VisibilityRule, OnsiteClient,
+		OrganizationalRole, SchedulingRole, Device,
+	}
+}

@@ -1,0 +1,161 @@
+// Package stock declares products, warehouses (a van is one), stock levels,
+// suppliers, carriers and purchase orders. It is imported by server/module
+// and by server/roles.
+package stock
+
+import (
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+)
+
+var app = []entity.App{entity.Stock}
+
+// Product is an article: sold, installed or used up.
+var Product = &entity.Type{
+	No: 400, Name: "product", Apps: app, Rank: 4, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.Str(2, "number").UpTo(60).Only().Searched(),
+		entity.Long(3, "description"),
+		entity.Str(4, "category").UpTo(80),
+		entity.Str(5, "unit").UpTo(20),
+		entity.Amount(6, "listPrice"),
+		// What it costs is nobody's business outside Stock.
+		entity.Amount(7, "cost").In(entity.FacetStock),
+		entity.Integer(8, "reorderPoint").AtLeast(0).In(entity.FacetStock),
+	},
+}
+
+// Kinds of warehouses.
+const (
+	KindWarehouse = "warehouse"
+	KindVan       = "van"
+)
+
+// Warehouse is a place that holds stock; a van has a custodian.
+var Warehouse = &entity.Type{
+	No: 401, Name: "warehouse", Apps: app, Rank: 5, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.OneOf(2, "kind", KindWarehouse, KindVan).Else(KindWarehouse).Need(),
+		entity.To(3, "custodian", "employee"),
+		entity.Str(4, "street"),
+		entity.Str(5, "city"),
+		entity.Position(6, "position"),
+	},
+	Check: func(_ entity.Context, _, after *entity.Record) error {
+		if after.Get("kind").Text() != KindVan && !after.Get("custodian").IsNull() {
+			return fault.Newf(fault.BadValue, "Only a van has a custodian.").OnField("custodian")
+		}
+		return nil
+	},
+}
+
+// Level is how much of a product lies in a warehouse. The quantity is
+// counted when the row is created; afterwards only movements change it.
+var Level = &entity.Type{
+	No: 402, Name: "stockLevel", Apps: app, Rank: 8,
+	Fields: []*entity.Field{
+		entity.To(1, "product", "product").Need().Fixed(),
+		entity.To(2, "warehouse", "warehouse").Need().Fixed(),
+		entity.Integer(3, "quantity").Need().Fixed(),
+		entity.Str(4, "bin").UpTo(40),
+	},
+	Created: func(c entity.Context, r *entity.Record) error {
+		var twice bool
+		c.Referring("stockLevel", "product", r.Get("product").Ref(), func(o *entity.Record) bool {
+			twice = o.ID != r.ID && o.Get("warehouse").Ref() == r.Get("warehouse").Ref()
+			return !twice
+		})
+		if twice {
+			return fault.Newf(fault.Duplicate, "The warehouse already has a row for this product.").OnField("product")
+		}
+		return nil
+	},
+}
+
+// Supplier is a company that products are bought from.
+var Supplier = &entity.Type{
+	No: 403, Name: "supplier", Apps: app, Rank: 2, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.Str(2, "number").UpTo(60).Searched(),
+		entity.Set(3, "phones").UpTo(20),
+		entity.Set(4, "emails").UpTo(20),
+		entity.Str(5, "website"),
+		entity.Integer(6, "leadTimeDays").AtLeast(0),
+		entity.Flag(7, "preferred"),
+		entity.Long(8, "notes"),
+	},
+}
+
+// Carrier is a company that moves goods.
+var Carrier = &entity.Type{
+	No: 404, Name: "carrier", Apps: app, Rank: 2, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.Str(2, "website"),
+		entity.Set(3, "phones").UpTo(20),
+		entity.Amount(4, "baseRate"),
+	},
+}
+
+// Statuses of a purchase order.
+const (
+	Draft    = "Draft"
+	Approved = "Approved"
+	Received = "Received"
+)
+
+var orderStates = []string{Draft, Approved, Received}
+
+// PurchaseOrder is an order at a supplier. It belongs to no client.
+var PurchaseOrder = &entity.Type{
+	No: 405, Name: "purchaseOrder", Apps: app, Rank: 42,
+	Fields: []*entity.Field{
+		entity.Str(1, "number").UpTo(60).Searched(),
+		entity.To(2, "supplier", "supplier").Need().Fixed(),
+		entity.To(3, "warehouse", "warehouse"),
+		entity.To(4, "carrier", "carrier"),
+		entity.On(5, "ordered"),
+		entity.On(6, "expected"),
+		entity.List(7, "lines",
+			entity.To(1, "product", "product").Need(),
+			entity.Integer(2, "quantity").Need().AtLeast(1),
+			entity.Amount(3, "unitPrice"),
+		),
+		entity.Long(8, "notes"),
+		entity.OneOf(9, "status", orderStates...).Else(Draft).System(),
+		entity.At(10, "approvedAt").System(),
+		entity.At(11, "receivedAt").System(),
+	},
+	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: orderStates},
+	Actions: []*entity.Action{
+		{
+			Name: "approve", App: entity.Stock, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"},
+			Do: func(_ entity.Context, r *entity.Record, _ entity.Args) error {
+				if r.Get("lines").IsNull() {
+					return fault.Newf(fault.MissingField, "An order without lines can't be approved.").OnField("lines")
+				}
+				return nil
+			},
+		},
+		{Name: "receive", App: entity.Stock, From: []string{Approved}, To: Received, Stamps: []string{"receivedAt"}},
+	},
+	Check: func(_ entity.Context, before, after *entity.Record) error {
+		if before == nil || before.StatusText() == Draft {
+			return nil
+		}
+		for _, f := range []string{"warehouse", "lines"} {
+			if string(before.Get(f)) != string(after.Get(f)) {
+				return fault.Newf(fault.WrongStatus, "What is ordered can't be changed once the order is approved.").OnField(f)
+			}
+		}
+		return nil
+	},
+}
+
+// Types lists the package's types.
+func Types() []*entity.Type {
+	return []*entity.Type{Product, Warehouse, Level, Supplier, Carrier, PurchaseOrder}
+}

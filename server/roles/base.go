@@ -1,0 +1,41 @@
+package roles
+
+import (
+	"satchel/internal/entity"
+	"satchel/internal/policy"
+	"satchel/server/module/admin"
+	"satchel/server/module/crm"
+	"satchel/server/module/everyone"
+)
+
+// Base is what everybody has who can sign in, whatever roles they hold: their
+// own affairs, and the names that go with what they see. All of it is
+// personal: it puts no app into anybody's menu. Client visibility is not part
+// of it; nobody is told what is hidden from them.
+var Base = &policy.Role{
+	Key: "base", Title: "Everybody", App: entity.Everyone,
+	Clauses: policy.Clauses{
+		// One's own employee record, to read.
+		policy.May(policy.View).On(admin.Employee).In(policy.Self("id")).
+			Through(entity.Core, entity.FacetAdmin).Self().As("BASE-1"),
+
+		// The directory: a name for each person that a visible record names.
+		policy.May(policy.View).On(admin.Employee).In(policy.Mentioned()).Only("name").Self().As("BASE-2"),
+
+		// Client staff know their colleagues.
+		policy.May(policy.View).On(admin.Employee).In(policy.OwnClient()).Only("name").Self().As("BASE-3"),
+
+		// One's own devices; a lost one can be cut off by its owner.
+		policy.May(policy.View, "revoke").On(admin.Device).In(policy.Self("employee")).Self().As("BASE-4"),
+
+		// One's own notifications, to read and to mark as read.
+		policy.May(policy.View, "read").On(everyone.Notification).In(policy.Self("recipient")).Self().As("BASE-5"),
+
+		// One's own settings; the roles that may write nothing have them too.
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(everyone.Preference).
+			In(policy.Self("owner")).Self().As("BASE-6"),
+
+		// The names of areas and skills, for the tenant's own people.
+		policy.May(policy.View).On(crm.SalesArea, crm.GeoArea, admin.SchedulingRole).InHouse().Self().As("BASE-7"),
+	},
+}

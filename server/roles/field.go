@@ -1,0 +1,71 @@
+package roles
+
+import (
+	"satchel/internal/policy"
+	"satchel/server/module/admin"
+	"satchel/server/module/crm"
+	"satchel/server/module/everyone"
+	"satchel/server/module/helpdesk"
+	"satchel/server/module/service"
+	"satchel/server/module/stock"
+)
+
+// Field is what a phone with the field profile carries of what its user may
+// see: own work within the device's window, and a fixed list of paths from it.
+// It grants nothing; everything else is on demand, by pinning it.
+func Field() []policy.Selection {
+	// Own activities that are scheduled within the window, and open ones
+	// without a schedule.
+	work := policy.And(policy.Self("assignee"), policy.Or(
+		policy.Window("scheduledStart"),
+		policy.And(policy.Where("status", service.JobActivity.Status.Open...), policy.Unset("scheduledStart"))))
+	jobs := policy.From(service.JobActivity, "job", work)
+	// Tickets one has to do with, and those of the clients one is onsite for:
+	// the open ones, and what was opened within the window.
+	tickets := policy.And(
+		policy.Or(policy.Self("assignee"), policy.Self("requester"), policy.Self("watchers"), policy.OnsiteClients()),
+		policy.Or(policy.Where("status", helpdesk.Ticket.Status.Open...), policy.Window("opened")))
+	assets := policy.Or(policy.From(service.Job, "asset", jobs), policy.From(helpdesk.Ticket, "asset", tickets))
+	sites := policy.Or(policy.From(service.Job, "site", jobs), policy.From(helpdesk.Ticket, "site", tickets))
+	clients := policy.Or(policy.From(service.Job, "client", jobs), policy.From(helpdesk.Ticket, "client", tickets), policy.OnsiteClients())
+	van := policy.Self("custodian")
+	inVan := policy.Under("warehouse", stock.Warehouse, van)
+	ofWork := func(field string) *policy.Scope { return policy.Under(field, service.JobActivity, work) }
+
+	return []policy.Selection{
+		{Type: service.JobActivity, Scope: work},
+		{Type: service.Job, Scope: jobs},
+		{Type: crm.Client, Scope: clients},
+		{Type: crm.Site, Scope: sites},
+		{Type: crm.Contact, Scope: policy.Or(
+			policy.From(service.Job, "contact", jobs), policy.From(helpdesk.Ticket, "contact", tickets),
+			policy.Under("site", crm.Site, sites))},
+		{Type: service.Asset, Scope: assets},
+		{Type: service.Checklist, Scope: policy.From(service.JobActivity, "checklists", work)},
+		{Type: service.ChecklistAnswer, Scope: ofWork("activity")},
+		{Type: service.TimeEntry, Scope: ofWork("activity")},
+		{Type: service.PartUsed, Scope: ofWork("activity")},
+		{Type: service.Signature, Scope: ofWork("activity")},
+		{Type: service.Comment, Scope: ofWork("parent")},
+		{Type: service.Agent, Scope: policy.Self("employee")},
+		{Type: stock.Warehouse, Scope: van},
+		{Type: stock.Level, Scope: inVan},
+		{Type: stock.Product, Scope: policy.Or(
+			policy.From(stock.Level, "product", inVan),
+			policy.From(service.PartUsed, "product", ofWork("activity")),
+			policy.From(service.Asset, "product", assets))},
+		{Type: helpdesk.Ticket, Scope: tickets},
+		{Type: helpdesk.Update, Scope: policy.Under("ticket", helpdesk.Ticket, tickets)},
+		{Type: helpdesk.Document, Scope: policy.Or(ofWork("parent"), policy.Under("parent", helpdesk.Ticket, tickets))},
+		{Type: crm.SalesArea, Scope: policy.From(crm.Client, "salesArea", clients)},
+		{Type: crm.GeoArea, Scope: policy.From(crm.Client, "geoArea", clients)},
+		{Type: admin.SchedulingRole, Scope: policy.From(service.JobActivity, "schedulingRole", work)},
+		{Type: admin.OnsiteClient, Scope: policy.OnsiteClients()},
+		{Type: admin.Employee, Scope: policy.Or(
+			policy.Self("id"), policy.OnsiteClients(), policy.From(admin.OnsiteClient, "employee", policy.OnsiteClients()))},
+		{Type: admin.Employee, Scope: policy.Mentioned()},
+		{Type: admin.Device, Scope: policy.Self("employee")},
+		{Type: everyone.Notification, Scope: policy.Self("recipient")},
+		{Type: everyone.Preference, Scope: policy.Self("owner")},
+	}
+}

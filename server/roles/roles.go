@@ -1,0 +1,54 @@
+// Package roles is the permission manual as Go: one file an app, one literal a
+// role, one clause a sentence. The clauses' ids are the manual's; what a
+// sentence needs besides stands under its id and a word, as in
+// "SVC-ENG-3/write". Clauses without a verb grant nothing: they stand where
+// the manual says something that the core enforces. The package is imported by
+// internal/app, which hands the compiled roles down.
+package roles
+
+import (
+	"errors"
+	"fmt"
+
+	"satchel/internal/entity"
+	"satchel/internal/policy"
+)
+
+// All lists every role, Base among them.
+func All() []*policy.Role {
+	return []*policy.Role{
+		Base,
+		ServiceAdministrator, ServiceManager, ServiceEngineer, ServiceSalesRepresentative, ServiceGuestAgent, ServiceGuest,
+		MobileServiceAgentUser,
+		CustomerAdministrator, Basic, TicketManager, OnsiteManager,
+	}
+}
+
+// Compiled compiles every role against the catalogue, by key. Errors are
+// faults in the declarations, all of them joined.
+func Compiled(cat *entity.Catalogue) (map[string]*policy.Compiled, error) {
+	out := map[string]*policy.Compiled{}
+	var errs []error
+	for _, r := range All() {
+		if out[r.Key] != nil {
+			errs = append(errs, fmt.Errorf("roles: %s is declared twice", r.Key))
+			continue
+		}
+		c, err := policy.Compile(cat, r)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out[r.Key] = c
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// anything and anyWrite are what "everything" and "read only" mean.
+var (
+	anything = []policy.Verb{policy.View, policy.Create, policy.Edit, policy.Delete, policy.Comment, policy.AnyAction}
+	anyWrite = []policy.Verb{policy.Create, policy.Edit, policy.Delete, policy.Comment, policy.AnyAction}
+)

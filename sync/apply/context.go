@@ -1,0 +1,253 @@
+package apply
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/state"
+	"satchel/sync/store"
+	"satchel/sync/subject"
+)
+
+// A run is the entity.Context of the hand-written rules of the modules.
+var _ entity.Context = (*run)(nil)
+
+// Now is tenant time.
+func (r *run) Now() ident.Millis { return r.w.Now() }
+
+// At is when it happened for the person, by the phone's clock put right.
+func (r *run) At() ident.Millis { return r.at }
+
+// Actor is who asked.
+func (r *run) Actor() ident.RecordID { return r.cmd.Actor }
+
+// Load returns a record, whoever may see it.
+func (r *run) Load(id ident.RecordID) (*entity.Record, bool) { return r.w.Load(id) }
+
+// Referring implements entity.Context.
+func (r *run) Referring(typ, field string, id ident.RecordID, f func(*entity.Record) bool) {
+	t := r.cfg.Cat.Type(typ)
+	if t == nil || t.Field(field) == nil {
+		return
+	}
+	for o := range r.w.Referring(t, t.Field(field).No, id).All() {
+		if rec, ok := r.w.LoadOrd(o); ok && !f(rec) {
+			return
+		}
+	}
+}
+
+// Save stages a record that a rule changed.
+func (r *run) Save(rec *entity.Record) error {
+	before, ok := r.w.LoadOrd(rec.Ord)
+	if !ok {
+		return fault.Newf(fault.InternalError, "a rule saves a record that is not there")
+	}
+	return r.save(before, rec)
+}
+
+// Create stages a record that a rule makes.
+func (r *run) Create(typ string, values map[string]entity.Value) (*entity.Record, error) {
+	t := r.cfg.Cat.Type(typ)
+	if t == nil {
+		return nil, fault.Newf(fault.InternalError, "a rule makes a record of unknown type %s", typ)
+	}
+	draft := &entity.Record{Type: t, ID: r.freshID()}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		draft.Set(name, values[name])
+	}
+	if err := r.belong(draft); err != nil {
+		return nil, err
+	}
+	if t.Status != nil && draft.Get(t.Status.Field).IsNull() {
+		draft.Set(t.Status.Field, entity.StringValue(t.Status.Initial))
+	}
+	return r.insert(draft)
+}
+
+// FreshID derives an id from the command's randomness.
+func (r *run) FreshID() ident.RecordID { return r.freshID() }
+
+// savepoint is a place within a command to go back to.
+type savepoint struct {
+	mark  state.Mark
+	eff   Effects
+	ended map[ident.SessionID]int
+}
+
+func (r *run) savepoint() savepoint {
+	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended)}
+}
+
+// undo rolls back a part of a command.
+func (r *run) undo(to savepoint) {
+	r.rollback(to.mark, r)
+	r.eff, r.eff.Ended = to.eff, to.ended
+	r.policyTouched = false
+}
+
+// foresee is called before a record that may decide rights is staged: it
+// counts the administrators there are.
+func (r *run) foresee(t *entity.Type) {
+	if subject.Decides(t) && !r.policyTouched {
+		r.policyTouched = true
+		r.admins = r.administrators()
+	}
+}
+
+// decides notes whose rights a record that was or is now there decides.
+func (r *run) decides(rec *entity.Record) {
+	if !subject.Decides(rec.Type) {
+		return
+	}
+	r.w.BumpPolicy()
+	who, all := r.cfg.Roles.Affected(&r.w.Reader, rec)
+	if all {
+		r.eff.Everybody = true
+		r.subjects = map[ident.RecordID]*policy.Subject{}
+	}
+	for _, id := range who {
+		delete(r.subjects, id)
+		r.eff.People = append(r.eff.People, id)
+	}
+	for _, f := range []string{"from", "until"} {
+		if rec.Type.Field(f) == nil || len(who) == 0 {
+			continue
+		}
+		if m, ok := rec.Get(f).Time(); ok && m > r.w.Now() {
+			r.w.Put(store.Due, dueRow(m, duePolicy, who[0]), nil)
+		}
+	}
+}
+
+// settle judges what the changes of a command or mutation did to people's
+// rights as a whole.
+func (r *run) settle() error {
+	if !r.policyTouched {
+		return nil
+	}
+	if r.admins > 0 && r.administrators() == 0 {
+		return fault.New(fault.LastAdministrator)
+	}
+	r.policyTouched = false
+	who := slices.Clone(r.eff.People)
+	slices.Sort(who)
+	for _, id := range slices.Compact(who) {
+		if err := r.requeue(id); err != nil {
+			return err
+		}
+		emp, ok := r.w.Load(id)
+		if !ok || emp.StatusText() != subject.Active {
+			r.endSessions(id, closeRevoked)
+		}
+	}
+	return nil
+}
+
+// administrators counts those who can't be missed: active customer
+// administrators without an end who see every client.
+func (r *run) administrators() int {
+	n := 0
+	seen := map[ident.RecordID]bool{}
+	t := r.cfg.Cat.Type(subject.RoleAssignment)
+	for o := range r.w.Index(state.TypeKey(t.No)).All() {
+		a, ok := r.w.LoadOrd(o)
+		if !ok || a.Get("role").Text() != subject.Administrator || !a.Get("until").IsNull() {
+			continue
+		}
+		if from, ok := a.Get("from").Time(); ok && from > r.w.Now() {
+			continue
+		}
+		id := a.Get("employee").Ref()
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if s, ok := r.cfg.Roles.Build(&r.w.Reader, id); ok && s.Active && !s.Only && len(s.Clients) == 0 && s.Kind != policy.ClientStaff {
+			n++
+		}
+	}
+	return n
+}
+
+// requeue takes open work under clients that are hidden from a person back
+// from that person.
+func (r *run) requeue(id ident.RecordID) error {
+	sub := r.subject(id)
+	if sub == nil {
+		return nil
+	}
+	for _, t := range r.cfg.Cat.Types {
+		for _, a := range t.Actions {
+			if a.Assigns == "" || t.Status == nil {
+				continue
+			}
+			f := t.Field(a.Assigns)
+			for o := range r.w.Referring(t, f.No, id).All() {
+				rec, ok := r.w.LoadOrd(o)
+				if !ok || !sub.Hides(rec.Client()) || !slices.Contains(t.Status.Open, rec.StatusText()) {
+					continue
+				}
+				after := rec.Clone()
+				after.Put(f.No, nil)
+				after.Set(t.Status.Field, entity.StringValue(t.Status.Initial))
+				// Not in the actor's name: nobody edited the work.
+				actor := r.cmd.Actor
+				r.cmd.Actor = ""
+				err := r.save(rec, after)
+				r.cmd.Actor = actor
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Kinds of what falls due.
+const duePolicy = 'p' // an employee's rights change by themselves
+
+// dueRow sorts by instant: i64 with the sign bit flipped, kind, what.
+func dueRow(at ident.Millis, kind byte, id ident.RecordID) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(at)^1<<63)
+	return append(append(b, kind), id...)
+}
+
+// NextDue returns the next instant at which something falls due by itself.
+func NextDue(kv store.Reader) (at ident.Millis, ok bool) {
+	kv.Scan(store.Due, nil, func(k, _ []byte) bool {
+		if len(k) > 9 {
+			at, ok = ident.Millis(binary.BigEndian.Uint64(k)^1<<63), true
+		}
+		return !ok
+	})
+	return at, ok
+}
+
+// due handles everything that has fallen due by tenant time, before any
+// command of the entry.
+func (m *Machine) due() {
+	var rows [][]byte
+	m.w.Scan(store.Due, nil, func(k, _ []byte) bool {
+		if ident.Millis(binary.BigEndian.Uint64(k)^1<<63) > m.w.Now() {
+			return false
+		}
+		rows = append(rows, slices.Clone(k))
+		return true
+	})
+	for _, k := range rows {
+		m.w.Delete(store.Due, k)
+		if k[8] == duePolicy {
+			id := ident.RecordID(k[9:])
+			delete(m.subjects, id)
+			m.effects.People = append(m.effects.People, id)
+			m.w.BumpPolicy()
+		}
+	}
+}

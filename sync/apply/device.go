@@ -1,0 +1,287 @@
+package apply
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/sync/bits"
+	"satchel/sync/pull"
+	"satchel/sync/scope"
+	"satchel/sync/state"
+	"satchel/sync/store"
+)
+
+// Device is what the state knows of a device beyond its record. A stored
+// Device is never changed in memory: changes are made to a copy.
+type Device struct {
+	ID           ident.DeviceID  `json:"-"`
+	Ord          ident.Ordinal   `json:"ord"`
+	Employee     ident.RecordID  `json:"employee"`
+	Installation string          `json:"installation"`
+	Incarnation  string          `json:"incarnation"`
+	Prefix       string          `json:"prefix"`
+	Session      ident.SessionID `json:"session"`
+	PushToken    string          `json:"pushToken,omitempty"`
+
+	Field  bool            `json:"field,omitempty"`
+	Window *command.Window `json:"window,omitempty"`
+	Pins   []ident.Ref     `json:"pins,omitempty"`
+	Schema int             `json:"schema,omitempty"`
+
+	// Processed is the last mutation in effect, Acked the last whose result
+	// the device has.
+	Processed uint64   `json:"processed,omitempty"`
+	Acked     uint64   `json:"acked,omitempty"`
+	Failed    []failed `json:"failed,omitempty"`
+
+	Sync pull.Device `json:"-"`
+
+	now     scope.Sets // cached sync set
+	nowView *view
+	nowDay  ident.Day
+}
+
+// failed is a refused mutation: what depends on it is refused as well.
+type failed struct {
+	N  uint64         `json:"n"`
+	ID ident.RecordID `json:"id,omitempty"` // of a create
+}
+
+// maxFailed bounds how many refused mutations a device remembers.
+const maxFailed = 2000
+
+// The Devices bucket: 'd' device id -> deviceRow as JSON; 'i' employee,
+// installation, incarnation (0 between) -> device id; 'p' prefix -> device id.
+func deviceKey(id ident.DeviceID) []byte { return append([]byte{'d'}, id...) }
+
+func installationRow(e ident.RecordID, installation, incarnation string) []byte {
+	return fmt.Appendf(nil, "i%s\x00%s\x00%s", e, installation, incarnation)
+}
+
+func prefixRow(p string) []byte { return append([]byte{'p'}, p...) }
+
+// deviceRow is a device as stored, its held set apart.
+type deviceRow struct {
+	Device
+	Ack     uint64         `json:"ack,omitempty"`
+	Last    uint64         `json:"last,omitempty"`
+	Mark    pull.Mark      `json:"mark"`
+	Target  ident.Position `json:"target,omitempty"`
+	Pending *pendingRow    `json:"pending,omitempty"`
+}
+
+type pendingRow struct {
+	N          uint64         `json:"n"`
+	Removed    []byte         `json:"removed,omitempty"`
+	Sent       []partRow      `json:"sent,omitempty"`
+	Mark       pull.Mark      `json:"mark"`
+	Target     ident.Position `json:"target,omitempty"`
+	Reset      bool           `json:"reset,omitempty"`
+	ResetTypes []uint16       `json:"resetTypes,omitempty"`
+}
+
+type partRow struct {
+	Class uint16 `json:"c"`
+	Set   []byte `json:"s"`
+}
+
+// classTable numbers projection classes: the rows of held sets name them by
+// number. Number 0 is the unsure set.
+type classTable struct {
+	ids  map[scope.Class]uint16
+	list []scope.Class
+}
+
+func (t *classTable) load(kv store.Reader) {
+	t.ids = map[scope.Class]uint16{}
+	t.list = []scope.Class{{}}
+	kv.Scan(store.Classes, nil, func(_, v []byte) bool {
+		c := scope.Class{Type: binary.BigEndian.Uint16(v), Mask: entity.Mask(binary.BigEndian.Uint64(v[2:])), Context: v[10] == 1}
+		t.ids[c] = uint16(len(t.list))
+		t.list = append(t.list, c)
+		return true
+	})
+}
+
+// truncate forgets the classes numbered since there were n.
+func (t *classTable) truncate(n int) {
+	for len(t.list) > n {
+		delete(t.ids, t.list[len(t.list)-1])
+		t.list = t.list[:len(t.list)-1]
+	}
+}
+
+// class returns a class's number, a new one where it has none yet.
+func (m *Machine) class(c scope.Class) uint16 {
+	if id, ok := m.table.ids[c]; ok {
+		return id
+	}
+	id := uint16(len(m.table.list))
+	m.table.ids[c] = id
+	m.table.list = append(m.table.list, c)
+	m.w.Put(store.Classes, binary.BigEndian.AppendUint16(nil, id), classRow(c))
+	return id
+}
+
+func classRow(c scope.Class) []byte {
+	b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16(nil, c.Type), uint64(c.Mask))
+	if c.Context {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// loadDevice returns a device, nil for none.
+func (m *Machine) loadDevice(id ident.DeviceID) *Device {
+	if d, ok := m.devices[id]; ok {
+		return d
+	}
+	d := ReadDevice(&m.w.Reader, m.table.list, id)
+	if d != nil {
+		m.devices[id] = d
+	}
+	return d
+}
+
+// Classes reads the class table, for readers of snapshots.
+func Classes(rd *state.Reader) []scope.Class {
+	var t classTable
+	t.load(rd.KV())
+	return t.list
+}
+
+// ReadDevice reads a device with its held set, nil for none.
+func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Device {
+	v := rd.KV().Get(store.Devices, deviceKey(id))
+	if v == nil {
+		return nil
+	}
+	var row deviceRow
+	if err := json.Unmarshal(v, &row); err != nil {
+		panic(fmt.Errorf("apply: device %s: %w", id, err))
+	}
+	d := row.Device
+	d.ID = id
+	d.Sync = pull.Device{Ack: row.Ack, Last: row.Last, Mark: row.Mark, Target: row.Target}
+	if p := row.Pending; p != nil {
+		d.Sync.Pending = &pull.Pending{
+			N: p.N, Removed: parse(p.Removed), Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes,
+		}
+		for _, part := range p.Sent {
+			d.Sync.Pending.Sent = append(d.Sync.Pending.Sent, scope.Part{Class: classes[part.Class], Set: parse(part.Set)})
+		}
+	}
+	type chunk struct {
+		hi  uint16
+		val []byte
+	}
+	byClass := map[uint16][]chunk{}
+	var order []uint16
+	p := binary.BigEndian.AppendUint32(nil, d.Ord)
+	store.ScanPrefix(rd.KV(), store.Held, p, func(k, v []byte) bool {
+		c := binary.BigEndian.Uint16(k[4:])
+		if byClass[c] == nil {
+			order = append(order, c)
+		}
+		byClass[c] = append(byClass[c], chunk{binary.BigEndian.Uint16(k[6:]), v})
+		return true
+	})
+	for _, c := range order {
+		set, err := bits.Decode(iter.Seq2[uint16, []byte](func(yield func(uint16, []byte) bool) {
+			for _, x := range byClass[c] {
+				if !yield(x.hi, x.val) {
+					return
+				}
+			}
+		}))
+		if err != nil {
+			panic(fmt.Errorf("apply: held set of %s: %w", id, err))
+		}
+		if c == 0 {
+			d.Sync.Unsure = set
+		} else {
+			d.Sync.Held = append(d.Sync.Held, scope.Part{Class: classes[c], Set: set})
+		}
+	}
+	return &d
+}
+
+func parse(b []byte) bits.Set {
+	if len(b) == 0 {
+		return bits.Set{}
+	}
+	s, err := bits.Parse(b)
+	if err != nil {
+		panic(fmt.Errorf("apply: stored set: %w", err))
+	}
+	return s
+}
+
+// EachDevice calls f with the id of every device.
+func EachDevice(rd *state.Reader, f func(ident.DeviceID) bool) {
+	store.ScanPrefix(rd.KV(), store.Devices, []byte{'d'}, func(k, _ []byte) bool {
+		return f(ident.DeviceID(k[1:]))
+	})
+}
+
+// storeDevice stages a device's row and the chunks of its held set that
+// differ from what is remembered of it.
+func (r *run) storeDevice(d *Device) {
+	row := deviceRow{Device: *d, Ack: d.Sync.Ack, Last: d.Sync.Last, Mark: d.Sync.Mark, Target: d.Sync.Target}
+	if p := d.Sync.Pending; p != nil {
+		row.Pending = &pendingRow{N: p.N, Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes}
+		if !p.Removed.IsEmpty() {
+			row.Pending.Removed = p.Removed.AppendTo(nil)
+		}
+		for _, part := range p.Sent {
+			row.Pending.Sent = append(row.Pending.Sent, partRow{r.class(part.Class), part.Set.AppendTo(nil)})
+		}
+	}
+	r.w.Put(store.Devices, deviceKey(d.ID), encode(row))
+	var was pull.Device
+	if old := r.loadDevice(d.ID); old != nil && old != d {
+		was = old.Sync
+	}
+	r.putHeld(d.Ord, 0, was.Unsure, d.Sync.Unsure)
+	for _, p := range was.Held {
+		r.putHeld(d.Ord, r.class(p.Class), p.Set, part(d.Sync.Held, p.Class))
+	}
+	for _, p := range d.Sync.Held {
+		if part(was.Held, p.Class).IsEmpty() {
+			r.putHeld(d.Ord, r.class(p.Class), bits.Set{}, p.Set)
+		}
+	}
+	r.devicesTouched = append(r.devicesTouched, deviceUndo{d.ID, r.devices[d.ID]})
+	r.devices[d.ID] = d
+}
+
+type deviceUndo struct {
+	id   ident.DeviceID
+	prev *Device
+}
+
+func part(s scope.Sets, c scope.Class) bits.Set {
+	for _, p := range s {
+		if p.Class == c {
+			return p.Set
+		}
+	}
+	return bits.Set{}
+}
+
+func (r *run) putHeld(dev ident.Ordinal, class uint16, was, is bits.Set) {
+	for hi, c := range bits.Changed(was, is) {
+		k := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(nil, dev), class)
+		k = binary.BigEndian.AppendUint16(k, hi)
+		if c.IsEmpty() {
+			r.w.Delete(store.Held, k)
+		} else {
+			r.w.Put(store.Held, k, c.Bytes())
+		}
+	}
+}

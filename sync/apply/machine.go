@@ -1,0 +1,338 @@
+// Package apply is the one deterministic writer: it folds log entries into
+// state. The permission check happens here, in the transaction of the change.
+// Nothing in it reads a clock, randomness or the order of a map; everything a
+// command needs comes with it, and a command that is refused or panics leaves
+// nothing behind.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/oplog"
+	"satchel/sync/pull"
+	"satchel/sync/scope"
+	"satchel/sync/state"
+	"satchel/sync/store"
+	"satchel/sync/subject"
+	"satchel/sync/wire"
+)
+
+// Version is the apply version: it changes whenever the same entry would
+// lead to another state.
+const Version = 1
+
+// Config is what a machine is made of.
+type Config struct {
+	Cat   *entity.Catalogue
+	Roles *subject.Roles
+	Field []policy.Selection // what a field device carries
+	Log   *slog.Logger       // panics in commands; nil for none
+}
+
+// Result answers one command. Err is a *fault.Error or nil.
+type Result struct {
+	Err error
+	// Refused is a refusal that nevertheless changed the state: a refresh
+	// token used twice ends its session.
+	Refused error
+
+	// Of a write: the record and, where the actor still sees it, its body and
+	// rev as the actor sees it.
+	Type *entity.Type
+	ID   ident.RecordID
+	Body []byte
+	Rev  string
+	// Replayed: an earlier request with the same idempotency key did it.
+	Replayed bool
+
+	Bulk  []BulkItem
+	Push  *wire.Results
+	Page  *Page
+	Login *Login
+	Count ImportCount
+}
+
+// BulkItem answers one record of a bulk action.
+type BulkItem struct {
+	ID  ident.RecordID
+	Err error
+}
+
+// ImportCount says what an import did.
+type ImportCount struct {
+	Created, Changed, Same int
+	Rejected               []Rejection
+}
+
+// Rejection is an import row that was not taken.
+type Rejection struct {
+	Index int // within the command's rows
+	Err   error
+}
+
+// Page is a computed page; its records are encoded from the snapshot of the
+// commit that made it.
+type Page struct {
+	*pull.Page
+	From, Checkpoint string
+	Processed        uint64
+	MobileEnded      bool
+	Device           ident.DeviceID
+}
+
+// Effects is what an entry did, for those who wake devices and close sockets.
+type Effects struct {
+	state.Effects
+	// People whose rights changed; Everybody where that may be anybody.
+	People    []ident.RecordID
+	Everybody bool
+	// Sessions that ended, with the close code for their sockets.
+	Ended map[ident.SessionID]int
+}
+
+// Machine holds a tenant's state while it is open. All methods but those of
+// oplog.Folder are for the goroutine that appends.
+type Machine struct {
+	cfg      Config
+	w        *state.Writer
+	subjects map[ident.RecordID]*policy.Subject
+	views    map[ident.RecordID]*view
+	devices  map[ident.DeviceID]*Device
+	table    classTable
+	results  []Result
+	effects  Effects
+	secret   []byte
+	epoch    uint64
+	// Committed is called after each commit with the entry's results and
+	// effects, before the next entry is folded.
+	OnCommit func(e oplog.Entry, results []Result, eff Effects)
+}
+
+type view struct {
+	sub   *policy.Subject
+	moves uint64
+	sets  scope.Sets
+}
+
+// New makes a machine. Open reads what it keeps in memory.
+func New(cfg Config) *Machine {
+	m := &Machine{cfg: cfg, w: state.NewWriter(cfg.Cat)}
+	m.forget()
+	return m
+}
+
+// forget drops everything derived from state.
+func (m *Machine) forget() {
+	m.subjects = map[ident.RecordID]*policy.Subject{}
+	m.views = map[ident.RecordID]*view{}
+	m.devices = map[ident.DeviceID]*Device{}
+	m.table = classTable{}
+	m.secret = nil
+}
+
+// Fold implements oplog.Folder: it applies an entry in the transaction that
+// makes it durable.
+func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
+	if e.Version != Version {
+		return fmt.Errorf("apply: entry %d needs apply version %d, this server has %d", e.Pos, e.Version, Version)
+	}
+	m.w.Begin(tx, e.Pos, e.Time)
+	m.epoch = e.Epoch
+	m.results = m.results[:0]
+	m.effects = Effects{Ended: map[ident.SessionID]int{}}
+	m.load()
+	m.due()
+	for _, raw := range e.Commands {
+		c, err := command.Decode(raw)
+		if err != nil {
+			return fmt.Errorf("apply: entry %d: %w", e.Pos, err)
+		}
+		m.results = append(m.results, m.command(c))
+	}
+	eff, err := m.w.Flush(tx)
+	m.effects.Effects = eff
+	return err
+}
+
+// Committed implements oplog.Folder.
+func (m *Machine) Committed(e oplog.Entry) {
+	if m.OnCommit != nil {
+		m.OnCommit(e, m.results, m.effects)
+	}
+}
+
+// Aborted implements oplog.Folder.
+func (m *Machine) Aborted(oplog.Entry, error) {
+	m.w.Abort()
+	m.forget()
+}
+
+var _ oplog.Folder = (*Machine)(nil)
+
+// run is one command being applied.
+type run struct {
+	*Machine
+	cmd *command.Command
+	sub *policy.Subject // nil for the system
+	at  ident.Millis    // when it happened for the person
+	ids int             // ids derived so far
+	eff Effects         // of this command; joined to the entry's when it succeeds
+	// policyTouched: records that decide rights were written.
+	policyTouched bool
+	admins        int // customer administrators before that
+	// devicesTouched are devices stored, with what was remembered before.
+	devicesTouched []deviceUndo
+	classes        int // how many there were before the command
+	depth          int
+}
+
+func (m *Machine) start(c *command.Command) *run {
+	return &run{
+		Machine: m, cmd: c, at: m.w.Now(), classes: len(m.table.list),
+		eff: Effects{Ended: map[ident.SessionID]int{}},
+	}
+}
+
+// command applies one command in an overlay.
+func (m *Machine) command(c *command.Command) (res Result) {
+	mark := m.w.Mark()
+	r := m.start(c)
+	defer func() {
+		if p := recover(); p != nil {
+			res = Result{Err: m.panicked(p)}
+		}
+		if res.Err != nil {
+			res.Err = fault.Of(res.Err)
+			m.rollback(mark, r)
+			return
+		}
+		m.join(r)
+	}()
+	return r.dispatch()
+}
+
+// panicked turns a panic into the refusal of what caused it. A damaged store
+// is no such panic: it must stop the tenant.
+func (m *Machine) panicked(p any) error {
+	if err, ok := p.(error); ok && errors.Is(err, state.ErrDamaged) {
+		panic(p)
+	}
+	if m.cfg.Log != nil {
+		m.cfg.Log.LogAttrs(context.Background(), slog.LevelError, "command panicked",
+			slog.String("panic", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
+	}
+	return fault.New(fault.InternalError).Because(fmt.Errorf("apply: panic: %v", p))
+}
+
+func (m *Machine) rollback(mark state.Mark, r *run) {
+	m.w.Rollback(mark)
+	for i := len(r.devicesTouched) - 1; i >= 0; i-- {
+		u := r.devicesTouched[i]
+		if u.prev == nil {
+			delete(m.devices, u.id)
+		} else {
+			m.devices[u.id] = u.prev
+		}
+	}
+	r.devicesTouched = nil
+	m.table.truncate(r.classes)
+	if r.policyTouched {
+		m.subjects = map[ident.RecordID]*policy.Subject{}
+	}
+}
+
+func (m *Machine) join(r *run) {
+	m.effects.People = append(m.effects.People, r.eff.People...)
+	m.effects.Everybody = m.effects.Everybody || r.eff.Everybody
+	for s, code := range r.eff.Ended {
+		m.effects.Ended[s] = code
+	}
+}
+
+func (r *run) dispatch() Result {
+	c := r.cmd
+	switch {
+	case c.Setup != nil:
+		return r.setup(c.Setup)
+	case c.Login != nil:
+		return r.login(c.Login)
+	case c.Refresh != nil:
+		return r.refresh(c.Refresh)
+	case c.Logout != nil:
+		return r.logout(c.Logout)
+	case c.Tick != nil:
+		return Result{}
+	case c.Import != nil:
+		return r.importRows(c.Import)
+	case c.Secret != nil:
+		return r.setSecret(c.Secret)
+	}
+	if err := r.signedIn(); err != nil {
+		return Result{Err: err}
+	}
+	switch {
+	case c.Write != nil:
+		return r.write(c.Write)
+	case c.Bulk != nil:
+		return r.bulk(c.Bulk)
+	case c.Push != nil:
+		return r.push(c.Push)
+	case c.Pull != nil:
+		return r.pull(c.Pull)
+	}
+	return Result{Err: fault.Newf(fault.InternalError, "empty command")}
+}
+
+// signedIn resolves who asks: the session must be alive and the person
+// active, as of this entry.
+func (r *run) signedIn() error {
+	c := r.cmd
+	if c.Actor == "" {
+		return nil // the system itself
+	}
+	if c.Session != "" {
+		s, ok := ReadSession(&r.w.Reader, c.Session)
+		if !ok || s.Ended(r.w.Now()) || s.Employee != c.Actor || s.Device != c.Device {
+			return fault.New(fault.SessionRevoked)
+		}
+	}
+	r.sub = r.subject(c.Actor)
+	if r.sub == nil || !r.sub.Active {
+		return fault.New(fault.SessionRevoked)
+	}
+	return nil
+}
+
+// subject returns a person's subject as of the present state.
+func (m *Machine) subject(id ident.RecordID) *policy.Subject {
+	if s, ok := m.subjects[id]; ok {
+		return s
+	}
+	s, ok := m.cfg.Roles.Build(&m.w.Reader, id)
+	if !ok {
+		return nil
+	}
+	m.subjects[id] = s
+	return s
+}
+
+// visible returns a person's sync set as of the present state.
+func (m *Machine) visible(sub *policy.Subject) *view {
+	v := m.views[sub.ID]
+	if v != nil && v.sub == sub && v.moves == m.w.Moves() {
+		return v
+	}
+	sets := scope.Visible(&m.w.Reader, sub)
+	v = &view{sub, m.w.Moves(), sets}
+	m.views[sub.ID] = v
+	return v
+}

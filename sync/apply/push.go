@@ -1,0 +1,386 @@
+package apply
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/project"
+	"satchel/sync/state"
+	"satchel/sync/store"
+	"satchel/sync/wire"
+)
+
+// resultRow is a mutation's result as stored until the device has it: codes,
+// ids and the author's own text. Values of records are projected anew when it
+// is told again.
+type resultRow struct {
+	Hash      []byte         `json:"hash"`
+	Status    string         `json:"status"`
+	Code      fault.Code     `json:"code,omitempty"`
+	Message   string         `json:"message,omitempty"`
+	Field     string         `json:"field,omitempty"`
+	Type      string         `json:"type,omitempty"`
+	ID        ident.RecordID `json:"id,omitempty"`
+	Conflicts []conflict     `json:"conflicts,omitempty"`
+}
+
+// Quarantined is refused or conflicting offline work, kept until a person has
+// dealt with it.
+type Quarantined struct {
+	Device    ident.DeviceID   `json:"device"`
+	Author    ident.RecordID   `json:"author"`
+	Received  ident.Millis     `json:"received"`
+	PhoneNow  ident.Millis     `json:"phoneNow"`
+	Status    string           `json:"status"` // refused or conflict
+	Code      fault.Code       `json:"code,omitempty"`
+	Message   string           `json:"message,omitempty"`
+	Conflicts []conflict       `json:"conflicts,omitempty"`
+	Root      uint64           `json:"root"` // the refused mutation this one depends on, or its own
+	Mutation  command.Mutation `json:"mutation"`
+}
+
+func numberRow(d ident.DeviceID, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte(d), 0), n)
+}
+
+func (r *run) push(p *command.Push) Result {
+	stored, err := r.own()
+	if err != nil {
+		return Result{Err: err}
+	}
+	d := *stored
+	if p.Acked > d.Acked && p.Acked <= d.Processed {
+		for n := d.Acked + 1; n <= p.Acked; n++ {
+			r.w.Delete(store.Results, numberRow(d.ID, n))
+		}
+		d.Acked = p.Acked
+	}
+	out := &wire.Results{Results: []wire.Result{}}
+	for i := range p.Mutations {
+		m := &p.Mutations[i]
+		switch {
+		case m.N <= d.Processed:
+			out.Results = append(out.Results, r.again(&d, m))
+		case m.N != d.Processed+1:
+			f := fault.Newf(fault.NumberGap, "The next mutation is number %d.", d.Processed+1)
+			out.Results = append(out.Results, wire.Result{N: m.N, Status: wire.Refused, Code: string(f.Code), Message: f.Message})
+		default:
+			res := r.mutation(&d, p, m)
+			d.Processed = m.N
+			out.Results = append(out.Results, res)
+		}
+	}
+	out.Processed = d.Processed
+	if d.Processed != stored.Processed || d.Acked != stored.Acked {
+		r.storeDevice(&d)
+	}
+	return Result{Push: out}
+}
+
+// again tells the result of a mutation that was processed before.
+func (r *run) again(d *Device, m *command.Mutation) wire.Result {
+	v := r.w.Get(store.Results, numberRow(d.ID, m.N))
+	var row resultRow
+	switch {
+	case v == nil:
+		// The device said it has this result; nobody waits for it.
+		return wire.Result{N: m.N, Status: wire.Applied}
+	case json.Unmarshal(v, &row) != nil:
+		panic("apply: stored result is no JSON")
+	case !bytes.Equal(row.Hash, m.Hash):
+		f := fault.New(fault.NumberReused)
+		return wire.Result{N: m.N, Status: wire.Refused, Code: string(f.Code), Message: f.Message}
+	}
+	return r.tell(m.N, row)
+}
+
+// tell renders a result as its author may see it now.
+func (r *run) tell(n uint64, row resultRow) wire.Result {
+	res := wire.Result{N: n, Status: row.Status, Code: string(row.Code), Message: row.Message}
+	rec, ok := r.w.Load(row.ID)
+	var sight policy.Sight
+	if ok {
+		sight = r.sub.View(rec, &r.w.Reader)
+	}
+	if sight.Mask != 0 && row.Status != wire.Refused {
+		res.Rev = project.RevOfRecord(rec, sight.Mask).String()
+	}
+	for _, c := range row.Conflicts {
+		fc := wire.FieldConflict{Field: c.Field, Mine: c.Mine, Theirs: json.RawMessage("null")}
+		if sight.Mask != 0 {
+			if f := rec.Type.Field(c.Field); f != nil && sight.Mask.Has(f.No) {
+				fc.Theirs = json.RawMessage(jsonOf(rec.Value(f.No)))
+			}
+		}
+		res.Conflicts = append(res.Conflicts, fc)
+	}
+	return res
+}
+
+// mutation applies one mutation in an overlay of its own.
+func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Result {
+	mark := r.savepoint()
+	row := resultRow{Hash: m.Hash, Status: wire.Applied, Type: m.Type, ID: m.ID}
+	// The phone's clock may be off by years; what it said is put right by
+	// what it takes for now, and never lies in the future.
+	r.at = min(r.w.Now(), m.At+(r.w.Now()-p.Now))
+	root, err := r.depends(d, m)
+	if err == nil && d.Field && !r.sub.Mobile {
+		err = fault.New(fault.MobileModuleRequired)
+	}
+	if err == nil {
+		was := m.Was
+		if m.Op == wire.OpPatch && was == nil {
+			was = command.Object{}
+		}
+		var o outcome
+		o, err = r.guarded(change{
+			op: m.Op, typ: m.Type, id: m.ID, fields: m.Fields, was: was, action: m.Action, args: m.Args, prefix: d.Prefix,
+		})
+		row.Conflicts = o.conflicts
+	}
+	if err == nil {
+		err = r.settle()
+	}
+	r.at = r.w.Now()
+	if err != nil {
+		r.undo(mark)
+		f := fault.Of(err)
+		row.Status, row.Code, row.Message, row.Field, row.Conflicts = wire.Refused, f.Code, f.Message, f.Field, nil
+		failure := failed{N: m.N}
+		if m.Op == wire.OpCreate {
+			failure.ID = m.ID
+		}
+		d.Failed = append(slices.Clone(d.Failed), failure)
+		if len(d.Failed) > maxFailed {
+			d.Failed = d.Failed[len(d.Failed)-maxFailed:]
+		}
+	} else if len(row.Conflicts) > 0 {
+		row.Status, row.Code, row.Message = wire.Conflict, fault.EditConflict, fault.EditConflict.Text()
+	}
+	if row.Status != wire.Applied {
+		if root == 0 {
+			root = m.N
+		}
+		r.w.Put(store.Quarantine, numberRow(d.ID, m.N), encode(Quarantined{
+			Device: d.ID, Author: d.Employee, Received: r.w.Now(), PhoneNow: p.Now, Status: row.Status,
+			Code: row.Code, Message: row.Message, Conflicts: row.Conflicts, Root: root, Mutation: *m,
+		}))
+	}
+	r.w.Put(store.Results, numberRow(d.ID, m.N), encode(row))
+	// The subject may have changed by what was just done.
+	if s := r.subject(r.sub.ID); s != nil {
+		r.sub = s
+	}
+	return r.tell(m.N, row)
+}
+
+// guarded makes a change; a panic in it refuses this mutation alone.
+func (r *run) guarded(c change) (o outcome, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			o, err = outcome{}, r.panicked(p)
+		}
+	}()
+	if len(c.id) == 0 || !c.id.Valid() {
+		return outcome{}, fault.New(fault.BadID).OnField("id")
+	}
+	if c.op == wire.OpCreate && c.prefix == "" {
+		return outcome{}, fault.New(fault.BadID).OnField("id")
+	}
+	return r.change(c)
+}
+
+// depends refuses a mutation that builds on a refused one: it names it in
+// after, concerns the record that one would have made, or refers to it. It
+// returns the number of the mutation at the root of the bundle.
+func (r *run) depends(d *Device, m *command.Mutation) (root uint64, err error) {
+	hit := func(f failed) bool {
+		if slices.Contains(m.After, f.N) {
+			return true
+		}
+		if f.ID == "" {
+			return false
+		}
+		if m.ID == f.ID {
+			return true
+		}
+		quoted := []byte(strconv.Quote(string(f.ID)))
+		for _, o := range []command.Object{m.Fields, m.Args} {
+			for _, k := range slices.Sorted(maps.Keys(o)) {
+				if bytes.Contains(o[k], quoted) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, f := range d.Failed {
+		if f.N != m.N && hit(f) {
+			root = f.N
+			if v := r.w.Get(store.Quarantine, numberRow(d.ID, f.N)); v != nil {
+				var q Quarantined
+				if json.Unmarshal(v, &q) == nil {
+					root = q.Root
+				}
+			}
+			return root, fault.Newf(fault.DependsOn, "Change %d, on which this one depends, was refused.", f.N)
+		}
+	}
+	return 0, nil
+}
+
+// EachQuarantined calls f for everything kept in the quarantine.
+func EachQuarantined(rd *state.Reader, f func(Quarantined) bool) {
+	rd.KV().Scan(store.Quarantine, nil, func(_, v []byte) bool {
+		var q Quarantined
+		if err := json.Unmarshal(v, &q); err != nil {
+			panic(err)
+		}
+		return f(q)
+	})
+}
+
+// keyRow is what an idempotency key stands for.
+type keyRow struct {
+	Hash []byte         `json:"hash"`
+	Type string         `json:"type"`
+	ID   ident.RecordID `json:"id"`
+	At   ident.Millis   `json:"at"`
+}
+
+func idempotencyRow(actor ident.RecordID, key string) []byte {
+	return append(append([]byte(actor), 0), key...)
+}
+
+// keyLifetime is how long an idempotency key is remembered.
+const keyLifetime ident.Millis = 24 * 60 * 60 * 1000
+
+// repeated answers a request whose idempotency key was used before: with the
+// record as it now stands, or a refusal if the request differs.
+func (r *run) repeated(w *command.Write) (Result, bool) {
+	v := r.w.Get(store.Keys, idempotencyRow(r.cmd.Actor, w.Key))
+	var row keyRow
+	if v == nil || json.Unmarshal(v, &row) != nil || row.At+keyLifetime < r.w.Now() {
+		return Result{}, false
+	}
+	if !bytes.Equal(row.Hash, w.KeyHash) {
+		return Result{Err: fault.New(fault.KeyReused)}, true
+	}
+	res := r.answer(outcome{typ: r.cfg.Cat.Type(row.Type), id: row.ID})
+	res.Replayed = true
+	return res, true
+}
+
+func (r *run) remember(w *command.Write, o outcome) {
+	r.w.Put(store.Keys, idempotencyRow(r.cmd.Actor, w.Key), encode(keyRow{w.KeyHash, o.typ.Name, o.id, r.w.Now()}))
+}
+
+// importRows writes rows as the system. A row that can't be taken is left out
+// and reported; the others are written.
+func (r *run) importRows(im *command.Import) Result {
+	var res Result
+	for i := range im.Rows {
+		row := &im.Rows[i]
+		mark := r.savepoint()
+		did, err := r.importRow(row)
+		if err == nil {
+			err = r.settle()
+		}
+		if err != nil {
+			r.undo(mark)
+			res.Count.Rejected = append(res.Count.Rejected, Rejection{i, fault.Of(err)})
+			continue
+		}
+		switch did {
+		case rowCreated:
+			res.Count.Created++
+		case rowChanged:
+			res.Count.Changed++
+		default:
+			res.Count.Same++
+		}
+	}
+	return res
+}
+
+type rowOutcome uint8
+
+const (
+	rowSame rowOutcome = iota
+	rowCreated
+	rowChanged
+)
+
+func (r *run) importRow(row *command.Row) (rowOutcome, error) {
+	t := r.cfg.Cat.Type(row.Type)
+	if t == nil {
+		return rowSame, fault.Newf(fault.BadValue, "There is no type %q.", row.Type)
+	}
+	if !row.ID.Valid() {
+		return rowSame, fault.New(fault.BadID)
+	}
+	vals, err := r.values(t, row.Fields, t.All())
+	if err != nil {
+		return rowSame, err
+	}
+	nos := slices.Sorted(maps.Keys(vals))
+	if id, used := r.w.Identify(row.ID); used {
+		before, ok := r.w.LoadOrd(id.Ord)
+		if !ok || before.Type != t {
+			return rowSame, fault.New(fault.BadID)
+		}
+		after := before.Clone()
+		for _, no := range nos {
+			if f := t.FieldNo(no); f.Name == t.Root && !bytes.Equal(before.Value(no), vals[no]) {
+				return rowSame, fault.New(fault.ImmutableField).OnField(f.Name)
+			}
+			after.Put(no, vals[no])
+		}
+		if after.Dirty() == 0 {
+			return rowSame, nil
+		}
+		if err := r.refer(after, after.Dirty()); err != nil {
+			return rowSame, err
+		}
+		return rowChanged, r.save(before, after)
+	}
+	draft := &entity.Record{Type: t, ID: row.ID}
+	for _, no := range nos {
+		draft.Put(no, vals[no])
+	}
+	if err := r.refer(draft, draft.Dirty()); err != nil {
+		return rowSame, err
+	}
+	if err := r.belong(draft); err != nil {
+		return rowSame, err
+	}
+	if t.Status != nil && draft.Get(t.Status.Field).IsNull() {
+		draft.Set(t.Status.Field, entity.StringValue(t.Status.Initial))
+	}
+	rec := r.w.New(t, draft.ID)
+	rec.Cells = draft.Cells
+	at := r.w.Now()
+	if row.At != 0 {
+		at = row.At
+	}
+	rec.Put(entity.NoCreatedAt, entity.TimeValue(at))
+	if t.Created != nil {
+		if err := t.Created(r, rec); err != nil {
+			return rowSame, err
+		}
+		for _, no := range nos { // what the row says stands
+			rec.Put(no, vals[no])
+		}
+	}
+	return rowCreated, r.save(nil, rec)
+}

@@ -1,0 +1,153 @@
+package apply
+
+import (
+	"satchel/internal/command"
+	"satchel/internal/ident"
+	"satchel/sync/bits"
+	"satchel/sync/scope"
+	"satchel/sync/state"
+	"satchel/sync/store"
+)
+
+// Rest lets the machine read a committed state between entries. The snapshot
+// must stay open until the next Rest, Append or Leave.
+func (m *Machine) Rest(kv store.Reader) {
+	m.w.Stage.Reset(kv)
+	m.load()
+}
+
+// Leave ends Rest.
+func (m *Machine) Leave() { m.w.Stage.Reset(nil) }
+
+// Reader reads the state of Rest.
+func (m *Machine) Reader() *state.Reader { return &m.w.Reader }
+
+// SetEpoch tells the machine the log's epoch before the first entry.
+func (m *Machine) SetEpoch(e uint64) { m.epoch = e }
+
+// Peek applies a command to the state of Rest and takes everything back. done
+// is true where there was nothing to take back: then the answer stands and
+// the command need not go through the log. A pull that has nothing to send is
+// such a command.
+func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
+	mark := m.w.Mark()
+	rows := m.w.Len()
+	r := m.start(c)
+	defer func() {
+		if p := recover(); p != nil {
+			res, done = Result{Err: m.panicked(p)}, true
+		}
+		m.rollback(mark, r)
+	}()
+	res = r.dispatch()
+	return res, m.w.Len() == rows && res.Err == nil
+}
+
+// Watched is a device that somebody waits for changes of.
+type Watched struct {
+	Device   ident.DeviceID
+	Employee ident.RecordID
+}
+
+// maxPointChecks bounds the point decisions made for one entry; beyond it
+// every device that might be touched is taken to be.
+const maxPointChecks = 20_000
+
+// Touched returns which of the devices may have something to pull after an
+// entry with these effects. It may name a device too many, never one too few.
+// It reads the state of Rest.
+func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
+	if len(devices) == 0 {
+		return
+	}
+	people := map[ident.RecordID]bool{}
+	for _, id := range eff.People {
+		people[id] = true
+	}
+	byType := map[uint16]*bits.Builder{}
+	for _, t := range eff.Touched {
+		b := byType[t.Type.No]
+		if b == nil {
+			b = &bits.Builder{}
+			byType[t.Type.No] = b
+		}
+		b.Add(t.Ord)
+	}
+	sets := make(map[uint16]bits.Set, len(byType))
+	for no, b := range byType {
+		sets[no] = b.Set()
+	}
+	arrives := map[ident.RecordID]bool{}
+	checks := 0
+	for i, w := range devices {
+		if eff.Everybody || eff.Bulk || people[w.Employee] || m.holdsAny(w.Device, sets) {
+			f(i)
+			continue
+		}
+		if !eff.Moved {
+			continue
+		}
+		yes, known := arrives[w.Employee]
+		if !known {
+			yes = m.mayArrive(w.Employee, eff.Touched, &checks)
+			arrives[w.Employee] = yes
+		}
+		if yes {
+			f(i)
+		}
+	}
+}
+
+// holdsAny reports whether the device may have one of the records.
+func (m *Machine) holdsAny(id ident.DeviceID, sets map[uint16]bits.Set) bool {
+	d := m.loadDevice(id)
+	if d == nil {
+		return false
+	}
+	in := func(parts scope.Sets) bool {
+		for _, p := range parts {
+			if s, ok := sets[p.Type]; ok && bits.Intersects(p.Set, s) {
+				return true
+			}
+		}
+		return false
+	}
+	if in(d.Sync.Held) || (d.Sync.Pending != nil && in(d.Sync.Pending.Sent)) {
+		return true
+	}
+	if !d.Sync.Unsure.IsEmpty() {
+		for _, s := range sets {
+			if bits.Intersects(d.Sync.Unsure, s) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mayArrive reports whether the person sees one of the changed records.
+func (m *Machine) mayArrive(id ident.RecordID, touched []state.Touch, checks *int) bool {
+	sub := m.subject(id)
+	if sub == nil || !sub.Active {
+		return false
+	}
+	for _, t := range touched {
+		if len(sub.Grants(t.Type, "view")) == 0 {
+			continue
+		}
+		if *checks++; *checks > maxPointChecks {
+			return true
+		}
+		if rec, ok := m.w.LoadOrd(t.Ord); ok && sub.View(rec, &m.w.Reader).Mask != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// FieldDevice reports whether the device carries the field profile with a
+// window that moves with the days.
+func (m *Machine) FieldDevice(id ident.DeviceID) bool {
+	d := m.loadDevice(id)
+	return d != nil && d.Field && d.Window == nil
+}

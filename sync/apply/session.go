@@ -1,0 +1,359 @@
+package apply
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/internal/refresh"
+	"satchel/sync/state"
+	"satchel/sync/store"
+	"satchel/sync/subject"
+	"satchel/sync/wire"
+)
+
+// How long a session lasts, in milliseconds: whatever happens, and unused.
+const (
+	SessionLifetime ident.Millis = 180 * 24 * 60 * 60 * 1000
+	SessionIdle     ident.Millis = 60 * 24 * 60 * 60 * 1000
+)
+
+const (
+	closeRevoked    = wire.CloseRevoked
+	closeSuperseded = wire.CloseSuperseded
+	deviceRevoked   = "Revoked"
+	deviceActive    = "Active"
+)
+
+// Session is one sign-in.
+type Session struct {
+	Employee ident.RecordID `json:"employee"`
+	Device   ident.DeviceID `json:"device,omitempty"`
+	Family   refresh.Family `json:"family"`
+}
+
+// Ended reports whether the session counts for nothing at the instant.
+func (s *Session) Ended(now ident.Millis) bool {
+	return s.Family.Revoked || now >= s.Family.ExpiresAt || now >= s.Family.IdleExpiresAt
+}
+
+// The Sessions bucket: 's' session id -> Session as JSON; 'e' employee id, 0,
+// session id -> nothing.
+func sessionRow(id ident.SessionID) []byte { return append([]byte{'s'}, id...) }
+
+func employeeSessions(id ident.RecordID) []byte { return append(append([]byte{'e'}, id...), 0) }
+
+// ReadSession returns a session, ended ones included until they are swept.
+func ReadSession(rd *state.Reader, id ident.SessionID) (Session, bool) {
+	var s Session
+	v := rd.KV().Get(store.Sessions, sessionRow(id))
+	if v == nil || json.Unmarshal(v, &s) != nil {
+		return Session{}, false
+	}
+	return s, true
+}
+
+func (r *run) putSession(id ident.SessionID, s Session) {
+	r.w.Put(store.Sessions, sessionRow(id), encode(s))
+}
+
+// encode renders a row as JSON; the types it is used with always can be.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// Login answers a sign-in.
+type Login struct {
+	Employee ident.RecordID
+	Session  ident.SessionID
+	Device   ident.DeviceID
+	Prefix   string
+}
+
+// Credential returns an employee's stored password hash, "" for none.
+func Credential(rd *state.Reader, employee ident.RecordID) string {
+	return string(rd.KV().Get(store.Credentials, []byte(employee)))
+}
+
+// CredentialDigest names a stored hash without telling it.
+func CredentialDigest(stored string) string {
+	h := sha256.Sum256([]byte(stored))
+	return hex.EncodeToString(h[:])
+}
+
+// FindEmployee returns the active employee with the e-mail address, as the
+// edge needs it to check a password.
+func FindEmployee(rd *state.Reader, email string) (ident.RecordID, bool) {
+	t := rd.Cat.Type(subject.Employee)
+	for _, o := range rd.Named(t, "email", email) {
+		if e, ok := rd.LoadOrd(o); ok && e.StatusText() == subject.Active {
+			return e.ID, true
+		}
+	}
+	return "", false
+}
+
+func (r *run) login(l *command.Login) Result {
+	emp, ok := r.w.Load(l.Employee)
+	stored := Credential(&r.w.Reader, l.Employee)
+	if !ok || emp.StatusText() != subject.Active || stored == "" || CredentialDigest(stored) != l.Credential {
+		return Result{Err: fault.New(fault.InvalidCredentials)}
+	}
+	if l.Rehash != "" {
+		r.w.Put(store.Credentials, []byte(l.Employee), []byte(l.Rehash))
+	}
+	out := &Login{Employee: l.Employee, Session: l.Session}
+	if l.Device != nil {
+		d, err := r.device(l)
+		if err != nil {
+			return Result{Err: err}
+		}
+		out.Device, out.Prefix = d.ID, d.Prefix
+	}
+	r.putSession(l.Session, Session{
+		Employee: l.Employee, Device: out.Device,
+		Family: refresh.NewFamily(l.First, r.w.Now(), SessionLifetime, SessionIdle),
+	})
+	r.w.Put(store.Sessions, append(employeeSessions(l.Employee), l.Session...), nil)
+	return Result{Login: out}
+}
+
+// device finds or makes the device of (principal, installation, incarnation)
+// and gives it to the new session; an older session of it ends.
+func (r *run) device(l *command.Login) (*Device, error) {
+	t := r.cfg.Cat.Type(subject.Device)
+	row := installationRow(l.Employee, l.Device.Installation, l.Device.Incarnation)
+	if id := r.w.Get(store.Devices, row); id != nil {
+		rec, ok := r.w.Load(ident.RecordID(id))
+		if !ok {
+			return nil, fault.New(fault.InternalError)
+		}
+		if rec.StatusText() == deviceRevoked {
+			return nil, fault.New(fault.DeviceRevoked).With("wipe", true)
+		}
+		d := *r.loadDevice(rec.ID)
+		r.endSession(d.Session, closeSuperseded)
+		d.Session, d.PushToken = l.Session, l.Device.PushToken
+		r.storeDevice(&d)
+		after := rec.Clone()
+		after.Set("lastSeen", entity.TimeValue(r.w.Now()))
+		if l.Device.Name != "" {
+			after.Set("name", entity.StringValue(l.Device.Name))
+		}
+		return &d, r.save(rec, after)
+	}
+	draft := &entity.Record{Type: t, ID: r.freshID()}
+	draft.Set("employee", entity.RefValue(l.Employee))
+	draft.Set("name", textOrNone(l.Device.Name))
+	draft.Set("platform", textOrNone(l.Device.Platform))
+	draft.Set("status", entity.StringValue(deviceActive))
+	draft.Set("lastSeen", entity.TimeValue(r.w.Now()))
+	rec, err := r.insert(draft)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{
+		ID: rec.ID, Ord: rec.Ord, Employee: l.Employee, Session: l.Session, PushToken: l.Device.PushToken,
+		Installation: l.Device.Installation, Incarnation: l.Device.Incarnation, Prefix: r.freePrefix(l.Prefix),
+	}
+	r.w.Put(store.Devices, row, []byte(rec.ID))
+	r.w.Put(store.Devices, prefixRow(d.Prefix), []byte(rec.ID))
+	r.storeDevice(d)
+	return d, nil
+}
+
+func textOrNone(s string) entity.Value {
+	if s == "" {
+		return nil
+	}
+	return entity.StringValue(s)
+}
+
+// freePrefix returns the proposed prefix or, should another device have it,
+// one derived from the command's randomness.
+func (r *run) freePrefix(proposed string) string {
+	for p := proposed; ; {
+		if len(p) == ident.PrefixLength && r.w.Get(store.Devices, prefixRow(p)) == nil {
+			return p
+		}
+		p = "d" + string(r.freshID()[1:ident.PrefixLength])
+	}
+}
+
+func (r *run) refresh(f *command.Refresh) Result {
+	s, ok := ReadSession(&r.w.Reader, f.Session)
+	if !ok {
+		return Result{Err: fault.New(fault.InvalidToken)}
+	}
+	if s.Device != "" {
+		if rec, ok := r.w.Load(s.Device); ok && rec.StatusText() == deviceRevoked {
+			return Result{Err: fault.New(fault.DeviceRevoked).With("wipe", true)}
+		}
+	}
+	outcome, err := s.Family.Rotate(f.Attempt, r.w.Now())
+	if outcome == refresh.ReuseRevoked {
+		// The one refusal that leaves something: the family is dead.
+		r.endSession(f.Session, closeRevoked)
+		return Result{Refused: err}
+	}
+	if err != nil {
+		return Result{Err: err}
+	}
+	if emp, ok := r.w.Load(s.Employee); !ok || emp.StatusText() != subject.Active {
+		return Result{Err: fault.New(fault.SessionRevoked)}
+	}
+	r.putSession(f.Session, s)
+	out := &Login{Employee: s.Employee, Session: f.Session, Device: s.Device}
+	if s.Device != "" {
+		out.Prefix = r.loadDevice(s.Device).Prefix
+	}
+	return Result{Login: out}
+}
+
+func (r *run) logout(l *command.Logout) Result {
+	s, ok := ReadSession(&r.w.Reader, l.Session)
+	if !ok || s.Employee != r.cmd.Actor {
+		return Result{Err: fault.New(fault.SessionRevoked)}
+	}
+	r.endSession(l.Session, closeRevoked)
+	return Result{}
+}
+
+func (r *run) endSession(id ident.SessionID, code int) {
+	s, ok := ReadSession(&r.w.Reader, id)
+	if !ok {
+		return
+	}
+	if !s.Family.Revoked {
+		s.Family.Revoked = true
+		r.putSession(id, s)
+	}
+	r.eff.Ended[id] = code
+}
+
+func (r *run) endSessions(employee ident.RecordID, code int) {
+	var ids []ident.SessionID
+	p := employeeSessions(employee)
+	store.ScanPrefix(r.w.Stage, store.Sessions, p, func(k, _ []byte) bool {
+		ids = append(ids, ident.SessionID(k[len(p):]))
+		return true
+	})
+	for _, id := range ids {
+		if s, ok := ReadSession(&r.w.Reader, id); ok && !s.Family.Revoked {
+			r.endSession(id, code)
+		}
+	}
+}
+
+func (r *run) revokeDevice(id ident.DeviceID) {
+	if d := r.loadDevice(id); d != nil {
+		r.endSession(d.Session, closeRevoked)
+	}
+}
+
+func (r *run) setSecret(s *command.Secret) Result {
+	if r.cmd.Actor != "" {
+		if err := r.signedIn(); err != nil {
+			return Result{Err: err}
+		}
+		if r.cmd.Actor != s.Employee {
+			return Result{Err: fault.New(fault.NotAllowed)}
+		}
+	}
+	emp, ok := r.w.Load(s.Employee)
+	if !ok || emp.Type.Name != subject.Employee {
+		return Result{Err: notFound()}
+	}
+	r.w.Put(store.Credentials, []byte(s.Employee), []byte(s.Hash))
+	// Whoever knew the old password is signed out.
+	r.endSessions(s.Employee, closeRevoked)
+	return Result{ID: s.Employee}
+}
+
+// metaSecret is the tenant's key for the tokens that apply makes.
+const metaSecret = "secret"
+
+func (r *run) setup(s *command.Setup) Result {
+	if r.w.Get(store.Meta, []byte(metaSecret)) != nil {
+		return Result{Err: fault.Newf(fault.Duplicate, "The tenant is set up already.")}
+	}
+	r.w.Put(store.Meta, []byte(metaSecret), s.Secret)
+	r.load()
+	if s.Email == "" {
+		return Result{}
+	}
+	emp := &entity.Record{Type: r.cfg.Cat.Type(subject.Employee), ID: s.Employee}
+	emp.Set("name", entity.StringValue(s.Name))
+	emp.Set("email", entity.StringValue(s.Email))
+	emp.Set("kind", entity.StringValue(policy.InHouse))
+	emp.Set("status", entity.StringValue(subject.Active))
+	rec, err := r.insert(emp)
+	if err != nil {
+		return Result{Err: err}
+	}
+	role := &entity.Record{Type: r.cfg.Cat.Type(subject.RoleAssignment), ID: r.freshID()}
+	role.Set("employee", entity.RefValue(rec.ID))
+	role.Set("role", entity.StringValue(subject.Administrator))
+	if _, err := r.insert(role); err != nil {
+		return Result{Err: err}
+	}
+	r.w.Put(store.Credentials, []byte(rec.ID), []byte(s.Hash))
+	return Result{ID: rec.ID, Err: r.settle()}
+}
+
+// load reads what the machine keeps in memory of the tenant.
+func (m *Machine) load() {
+	if m.secret == nil {
+		if v := m.w.Get(store.Meta, []byte(metaSecret)); v != nil {
+			m.secret = append([]byte(nil), v...)
+		}
+	}
+	if m.table.ids == nil {
+		m.table.load(m.w.Stage)
+	}
+}
+
+// checkpoint renders a page's number as a token: opaque, of this device and
+// this epoch of the log alone. A server restored from a backup starts a new
+// epoch, so that no token from before the restore is taken for one of its own.
+func (m *Machine) checkpoint(d ident.DeviceID, n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n, 36) + "." + m.checkpointTag(d, n)
+}
+
+func (m *Machine) checkpointTag(d ident.DeviceID, n uint64) string {
+	h := hmac.New(sha256.New, m.secret)
+	h.Write([]byte("checkpoint"))
+	h.Write(binary.BigEndian.AppendUint64(nil, m.epoch))
+	h.Write(binary.BigEndian.AppendUint64(nil, n))
+	h.Write([]byte(d))
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}
+
+// pageNumber reads a token; known is false where it is not this device's.
+func (m *Machine) pageNumber(d ident.DeviceID, token string) (n uint64, known bool) {
+	num, tag, ok := strings.Cut(token, ".")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(num, 36, 64)
+	if err != nil || n == 0 || !hmac.Equal([]byte(tag), []byte(m.checkpointTag(d, n))) {
+		return 0, false
+	}
+	return n, true
+}

@@ -1,0 +1,821 @@
+package apply
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/project"
+	"satchel/sync/subject"
+)
+
+// change is one change of one record, from the module API or from a device.
+type change struct {
+	op      string
+	app     entity.App // "" : any
+	typ     string
+	id      ident.RecordID
+	fields  command.Object
+	was     command.Object // of a device's patch; nil: overwrite
+	action  string
+	args    command.Object
+	ifMatch string
+	prefix  string // ids made by the client start with it; "": none may be
+	device  bool   // the id of a create comes from a device
+}
+
+// outcome is what a change did.
+type outcome struct {
+	typ       *entity.Type
+	id        ident.RecordID
+	conflicts []conflict
+}
+
+// conflict is one field that both sides changed; the server's value stands.
+type conflict struct {
+	Field string          `json:"f"`
+	Mine  json.RawMessage `json:"m"`
+}
+
+func notFound() error { return fault.New(fault.NotFoundCode) }
+
+func (r *run) write(w *command.Write) Result {
+	if w.Key != "" {
+		if res, ok := r.repeated(w); ok {
+			return res
+		}
+	}
+	out, err := r.change(change{
+		op: w.Op, app: entity.App(w.App), typ: w.Type, id: w.ID, fields: w.Fields,
+		action: w.Action, args: w.Args, ifMatch: w.IfMatch, prefix: r.prefix(),
+	})
+	if err == nil {
+		err = r.settle()
+	}
+	if err != nil {
+		return Result{Err: err}
+	}
+	if w.Key != "" {
+		r.remember(w, out)
+	}
+	return r.answer(out)
+}
+
+// answer shows the actor the record as it now stands.
+func (r *run) answer(out outcome) Result {
+	res := Result{Type: out.typ, ID: out.id}
+	rec, ok := r.w.Load(out.id)
+	if !ok {
+		return res
+	}
+	sub := r.sub
+	if sub != nil {
+		sub = r.subject(sub.ID) // rights may be what was changed
+	}
+	sight := policy.Sight{Mask: out.typ.All()}
+	if sub != nil {
+		sight = sub.View(rec, &r.w.Reader)
+	}
+	if sight.Mask == 0 {
+		return res
+	}
+	var p project.Projector
+	body, rev, err := p.AppendREST(nil, r.w.Reader.Bytes(rec.Ord), rec.ID, sight.Mask, sight.Context)
+	if err != nil {
+		panic(err)
+	}
+	res.Body, res.Rev = body, rev.String()
+	return res
+}
+
+func (r *run) bulk(b *command.Bulk) Result {
+	t := r.cfg.Cat.Type(b.Type)
+	if t == nil || (b.App != "" && !t.In(entity.App(b.App))) {
+		return Result{Err: notFound()}
+	}
+	a := t.Action(b.Action)
+	if a == nil || !a.Bulk {
+		return Result{Err: fault.Newf(fault.BadParameter, "There is no such bulk action.")}
+	}
+	res := Result{Bulk: make([]BulkItem, 0, len(b.IDs))}
+	for _, id := range b.IDs {
+		mark := r.savepoint()
+		_, err := r.change(change{op: "action", app: entity.App(b.App), typ: b.Type, id: id, action: b.Action, args: b.Args})
+		if err == nil {
+			err = r.settle()
+		}
+		if err != nil {
+			r.undo(mark)
+			err = fault.Of(err)
+		}
+		res.Bulk = append(res.Bulk, BulkItem{id, err})
+	}
+	return res
+}
+
+// change makes one change or returns why not. It may leave staged rows behind
+// when it fails; the caller rolls back.
+func (r *run) change(c change) (outcome, error) {
+	t := r.cfg.Cat.Type(c.typ)
+	if t == nil || (c.app != "" && !t.In(c.app)) {
+		return outcome{}, fault.Newf(fault.BadParameter, "There is no such type of record.").OnField("type")
+	}
+	switch c.op {
+	case "create":
+		return r.create(t, c)
+	case "patch":
+		return r.patch(t, c)
+	case "delete":
+		return r.remove(t, c)
+	case "action":
+		return r.act(t, c)
+	}
+	return outcome{}, fault.Newf(fault.BadParameter, "op must be create, patch, delete or action.").OnField("op")
+}
+
+// find returns a record the person sees, and what of it. Hidden, absent and
+// of another type are the same answer.
+func (r *run) find(t *entity.Type, id ident.RecordID) (*entity.Record, policy.Sight, error) {
+	rec, ok := r.w.Load(id)
+	if !ok || rec.Type != t {
+		return nil, policy.Sight{}, notFound()
+	}
+	if r.sub == nil {
+		return rec, policy.Sight{Mask: t.All()}, nil
+	}
+	s := r.sub.View(rec, &r.w.Reader)
+	if s.Mask == 0 {
+		return nil, s, notFound()
+	}
+	return rec, s, nil
+}
+
+// decide asks the policy; the system may do everything.
+func (r *run) decide(v policy.Verb, rec *entity.Record) (entity.Mask, error) {
+	if r.sub == nil {
+		return rec.Type.All(), nil
+	}
+	d := r.sub.Decide(v, rec, &r.w.Reader)
+	if d.Allowed {
+		return d.Mask, nil
+	}
+	e := fault.New(fault.NotAllowed)
+	if d.Clause != "" {
+		e = e.With("clause", d.Clause)
+	}
+	return 0, e
+}
+
+// knows is the fields of a type a person can know of: those some grant to
+// see, make or change reaches. Any other is an unknown field.
+func (r *run) knows(t *entity.Type) entity.Mask {
+	if r.sub == nil {
+		return t.All()
+	}
+	var m entity.Mask
+	for _, v := range []policy.Verb{policy.View, policy.Create, policy.Edit} {
+		for _, g := range r.sub.Grants(t, v) {
+			m |= g.Mask
+		}
+	}
+	gone, all := r.sub.Denied(t, policy.View)
+	if all {
+		return 0
+	}
+	return m &^ gone
+}
+
+func (r *run) create(t *entity.Type, c change) (outcome, error) {
+	if c.id != "" {
+		if !c.id.Valid() || !c.id.HasPrefix(c.prefix) {
+			return outcome{}, fault.New(fault.BadID).OnField("id")
+		}
+		// Only this device makes ids with its prefix, so that this tells
+		// nobody anything.
+		if _, used := r.w.Identify(c.id); used {
+			return outcome{}, fault.New(fault.BadID).OnField("id")
+		}
+	} else {
+		c.id = r.freshID()
+	}
+	known := r.knows(t)
+	vals, err := r.values(t, c.fields, known)
+	if err != nil {
+		return outcome{}, err
+	}
+	for no := range vals {
+		if f := t.FieldNo(no); f.ReadOnly {
+			return outcome{}, fault.New(fault.ReadOnlyField).OnField(f.Name)
+		}
+	}
+	// The record as it would stand, to be judged before it gets an ordinal.
+	draft := &entity.Record{Type: t, ID: c.id}
+	for _, no := range slices.Sorted(maps.Keys(vals)) {
+		draft.Put(no, vals[no])
+	}
+	if err := r.refer(draft, draft.Dirty()); err != nil {
+		return outcome{}, err
+	}
+	if err := r.belong(draft); err != nil {
+		return outcome{}, err
+	}
+	may, err := r.mayCreate(t, draft)
+	if err != nil {
+		return outcome{}, err
+	}
+	for no := range vals {
+		if !may.Has(no) {
+			return outcome{}, fault.New(fault.FieldNotAllowed).OnField(t.FieldNo(no).Name)
+		}
+	}
+	// Who may be given work at creation is judged like an assignment.
+	for _, a := range t.Actions {
+		if a.Assigns == "" || draft.Get(a.Assigns).IsNull() {
+			continue
+		}
+		if err := r.assignable(t, a, draft, draft.Get(a.Assigns).Ref()); err != nil {
+			return outcome{}, err
+		}
+	}
+	if t.Status != nil {
+		draft.Set(t.Status.Field, entity.StringValue(t.Status.Initial))
+	}
+	rec, err := r.insert(draft)
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{typ: t, id: rec.ID}, nil
+}
+
+// mayCreate asks the policy for the right to create: a grant on the type or,
+// for what is written on another record, the right to comment on that one.
+func (r *run) mayCreate(t *entity.Type, draft *entity.Record) (entity.Mask, error) {
+	mask, err := r.decide(policy.Create, draft)
+	if err == nil || t.Name != typeComment {
+		return mask, err
+	}
+	if parent, ok := r.w.Load(draft.RootOf()); ok {
+		if _, perr := r.decide(policy.Comment, parent); perr == nil {
+			return t.All(), nil
+		}
+	}
+	return 0, err
+}
+
+// typeComment is the type whose creation the verb comment gives.
+const typeComment = "comment"
+
+// insert gives a draft its ordinal and system fields and saves it.
+func (r *run) insert(draft *entity.Record) (*entity.Record, error) {
+	t := draft.Type
+	rec := r.w.New(t, draft.ID)
+	rec.Cells = draft.Cells
+	rec.Put(entity.NoCreatedAt, entity.TimeValue(r.w.Now()))
+	if r.cmd.Actor != "" {
+		rec.Put(entity.NoCreatedBy, entity.RefValue(r.cmd.Actor))
+	}
+	if t.Created != nil {
+		if err := t.Created(r, rec); err != nil {
+			return nil, err
+		}
+	}
+	return rec, r.save(nil, rec)
+}
+
+// belong sets the record's client from its root. It is written by nobody.
+func (r *run) belong(rec *entity.Record) error {
+	t := rec.Type
+	switch {
+	case t.IsClient:
+		rec.Put(entity.NoClientID, entity.RefValue(rec.ID))
+	case t.Root != "":
+		id := rec.RootOf()
+		if id == "" {
+			return nil
+		}
+		parent, ok := r.w.Load(id)
+		if !ok {
+			return fault.New(fault.BadReference).OnField(t.Root)
+		}
+		if c := parent.Client(); c != "" {
+			rec.Put(entity.NoClientID, entity.RefValue(c))
+		}
+	}
+	return nil
+}
+
+func (r *run) patch(t *entity.Type, c change) (outcome, error) {
+	before, sight, err := r.find(t, c.id)
+	if err != nil {
+		return outcome{}, err
+	}
+	out := outcome{typ: t, id: c.id}
+	may, err := r.decide(policy.Edit, before)
+	if err != nil {
+		return out, err
+	}
+	known := r.knows(t) & (sight.Mask | may)
+	vals, err := r.values(t, c.fields, known)
+	if err != nil {
+		return out, err
+	}
+	var was map[uint8]entity.Value
+	if c.was != nil {
+		if was, err = r.values(t, c.was, known); err != nil {
+			return out, err
+		}
+	}
+	if before.Archived() {
+		return out, fault.New(fault.Archived)
+	}
+	if err := r.match(before, sight, c.ifMatch); err != nil {
+		return out, err
+	}
+	after := before.Clone()
+	for _, no := range slices.Sorted(maps.Keys(vals)) {
+		f := t.FieldNo(no)
+		switch {
+		case f.ReadOnly:
+			return out, fault.New(fault.ReadOnlyField).OnField(f.Name)
+		case !may.Has(no):
+			return out, fault.New(fault.FieldNotAllowed).OnField(f.Name)
+		case f.Immutable && !bytes.Equal(before.Value(no), vals[no]):
+			return out, fault.New(fault.ImmutableField).OnField(f.Name)
+		}
+		if was != nil {
+			w, told := was[no]
+			if !told {
+				return out, fault.Newf(fault.MissingField, "was must hold the value that %s was changed from.", f.Name).OnField("was")
+			}
+			v, clash := merge(f, before.Value(no), w, vals[no])
+			if clash {
+				out.conflicts = append(out.conflicts, conflict{f.Name, json.RawMessage(jsonOf(vals[no]))})
+				continue
+			}
+			after.Put(no, v)
+			continue
+		}
+		after.Put(no, vals[no])
+	}
+	if err := r.refer(after, after.Dirty()); err != nil {
+		return out, err
+	}
+	return out, r.save(before, after)
+}
+
+// jsonOf renders a value, null for none.
+func jsonOf(v entity.Value) []byte {
+	if v.IsNull() {
+		return []byte("null")
+	}
+	return v
+}
+
+// merge brings a device's change of one field together with the present
+// value. Sets merge by member. clash is set where both sides changed it.
+func merge(f *entity.Field, now, was, mine entity.Value) (entity.Value, bool) {
+	switch {
+	case bytes.Equal(now, was), bytes.Equal(now, mine):
+		return mine, false
+	case f.Kind == entity.Refs || f.Kind == entity.Strings:
+		out := now.Set()
+		old, want := was.Set(), mine.Set()
+		out = slices.DeleteFunc(out, func(s string) bool {
+			return slices.Contains(old, s) && !slices.Contains(want, s)
+		})
+		for _, s := range want {
+			if !slices.Contains(old, s) && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+		return entity.SetValue(out), false
+	case f.Kind == entity.Lines:
+		return mergeLines(now, was, mine)
+	}
+	return now, true
+}
+
+// mergeLines merges lists by the ids of their lines: a line that one side
+// alone added, changed or removed follows that side. clash is set where both
+// changed the same line differently; then the server's list stands.
+func mergeLines(now, was, mine entity.Value) (entity.Value, bool) {
+	type line struct {
+		ID string `json:"id"`
+	}
+	split := func(v entity.Value) (ids []string, by map[string]json.RawMessage) {
+		var raws []json.RawMessage
+		by = map[string]json.RawMessage{}
+		if v.IsNull() || json.Unmarshal(v, &raws) != nil {
+			return nil, by
+		}
+		for _, raw := range raws {
+			var l line
+			if json.Unmarshal(raw, &l) == nil {
+				ids = append(ids, l.ID)
+				by[l.ID] = raw
+			}
+		}
+		return ids, by
+	}
+	nowIDs, nowBy := split(now)
+	_, wasBy := split(was)
+	mineIDs, mineBy := split(mine)
+	var out []json.RawMessage
+	for _, id := range nowIDs {
+		n, w, m := nowBy[id], wasBy[id], mineBy[id]
+		switch {
+		case bytes.Equal(n, m), bytes.Equal(w, m): // the same, or untouched by me
+			out = append(out, n)
+		case w != nil && bytes.Equal(n, w): // changed or removed by me alone
+			if m != nil {
+				out = append(out, m)
+			}
+		default:
+			return now, true
+		}
+	}
+	for _, id := range mineIDs {
+		if nowBy[id] != nil {
+			continue
+		}
+		switch {
+		case wasBy[id] == nil: // added by me
+			out = append(out, mineBy[id])
+		case !bytes.Equal(wasBy[id], mineBy[id]): // changed by me, removed there
+			return now, true
+		}
+	}
+	if len(out) == 0 {
+		return nil, false
+	}
+	b := []byte{'['}
+	for i, raw := range out {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, raw...)
+	}
+	return append(b, ']'), false
+}
+
+func (r *run) match(rec *entity.Record, sight policy.Sight, want string) error {
+	if want == "" {
+		return nil
+	}
+	if rev := project.RevOfRecord(rec, sight.Mask).String(); rev != want {
+		return fault.New(fault.RevMismatch)
+	}
+	return nil
+}
+
+func (r *run) remove(t *entity.Type, c change) (outcome, error) {
+	rec, sight, err := r.find(t, c.id)
+	if err != nil {
+		return outcome{}, err
+	}
+	out := outcome{typ: t, id: c.id}
+	if t.NoDelete {
+		return out, fault.New(fault.NotAllowed)
+	}
+	if _, err := r.decide(policy.Delete, rec); err != nil {
+		return out, err
+	}
+	if err := r.match(rec, sight, c.ifMatch); err != nil {
+		return out, err
+	}
+	if err := r.unchanged(rec, sight, c.was); err != nil {
+		return out, err
+	}
+	if r.hasChildren(rec) {
+		return out, fault.New(fault.HasDependents)
+	}
+	r.drop(rec)
+	if t.Changed != nil {
+		if err := t.Changed(r, rec, nil); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// unchanged refuses a device's delete of a record of which a field that the
+// device saw has another value by now.
+func (r *run) unchanged(rec *entity.Record, sight policy.Sight, was command.Object) error {
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		f := rec.Type.Field(name)
+		if f == nil || !sight.Mask.Has(f.No) || f.ReadOnly {
+			continue
+		}
+		v, err := f.Normalize(was[name])
+		if err != nil || !bytes.Equal(v, rec.Value(f.No)) {
+			return fault.New(fault.EditConflict).OnField(name)
+		}
+	}
+	return nil
+}
+
+// hasChildren reports whether a record belongs to this one.
+func (r *run) hasChildren(rec *entity.Record) bool {
+	for _, t := range r.cfg.Cat.Types {
+		for _, f := range t.RefsTo(rec.Type.Name) {
+			if (t.Root == f.Name || f.Required) && !r.w.Referring(t, f.No, rec.ID).IsEmpty() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *run) drop(rec *entity.Record) {
+	r.foresee(rec.Type)
+	r.decides(rec)
+	r.w.Remove(rec)
+}
+
+func (r *run) act(t *entity.Type, c change) (outcome, error) {
+	before, sight, err := r.find(t, c.id)
+	if err != nil {
+		return outcome{}, err
+	}
+	out := outcome{typ: t, id: c.id}
+	a := t.Action(c.action)
+	if a == nil {
+		return out, fault.Newf(fault.BadParameter, "There is no such action.").OnField("action")
+	}
+	if _, err := r.decide(policy.Verb(a.Name), before); err != nil {
+		return out, err
+	}
+	args, err := r.arguments(a, c.args)
+	if err != nil {
+		return out, err
+	}
+	if before.Archived() && !a.WhenArchived {
+		return out, fault.New(fault.Archived)
+	}
+	if a.From != nil && !slices.Contains(a.From, before.StatusText()) {
+		return out, fault.Newf(fault.WrongStatus, "This can't be done to a record that is %s.", before.StatusText())
+	}
+	if err := r.match(before, sight, c.ifMatch); err != nil {
+		return out, err
+	}
+	after := before.Clone()
+	for _, f := range a.Args {
+		if tf := t.Field(f.Name); tf != nil && args.Has(f.Name) {
+			after.Put(tf.No, args[f.Name])
+		}
+	}
+	if a.Assigns != "" && args.Has(a.Assigns) {
+		if err := r.assignable(t, a, before, args[a.Assigns].Ref()); err != nil {
+			return out, err
+		}
+	}
+	if err := r.refer(after, after.Dirty()); err != nil {
+		return out, err
+	}
+	if a.To != "" {
+		after.Set(t.Status.Field, entity.StringValue(a.To))
+	}
+	for _, n := range a.Stamps {
+		after.Set(n, entity.TimeValue(r.at))
+	}
+	for _, n := range a.Clears {
+		after.Set(n, nil)
+	}
+	if a.Do != nil {
+		if err := a.Do(r, after, args); err != nil {
+			return out, err
+		}
+	}
+	return out, r.save(before, after)
+}
+
+// assignable judges whether a person may be given the work: one answer for
+// every reason.
+func (r *run) assignable(t *entity.Type, a *entity.Action, rec *entity.Record, person ident.RecordID) error {
+	no := fault.New(fault.AssigneeNotEligible).OnField(a.Assigns)
+	sub := r.subject(person)
+	if sub == nil || !sub.Active || sub.Hides(rec.Client()) {
+		return no
+	}
+	if f := t.Field("schedulingRole"); f != nil {
+		if want := rec.Value(f.No); !want.IsNull() && !slices.Contains(sub.Scheduling, want.Ref()) {
+			return no
+		}
+	}
+	if r.sub != nil && r.sub.BoundOnsite(policy.Verb(a.Name), rec, &r.w.Reader) {
+		if c := rec.Client(); sub.Client != c && !slices.Contains(sub.Onsite, c) {
+			return no
+		}
+	}
+	return nil
+}
+
+// save checks and stages a record and runs what its type does on a change.
+func (r *run) save(before, after *entity.Record) error {
+	t := after.Type
+	if before != nil && after.Dirty() == 0 {
+		return nil
+	}
+	for _, f := range t.Fields {
+		if f.Required && after.Value(f.No).IsNull() {
+			return fault.Newf(fault.MissingField, "%s is required.", f.Name).OnField(f.Name)
+		}
+	}
+	if t.Check != nil {
+		if err := t.Check(r, before, after); err != nil {
+			return err
+		}
+	}
+	for _, f := range t.Fields {
+		if f.Unique && after.Dirty().Has(f.No) {
+			if err := r.unique(after, f); err != nil {
+				return err
+			}
+		}
+	}
+	r.foresee(t)
+	if before != nil {
+		r.decides(before)
+	}
+	r.w.Save(before, after, r.cmd.Actor)
+	r.decides(after)
+	if t.Name == subject.Device && before != nil && after.StatusText() == deviceRevoked && before.StatusText() != deviceRevoked {
+		r.revokeDevice(after.ID)
+	}
+	if t.Changed != nil {
+		if r.depth++; r.depth > 8 {
+			return fault.Newf(fault.InternalError, "changes follow from each other without end")
+		}
+		defer func() { r.depth-- }()
+		return t.Changed(r, before, after)
+	}
+	return nil
+}
+
+// unique refuses a value that another record has which the writer sees.
+func (r *run) unique(rec *entity.Record, f *entity.Field) error {
+	v := rec.Value(f.No)
+	if v.IsNull() {
+		return nil
+	}
+	for _, o := range r.w.Named(rec.Type, f.Name, v.Text()) {
+		if o == rec.Ord {
+			continue
+		}
+		other, ok := r.w.LoadOrd(o)
+		if !ok {
+			continue
+		}
+		if r.sub == nil || r.sub.View(other, &r.w.Reader).Mask.Has(f.No) {
+			return fault.New(fault.Duplicate).OnField(f.Name)
+		}
+	}
+	return nil
+}
+
+// values normalises the members of an object against the type's fields.
+// Fields outside known are unknown, whether or not they exist.
+func (r *run) values(t *entity.Type, in command.Object, known entity.Mask) (map[uint8]entity.Value, error) {
+	out := make(map[uint8]entity.Value, len(in))
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		f := t.Field(name)
+		if f == nil || !known.Has(f.No) {
+			return nil, fault.Newf(fault.UnknownField, "There is no field %q.", name).OnField(name)
+		}
+		v, err := f.Normalize(in[name])
+		if err != nil {
+			return nil, err
+		}
+		out[f.No] = v
+	}
+	return out, nil
+}
+
+func (r *run) arguments(a *entity.Action, in command.Object) (entity.Args, error) {
+	args := entity.Args{}
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		i := slices.IndexFunc(a.Args, func(f *entity.Field) bool { return f.Name == name })
+		if i < 0 {
+			return nil, fault.Newf(fault.UnknownField, "%s takes no %q.", a.Name, name).OnField(name)
+		}
+		v, err := a.Args[i].Normalize(in[name])
+		if err != nil {
+			return nil, err
+		}
+		args[name] = v
+		if f := a.Args[i]; f.Kind == entity.Ref && !v.IsNull() {
+			if err := r.target(nil, f, v.Ref()); err != nil && a.Assigns != name {
+				return nil, err
+			}
+		}
+	}
+	for _, f := range a.Args {
+		if f.Required && !args.Has(f.Name) {
+			return nil, fault.Newf(fault.MissingField, "%s is required.", f.Name).OnField(f.Name)
+		}
+	}
+	return args, nil
+}
+
+// refer checks the references among the written fields: absent, of another
+// type and hidden are the same answer.
+func (r *run) refer(rec *entity.Record, dirty entity.Mask) error {
+	for _, c := range rec.Cells {
+		f := rec.Type.FieldNo(c.No)
+		if !dirty.Has(c.No) || c.Value.IsNull() || f.No > entity.MaxFieldNo {
+			continue
+		}
+		switch f.Kind {
+		case entity.Ref:
+			if err := r.target(rec, f, c.Value.Ref()); err != nil {
+				return err
+			}
+		case entity.Refs:
+			for _, id := range c.Value.Set() {
+				if err := r.target(rec, f, ident.RecordID(id)); err != nil {
+					return err
+				}
+			}
+		case entity.Lines:
+			if err := r.referLines(rec, f, c.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) referLines(rec *entity.Record, f *entity.Field, v entity.Value) error {
+	var rows []map[string]json.RawMessage
+	if err := json.Unmarshal(v, &rows); err != nil {
+		return fault.New(fault.BadValue).OnField(f.Name)
+	}
+	for _, row := range rows {
+		for _, it := range f.Items {
+			if raw := row[it.Name]; it.Kind == entity.Ref && raw != nil {
+				if err := r.target(rec, it, entity.Value(raw).Ref()); err != nil {
+					return fault.Of(err).OnField(f.Name + "." + it.Name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) target(rec *entity.Record, f *entity.Field, id ident.RecordID) error {
+	bad := fault.New(fault.BadReference).OnField(f.Name)
+	t, ok := r.w.Load(id)
+	if !ok || (len(f.Targets) > 0 && !slices.Contains(f.Targets, t.Type.Name)) {
+		return bad
+	}
+	if r.sub == nil {
+		return nil
+	}
+	if t.Type.Name == subject.Employee {
+		// People may be named by whoever knows their id, if they may know of
+		// the record's client themselves.
+		who := r.subject(id)
+		if who == nil || r.sub.Hides(t.Client()) || (rec != nil && who.Hides(clientFor(r, rec))) {
+			return bad
+		}
+		return nil
+	}
+	if r.sub.View(t, &r.w.Reader).Mask == 0 {
+		return bad
+	}
+	// Nothing refers across clients: what belongs to one stays with it.
+	if rec != nil && f.Name != rec.Type.Root {
+		if tc, rc := t.Client(), clientFor(r, rec); tc != "" && rc != "" && tc != rc {
+			return bad
+		}
+	}
+	return nil
+}
+
+// clientFor returns a record's client, of a draft that has none yet too.
+func clientFor(r *run, rec *entity.Record) ident.RecordID {
+	if c := rec.Client(); c != "" || rec.Type.Root == "" {
+		return c
+	}
+	if p, ok := r.w.Load(rec.RootOf()); ok {
+		return p.Client()
+	}
+	return ""
+}
+
+func (r *run) freshID() ident.RecordID {
+	r.ids++
+	h := sha256.New()
+	h.Write(r.cmd.Seed)
+	h.Write([]byte{byte(r.ids >> 8), byte(r.ids)})
+	var b [15]byte
+	copy(b[:], h.Sum(nil))
+	return ident.NewRecordID(b)
+}

@@ -1,0 +1,446 @@
+// Package scope computes sync sets: the set reading of the scopes whose point
+// reading package policy has. A person's sync set is split into disjoint
+// classes by what the person sees of the records in them. It reads state and
+// changes nothing.
+package scope
+
+import (
+	"cmp"
+	"slices"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/bits"
+	"satchel/sync/state"
+)
+
+// Class is a projection: records of one type of which the same fields are
+// seen.
+type Class struct {
+	Type    uint16
+	Mask    entity.Mask
+	Context bool
+}
+
+// Part is the records of one class.
+type Part struct {
+	Class
+	Set bits.Set
+}
+
+// Sets is a sync set: disjoint parts, sorted by type, mask and context.
+type Sets []Part
+
+// All returns the union of the parts.
+func (s Sets) All() bits.Set {
+	sets := make([]bits.Set, len(s))
+	for i, p := range s {
+		sets[i] = p.Set
+	}
+	return bits.OrAll(sets...)
+}
+
+// Of returns the class an ordinal is in.
+func (s Sets) Of(o ident.Ordinal) (Class, bool) {
+	for _, p := range s {
+		if p.Set.Contains(o) {
+			return p.Class, true
+		}
+	}
+	return Class{}, false
+}
+
+// Len counts the records.
+func (s Sets) Len() int {
+	n := 0
+	for _, p := range s {
+		n += p.Set.Len()
+	}
+	return n
+}
+
+func (s Sets) sort() Sets {
+	slices.SortFunc(s, func(a, b Part) int {
+		c := cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Mask, b.Mask))
+		if c == 0 && a.Context != b.Context {
+			c = 1
+			if b.Context {
+				c = -1
+			}
+		}
+		return c
+	})
+	return s
+}
+
+// Window bounds work by time: [From, To).
+type Window struct{ From, To ident.Millis }
+
+// eval evaluates the scopes of one subject on one state.
+type eval struct {
+	rd     *state.Reader
+	sub    *policy.Subject
+	self   ident.Ordinal
+	window Window
+	memo   map[memoKey]bits.Set
+	away   bits.Set // what is hidden or, for an allow-list, allowed
+	// named are the parts whose fields mention people.
+	named Sets
+}
+
+type memoKey struct {
+	scope *policy.Scope
+	typ   uint16
+}
+
+// Visible computes everything the person may see, context-only records in
+// parts of their own.
+func Visible(rd *state.Reader, sub *policy.Subject) Sets {
+	if !sub.Active {
+		return nil
+	}
+	e := newEval(rd, sub, Window{})
+	var out Sets
+	var later []*entity.Type
+	for _, t := range rd.Cat.Types {
+		if mentions(sub, t) {
+			later = append(later, t)
+			continue
+		}
+		out = append(out, e.split(t)...)
+	}
+	// Records reached because they are named come last: the others name them.
+	e.named = out
+	for _, t := range later {
+		out = append(out, e.split(t)...)
+	}
+	return out.sort()
+}
+
+func newEval(rd *state.Reader, sub *policy.Subject, w Window) *eval {
+	e := &eval{rd: rd, sub: sub, self: rd.Ordinal(sub.ID), window: w, memo: map[memoKey]bits.Set{}}
+	var sets []bits.Set
+	for _, c := range sub.Clients {
+		if o := rd.Ordinal(c); o != 0 {
+			sets = append(sets, rd.Index(state.ClientKey(o)))
+		}
+	}
+	e.away = bits.OrAll(sets...)
+	return e
+}
+
+func mentions(sub *policy.Subject, t *entity.Type) bool {
+	for _, g := range sub.Grants(t, policy.View) {
+		if hasMention(g.Scope) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasMention(s *policy.Scope) bool {
+	return s.Op == policy.OpMentioned || slices.ContainsFunc(s.Subs, hasMention)
+}
+
+// split computes the classes of one type.
+func (e *eval) split(t *entity.Type) Sets {
+	gone, all := e.sub.Denied(t, policy.View)
+	if all {
+		return nil
+	}
+	grants := e.sub.Grants(t, policy.View)
+	if len(grants) == 0 {
+		return nil
+	}
+	root := e.classes(t, grants, false)
+	beneath := e.classes(t, grants, true)
+	if len(beneath) > 0 {
+		seen := Sets(root).All()
+		for i := range beneath {
+			beneath[i].Set = bits.AndNot(beneath[i].Set, seen)
+			beneath[i].Context = true
+		}
+	}
+	// Denied fields may make two classes one.
+	merged := map[Class]bits.Set{}
+	var order []Class
+	for _, p := range append(root, beneath...) {
+		p.Mask &^= gone
+		if p.Mask == 0 || p.Set.IsEmpty() {
+			continue
+		}
+		if s, ok := merged[p.Class]; ok {
+			merged[p.Class] = bits.Or(s, p.Set)
+			continue
+		}
+		merged[p.Class] = p.Set
+		order = append(order, p.Class)
+	}
+	var out Sets
+	for _, c := range order {
+		out = append(out, Part{c, merged[c]})
+	}
+	return out
+}
+
+// classes splits what the grants reach into disjoint sets by the union of
+// their masks.
+func (e *eval) classes(t *entity.Type, grants []*policy.Grant, context bool) []Part {
+	byMask := map[entity.Mask]bits.Set{}
+	var masks []entity.Mask
+	for _, g := range grants {
+		if g.Context != context {
+			continue
+		}
+		s := e.reach(t, g)
+		if s.IsEmpty() {
+			continue
+		}
+		if old, ok := byMask[g.Mask]; ok {
+			byMask[g.Mask] = bits.Or(old, s)
+			continue
+		}
+		byMask[g.Mask] = s
+		masks = append(masks, g.Mask)
+	}
+	var parts []Part
+	for _, m := range masks {
+		rest := byMask[m]
+		for i, n := 0, len(parts); i < n && !rest.IsEmpty(); i++ {
+			both := bits.And(parts[i].Set, rest)
+			if both.IsEmpty() {
+				continue
+			}
+			rest = bits.AndNot(rest, both)
+			if parts[i].Mask|m == parts[i].Mask {
+				continue
+			}
+			parts[i].Set = bits.AndNot(parts[i].Set, both)
+			parts = append(parts, Part{Class{Type: t.No, Mask: parts[i].Mask | m}, both})
+		}
+		if !rest.IsEmpty() {
+			parts = append(parts, Part{Class{Type: t.No, Mask: m}, rest})
+		}
+	}
+	return parts
+}
+
+// reach is a grant's set, less what hiding and the ceiling take from it.
+func (e *eval) reach(t *entity.Type, g *policy.Grant) bits.Set {
+	s := e.set(t, g.Scope)
+	if t.Root == "" && !t.IsClient {
+		if !e.sub.Admits(g) {
+			return bits.Set{}
+		}
+		return s
+	}
+	free := bits.And(s, e.rd.Index(state.NoClientKey))
+	bound := bits.AndNot(s, free)
+	if e.sub.Kind == policy.ClientStaff {
+		bound = bits.And(bound, e.client(e.sub.Client))
+	}
+	if e.sub.Only {
+		bound = bits.And(bound, e.away)
+	} else {
+		bound = bits.AndNot(bound, e.away)
+	}
+	if !free.IsEmpty() && e.sub.Admits(g) {
+		bound = bits.Or(bound, free)
+	}
+	return bound
+}
+
+func (e *eval) client(id ident.RecordID) bits.Set {
+	o := e.rd.Ordinal(id)
+	if o == 0 {
+		return bits.Set{}
+	}
+	return e.rd.Index(state.ClientKey(o))
+}
+
+// set is the records of the type in the scope.
+func (e *eval) set(t *entity.Type, s *policy.Scope) bits.Set {
+	k := memoKey{s, t.No}
+	if got, ok := e.memo[k]; ok {
+		return got
+	}
+	got := e.compute(t, s)
+	e.memo[k] = got
+	return got
+}
+
+func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
+	ofType := func(x bits.Set) bits.Set { return bits.And(x, e.rd.Index(state.TypeKey(t.No))) }
+	union := func(ids []ident.RecordID, key func(ident.Ordinal) state.Key) bits.Set {
+		var sets []bits.Set
+		for _, id := range ids {
+			if o := e.rd.Ordinal(id); o != 0 {
+				sets = append(sets, e.rd.Index(key(o)))
+			}
+		}
+		return ofType(bits.OrAll(sets...))
+	}
+	switch s.Op {
+	case policy.OpAll:
+		return e.rd.Index(state.TypeKey(t.No))
+	case policy.OpSelf:
+		if e.self == 0 {
+			return bits.Set{}
+		}
+		if s.Field == "id" {
+			return ofType(bits.Of(e.self))
+		}
+		return e.rd.Index(state.RefKey(t.No, t.Field(s.Field).No, e.self))
+	case policy.OpWhere:
+		var sets []bits.Set
+		for _, v := range s.Values {
+			sets = append(sets, e.rd.Index(state.ValueKey(t.No, t.Field(s.Field).No, v)))
+		}
+		return bits.OrAll(sets...)
+	case policy.OpAreas:
+		return union(e.sub.Areas, state.AreaKey)
+	case policy.OpOwnClient:
+		return ofType(e.client(e.sub.Client))
+	case policy.OpOnsite:
+		return union(e.sub.Onsite, state.ClientKey)
+	case policy.OpAnd:
+		// Point-wise operators filter what the others leave.
+		var out bits.Set
+		first := true
+		for _, x := range s.Subs {
+			if x.Op == policy.OpUnset {
+				continue
+			}
+			if first {
+				out, first = e.set(t, x), false
+			} else {
+				out = bits.And(out, e.set(t, x))
+			}
+		}
+		for _, x := range s.Subs {
+			if x.Op == policy.OpUnset {
+				out = e.unset(t, x, out)
+			}
+		}
+		return out
+	case policy.OpOr:
+		var sets []bits.Set
+		for _, x := range s.Subs {
+			sets = append(sets, e.set(t, x))
+		}
+		return bits.OrAll(sets...)
+	case policy.OpUnder:
+		u := e.rd.Cat.Type(s.Type)
+		no := t.Field(s.Field).No
+		var b bits.Builder
+		for o := range e.set(u, s.Subs[0]).All() {
+			b.AddSet(e.rd.Index(state.RefKey(t.No, no, o)))
+		}
+		return b.Set()
+	case policy.OpFrom:
+		u := e.rd.Cat.Type(s.Type)
+		return e.targets(t, u, u.Field(s.Field), e.set(u, s.Subs[0]))
+	case policy.OpMentioned:
+		return e.mentioned(t)
+	case policy.OpWindow:
+		return e.windowed(t, t.Field(s.Field))
+	case policy.OpUnset:
+		return e.unset(t, s, e.rd.Index(state.TypeKey(t.No)))
+	}
+	return bits.Set{}
+}
+
+// targets returns the live records of t that a field of records of u names.
+func (e *eval) targets(t, u *entity.Type, f *entity.Field, from bits.Set) bits.Set {
+	var b bits.Builder
+	live := e.rd.Index(state.TypeKey(t.No))
+	add := func(id ident.RecordID) {
+		if o := e.rd.Ordinal(id); o != 0 && live.Contains(o) {
+			b.Add(o)
+		}
+	}
+	for o := range from.All() {
+		r, ok := e.rd.LoadOrd(o)
+		if !ok || r.Type != u {
+			continue
+		}
+		v := r.Value(f.No)
+		if f.Kind == entity.Refs {
+			for _, id := range v.Set() {
+				add(ident.RecordID(id))
+			}
+		} else if !v.IsNull() {
+			add(v.Ref())
+		}
+	}
+	return b.Set()
+}
+
+// mentioned returns the records of t that the other parts name in a field
+// their class shows.
+func (e *eval) mentioned(t *entity.Type) bits.Set {
+	var b bits.Builder
+	live := e.rd.Index(state.TypeKey(t.No))
+	for _, p := range e.named {
+		u := e.rd.Cat.TypeNo(p.Type)
+		if u == t {
+			continue
+		}
+		for _, f := range u.RefsTo(t.Name) {
+			if !p.Mask.Has(f.No) {
+				continue
+			}
+			// Whichever is shorter: the records that name, or those that may
+			// be named.
+			if p.Set.Len() <= live.Len() {
+				b.AddSet(e.targets(t, u, f, p.Set))
+				continue
+			}
+			for o := range live.All() {
+				if bits.Intersects(e.rd.Index(state.RefKey(u.No, f.No, o)), p.Set) {
+					b.Add(o)
+				}
+			}
+		}
+	}
+	return b.Set()
+}
+
+func (e *eval) windowed(t *entity.Type, f *entity.Field) bits.Set {
+	from, to := e.window.From.Day(), (e.window.To - 1).Day()
+	if e.window.To <= e.window.From {
+		return bits.Set{}
+	}
+	to = min(to, from+maxWindowDays)
+	var b bits.Builder
+	for d := from; d <= to; d++ {
+		day := e.rd.Index(state.DayKey(t.No, f.No, d))
+		if d.Start() >= e.window.From && (d+1).Start() <= e.window.To {
+			b.AddSet(day)
+			continue
+		}
+		for o := range day.All() {
+			if r, ok := e.rd.LoadOrd(o); ok {
+				if m, ok := r.Value(f.No).Time(); ok && m >= e.window.From && m < e.window.To {
+					b.Add(o)
+				}
+			}
+		}
+	}
+	return b.Set()
+}
+
+// maxWindowDays bounds a window; longer ones are cut at the far end.
+const maxWindowDays = 3660
+
+func (e *eval) unset(t *entity.Type, s *policy.Scope, among bits.Set) bits.Set {
+	var b bits.Builder
+	f := t.Field(s.Field)
+	for o := range among.All() {
+		if r, ok := e.rd.LoadOrd(o); ok && r.Value(f.No).IsNull() {
+			b.Add(o)
+		}
+	}
+	return b.Set()
+}

@@ -1,0 +1,281 @@
+// Package state is the typed view of a tenant's buckets: records by id and
+// ordinal, and the indexes that scopes are made of. A Reader serves one
+// snapshot; a Writer stages the changes of one batch of commands, each of
+// which can be rolled back alone. Apply, pull and the edges' read paths stand
+// on it; it decides nothing.
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/sync/bits"
+	"satchel/sync/store"
+)
+
+// Key names a scope index. Its bytes lead the rows of the Index bucket,
+// followed by the chunk number; keys of one kind have one length or carry it,
+// so that none begins another.
+//
+//	'T' type u16                         live records of the type
+//	'N'                                  live records without a client
+//	'C' client u32                       the client and all that belongs to it
+//	'A' area u32                         all whose client lies in the sales area
+//	'R' type u16, field u8, target u32   records whose field refers to the target
+//	'E' type u16, field u8, n u8, n bytes  records whose field has the value
+//	'D' type u16, field u8, day i32+2^31   records whose time falls on the UTC day
+//	'X'                                  archived records
+type Key string
+
+// TypeKey is the index of a type.
+func TypeKey(no uint16) Key { return Key([]byte{'T', byte(no >> 8), byte(no)}) }
+
+// NoClientKey is the index of records without a client.
+const NoClientKey = Key("N")
+
+// ArchivedKey is the index of archived records.
+const ArchivedKey = Key("X")
+
+// ClientKey is the index of a client and all that belongs to it.
+func ClientKey(client ident.Ordinal) Key { return ordKey('C', client) }
+
+// AreaKey is the index of a sales area.
+func AreaKey(area ident.Ordinal) Key { return ordKey('A', area) }
+
+func ordKey(kind byte, o ident.Ordinal) Key {
+	return Key(binary.BigEndian.AppendUint32([]byte{kind}, o))
+}
+
+// RefKey is the index of records whose field refers to the target.
+func RefKey(typ uint16, field uint8, target ident.Ordinal) Key {
+	return Key(binary.BigEndian.AppendUint32([]byte{'R', byte(typ >> 8), byte(typ), field}, target))
+}
+
+// ValueKey is the index of records whose field has the value.
+func ValueKey(typ uint16, field uint8, value string) Key {
+	return Key(append([]byte{'E', byte(typ >> 8), byte(typ), field, byte(len(value))}, value...))
+}
+
+// DayKey is the index of records whose time falls on the day.
+func DayKey(typ uint16, field uint8, d ident.Day) Key {
+	return Key(binary.BigEndian.AppendUint32([]byte{'D', byte(typ >> 8), byte(typ), field}, uint32(d)^1<<31))
+}
+
+// ErrDamaged is what reading panics with where stored rows can't be what this
+// program wrote: the tenant must stop rather than serve on.
+var ErrDamaged = errors.New("state: the store is damaged")
+
+// Names of rows in the Meta bucket.
+const (
+	metaOrdinal = "ordinal" // u32, the last ordinal given out
+	metaTime    = "time"    // i64, tenant time
+	metaPolicy  = "policy"  // u64, counts changes of anybody's rights
+	metaPos     = "applied" // u64, position of the last entry applied
+)
+
+// Reader reads one state.
+type Reader struct {
+	Cat   *entity.Catalogue
+	kv    store.Reader
+	index map[Key]bits.Set
+}
+
+// NewReader reads a snapshot. It remembers the indexes it has read; it is for
+// one goroutine, like the snapshot.
+func NewReader(cat *entity.Catalogue, kv store.Reader) *Reader {
+	return &Reader{Cat: cat, kv: kv, index: map[Key]bits.Set{}}
+}
+
+// KV gives the rows beneath.
+func (r *Reader) KV() store.Reader { return r.kv }
+
+func u32(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}
+
+func u64(b []byte) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// Now returns tenant time.
+func (r *Reader) Now() ident.Millis { return ident.Millis(u64(r.kv.Get(store.Meta, []byte(metaTime)))) }
+
+// Position returns the position of the last entry applied.
+func (r *Reader) Position() ident.Position {
+	return ident.Position(u64(r.kv.Get(store.Meta, []byte(metaPos))))
+}
+
+// PolicyVersion counts the changes of anybody's rights.
+func (r *Reader) PolicyVersion() uint64 { return u64(r.kv.Get(store.Meta, []byte(metaPolicy))) }
+
+// LastOrdinal returns the highest ordinal given out.
+func (r *Reader) LastOrdinal() ident.Ordinal { return u32(r.kv.Get(store.Meta, []byte(metaOrdinal))) }
+
+// Index returns the set of an index.
+func (r *Reader) Index(k Key) bits.Set {
+	if s, ok := r.index[k]; ok {
+		return s
+	}
+	s, err := bits.Decode(r.chunks(k))
+	if err != nil {
+		// Rows are written by this program only; anything else is a damaged
+		// file, which must not go on serving.
+		panic(fmt.Errorf("%w: index %q: %w", ErrDamaged, string(k), err))
+	}
+	r.index[k] = s
+	return s
+}
+
+func (r *Reader) chunks(k Key) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		store.ScanPrefix(r.kv, store.Index, []byte(k), func(key, v []byte) bool {
+			if len(key) != len(k)+2 {
+				return true
+			}
+			return yield(binary.BigEndian.Uint16(key[len(k):]), v)
+		})
+	}
+}
+
+// Identity is what an id stands for.
+type Identity struct {
+	Ord     ident.Ordinal
+	TypeNo  uint16
+	Deleted bool
+}
+
+// Identify looks an id up; ok is false where it was never used.
+func (r *Reader) Identify(id ident.RecordID) (Identity, bool) {
+	v := r.kv.Get(store.IDs, []byte(id))
+	if len(v) != 7 {
+		return Identity{}, false
+	}
+	return Identity{u32(v), binary.BigEndian.Uint16(v[4:]), v[6] == 1}, true
+}
+
+// Ordinal returns the ordinal of an id, 0 where it was never used.
+func (r *Reader) Ordinal(id ident.RecordID) ident.Ordinal {
+	if id == "" {
+		return 0
+	}
+	i, _ := r.Identify(id)
+	return i.Ord
+}
+
+// Name returns type and id of an ordinal, of a deleted record too.
+func (r *Reader) Name(o ident.Ordinal) (*entity.Type, ident.RecordID) {
+	v := r.kv.Get(store.Ordinals, binary.BigEndian.AppendUint32(nil, o))
+	if len(v) < 2 {
+		return nil, ""
+	}
+	return r.Cat.TypeNo(binary.BigEndian.Uint16(v)), ident.RecordID(v[2:])
+}
+
+// Bytes returns a record as stored, nil for none.
+func (r *Reader) Bytes(o ident.Ordinal) []byte {
+	return r.kv.Get(store.Records, binary.BigEndian.AppendUint32(nil, o))
+}
+
+// Each calls f with the stored bytes of each live record of the set, in
+// ordinal order, until f returns false. Dense sets are read in one sweep.
+func (r *Reader) Each(s bits.Set, f func(ident.Ordinal, []byte) bool) {
+	first, _ := s.Min()
+	last, _ := s.Max()
+	if n := s.Len(); n < 64 || uint64(last-first) > 8*uint64(n) {
+		for o := range s.All() {
+			if raw := r.Bytes(o); raw != nil && !f(o, raw) {
+				return
+			}
+		}
+		return
+	}
+	r.kv.Scan(store.Records, binary.BigEndian.AppendUint32(nil, first), func(k, raw []byte) bool {
+		o := binary.BigEndian.Uint32(k)
+		if o > last {
+			return false
+		}
+		return !s.Contains(o) || f(o, raw)
+	})
+}
+
+// LoadOrd returns a live record by its ordinal.
+func (r *Reader) LoadOrd(o ident.Ordinal) (*entity.Record, bool) {
+	b := r.Bytes(o)
+	if b == nil {
+		return nil, false
+	}
+	rec, err := r.Cat.Decode(o, b)
+	if err != nil {
+		panic(fmt.Errorf("%w: record %d: %w", ErrDamaged, o, err))
+	}
+	return rec, true
+}
+
+// Load returns a live record by its id.
+func (r *Reader) Load(id ident.RecordID) (*entity.Record, bool) {
+	i, ok := r.Identify(id)
+	if !ok || i.Deleted {
+		return nil, false
+	}
+	return r.LoadOrd(i.Ord)
+}
+
+// Referring returns the set of records of the type whose field refers to id.
+func (r *Reader) Referring(t *entity.Type, field uint8, id ident.RecordID) bits.Set {
+	o := r.Ordinal(id)
+	if o == 0 {
+		return bits.Set{}
+	}
+	return r.Index(RefKey(t.No, field, o))
+}
+
+// AnyReferring implements policy.Lookup.
+func (r *Reader) AnyReferring(typ, field string, id ident.RecordID, match func(*entity.Record) bool) bool {
+	t := r.Cat.Type(typ)
+	if t == nil || t.Field(field) == nil {
+		return false
+	}
+	for o := range r.Referring(t, t.Field(field).No, id).All() {
+		if rec, ok := r.LoadOrd(o); ok && match(rec) {
+			return true
+		}
+	}
+	return false
+}
+
+// Naming implements policy.Lookup.
+func (r *Reader) Naming(id ident.RecordID, f func(*entity.Record, uint8) bool) {
+	i, ok := r.Identify(id)
+	if !ok {
+		return
+	}
+	name := r.Cat.TypeNo(i.TypeNo).Name
+	for _, t := range r.Cat.Types {
+		for _, fd := range t.RefsTo(name) {
+			for o := range r.Index(RefKey(t.No, fd.No, i.Ord)).All() {
+				if rec, ok := r.LoadOrd(o); ok && !f(rec, fd.No) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Changed calls f for each record changed after the position, in change
+// order, until f returns false.
+func (r *Reader) Changed(after ident.Position, f func(ident.Position, ident.Ordinal) bool) {
+	from := binary.BigEndian.AppendUint64(nil, uint64(after)+1)
+	r.kv.Scan(store.Changes, from, func(k, _ []byte) bool {
+		return f(ident.Position(binary.BigEndian.Uint64(k)), binary.BigEndian.Uint32(k[8:]))
+	})
+}

@@ -1,0 +1,356 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/sync/bits"
+	"satchel/sync/store"
+)
+
+// maxCachedIndexes bounds the indexes a Writer remembers between batches.
+const maxCachedIndexes = 1 << 20
+
+// Touch is one record changed by a command.
+type Touch struct {
+	Ord  ident.Ordinal
+	Type *entity.Type
+}
+
+// Effects is what a batch did to the state, for those who keep views of it.
+type Effects struct {
+	Touched []Touch
+	// Moved: some index changed, so that sync sets may have.
+	Moved bool
+	// Bulk: whole sets moved; every view is to be looked at.
+	Bulk bool
+}
+
+// Writer stages the changes of one batch. It is for one goroutine. Begin, any
+// number of commands each between Mark and (on refusal) Rollback, then Flush;
+// or Abort.
+type Writer struct {
+	Reader
+	*store.Stage
+	pos     ident.Position
+	now     ident.Millis
+	base    map[Key]bits.Set // as before the batch
+	undo    []indexUndo
+	effects Effects
+	moves   uint64
+}
+
+type indexUndo struct {
+	key  Key
+	prev bits.Set
+}
+
+// Mark is a place to roll back to.
+type Mark struct {
+	rows, index, touched int
+	moved, bulk          bool
+}
+
+// NewWriter makes a writer; it reads nothing before Begin.
+func NewWriter(cat *entity.Catalogue) *Writer {
+	st := store.NewStage(nil)
+	return &Writer{Reader: Reader{Cat: cat, kv: st, index: map[Key]bits.Set{}}, Stage: st, base: map[Key]bits.Set{}}
+}
+
+// Begin starts a batch on a state, at the position and time of its entry.
+// Tenant time never goes back.
+func (w *Writer) Begin(base store.Reader, pos ident.Position, at ident.Millis) {
+	w.Stage.Reset(base)
+	w.base = map[Key]bits.Set{}
+	w.undo = w.undo[:0]
+	w.effects = Effects{}
+	if len(w.index) > maxCachedIndexes {
+		w.index = map[Key]bits.Set{}
+	}
+	w.pos = pos
+	w.now = max(w.Reader.Now(), at)
+	w.Put(store.Meta, []byte(metaTime), binary.BigEndian.AppendUint64(nil, uint64(w.now)))
+	w.Put(store.Meta, []byte(metaPos), binary.BigEndian.AppendUint64(nil, uint64(pos)))
+}
+
+// Pos returns the position of the batch's entry.
+func (w *Writer) Pos() ident.Position { return w.pos }
+
+// Now returns tenant time.
+func (w *Writer) Now() ident.Millis { return w.now }
+
+// Mark returns the present place.
+func (w *Writer) Mark() Mark {
+	return Mark{w.Stage.Mark(), len(w.undo), len(w.effects.Touched), w.effects.Moved, w.effects.Bulk}
+}
+
+// Rollback undoes everything since the mark.
+func (w *Writer) Rollback(m Mark) {
+	w.Stage.Rollback(m.rows)
+	for i := len(w.undo) - 1; i >= m.index; i-- {
+		w.moves++
+		w.index[w.undo[i].key] = w.undo[i].prev
+	}
+	w.undo = w.undo[:m.index]
+	w.effects.Touched = w.effects.Touched[:m.touched]
+	w.effects.Moved, w.effects.Bulk = m.moved, m.bulk
+}
+
+// Flush writes the batch's rows and index chunks.
+func (w *Writer) Flush(to store.Writer) (Effects, error) {
+	for _, k := range slices.Sorted(maps.Keys(w.base)) {
+		for hi, c := range bits.Changed(w.base[k], w.index[k]) {
+			row := binary.BigEndian.AppendUint16([]byte(k), hi)
+			if c.IsEmpty() {
+				w.Delete(store.Index, row)
+			} else {
+				w.Put(store.Index, row, c.Bytes())
+			}
+		}
+	}
+	return w.effects, w.Stage.Flush(to)
+}
+
+// Abort forgets the batch and all that was remembered of it.
+func (w *Writer) Abort() {
+	w.moves++
+	w.index = map[Key]bits.Set{}
+	w.base = map[Key]bits.Set{}
+	w.undo = nil
+	w.effects = Effects{}
+	w.Stage.Reset(nil)
+}
+
+func (w *Writer) setIndex(k Key, s bits.Set) {
+	prev := w.Index(k)
+	if _, ok := w.base[k]; !ok {
+		w.base[k] = prev
+	}
+	w.undo = append(w.undo, indexUndo{k, prev})
+	w.index[k] = s
+	w.effects.Moved = true
+	w.moves++
+}
+
+// Moves counts the changes of indexes, those undone included: sets computed
+// at the same count are the same.
+func (w *Writer) Moves() uint64 { return w.moves }
+
+func (w *Writer) put(k Key, o ident.Ordinal, in bool) {
+	s := w.Index(k)
+	if s.Contains(o) == in {
+		return
+	}
+	if in {
+		w.setIndex(k, s.With(o))
+	} else {
+		w.setIndex(k, s.Without(o))
+	}
+}
+
+// BumpPolicy says that somebody's rights have changed.
+func (w *Writer) BumpPolicy() {
+	w.Put(store.Meta, []byte(metaPolicy), binary.BigEndian.AppendUint64(nil, w.PolicyVersion()+1))
+}
+
+func ordRow(o ident.Ordinal) []byte { return binary.BigEndian.AppendUint32(nil, o) }
+
+func changeRow(p ident.Position, o ident.Ordinal) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(p)), o)
+}
+
+// New gives a fresh id its ordinal and returns the empty record; the caller
+// has made sure that the id was never used.
+func (w *Writer) New(t *entity.Type, id ident.RecordID) *entity.Record {
+	o := w.LastOrdinal() + 1
+	w.Put(store.Meta, []byte(metaOrdinal), ordRow(o))
+	w.Put(store.IDs, []byte(id), append(binary.BigEndian.AppendUint16(ordRow(o), t.No), 0))
+	w.Put(store.Ordinals, ordRow(o), append(binary.BigEndian.AppendUint16(nil, t.No), id...))
+	return &entity.Record{Type: t, ID: id, Ord: o}
+}
+
+// Save stages a record; before is the record as it stood, nil for a new one.
+// The fields written since then get the stamp of this entry.
+func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
+	dirty := after.Dirty()
+	switch {
+	case before == nil:
+		dirty = after.Type.All() // an unset flag is indexed as false
+	case dirty == 0:
+		return
+	}
+	after.Seal(entity.Stamp{Pos: w.pos, At: w.now, By: by})
+	w.Put(store.Records, ordRow(after.Ord), after.Append(nil))
+	if before != nil {
+		w.Delete(store.Changes, changeRow(before.Last(^entity.Mask(0)).Pos, after.Ord))
+	}
+	w.Put(store.Changes, changeRow(w.pos, after.Ord), nil)
+	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type})
+	w.reindex(before, after, dirty)
+}
+
+// Remove deletes a record; its id stays taken and its ordinal named.
+func (w *Writer) Remove(r *entity.Record) {
+	w.Delete(store.Records, ordRow(r.Ord))
+	w.Delete(store.Changes, changeRow(r.Last(^entity.Mask(0)).Pos, r.Ord))
+	w.Put(store.IDs, []byte(r.ID), append(binary.BigEndian.AppendUint16(ordRow(r.Ord), r.Type.No), 1))
+	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type})
+	w.reindex(r, nil, r.Type.All())
+}
+
+// reindex moves the record's bits from where before stood to where after
+// stands; dirty says which fields can differ.
+func (w *Writer) reindex(before, after *entity.Record, dirty entity.Mask) {
+	r := after
+	if r == nil {
+		r = before
+	}
+	if before == nil || after == nil {
+		in := after != nil
+		w.put(TypeKey(r.Type.No), r.Ord, in)
+		if c := r.Client(); c == "" {
+			w.put(NoClientKey, r.Ord, in)
+		} else {
+			w.put(ClientKey(w.Ordinal(c)), r.Ord, in)
+			if a := w.areaOf(r); a != 0 {
+				w.put(AreaKey(a), r.Ord, in)
+			}
+		}
+	} else if r.Type.IsClient {
+		w.moveArea(before, after)
+	}
+	for _, f := range r.Type.Indexed() {
+		if !dirty.Has(f.No) {
+			continue
+		}
+		was, is := w.keys(before, f), w.keys(after, f)
+		for _, k := range was {
+			if !slices.Contains(is, k) {
+				w.put(k, r.Ord, false)
+			}
+		}
+		for _, k := range is {
+			w.put(k, r.Ord, true)
+		}
+	}
+	if dirty.Has(entity.NoArchived) {
+		w.put(ArchivedKey, r.Ord, after != nil && after.Archived())
+	}
+	for _, f := range r.Type.Fields {
+		if f.Unique && dirty.Has(f.No) {
+			w.rename(before, after, f)
+		}
+	}
+}
+
+// areaOf returns the ordinal of the sales area of the record's client.
+func (w *Writer) areaOf(r *entity.Record) ident.Ordinal {
+	client := r
+	if !r.Type.IsClient {
+		c, ok := w.Load(r.Client())
+		if !ok {
+			return 0
+		}
+		client = c
+	}
+	return w.Ordinal(client.Get("salesArea").Ref())
+}
+
+// moveArea takes a client with all that belongs to it from one area to
+// another: set algebra, whatever the number of records.
+func (w *Writer) moveArea(before, after *entity.Record) {
+	from, to := w.Ordinal(before.Get("salesArea").Ref()), w.Ordinal(after.Get("salesArea").Ref())
+	if from == to {
+		return
+	}
+	all := w.Index(ClientKey(after.Ord))
+	if from != 0 {
+		w.setIndex(AreaKey(from), bits.AndNot(w.Index(AreaKey(from)), all))
+	}
+	if to != 0 {
+		w.setIndex(AreaKey(to), bits.Or(w.Index(AreaKey(to)), all))
+	}
+	w.effects.Bulk = true
+}
+
+// keys returns the indexes a field's value puts the record into.
+func (w *Writer) keys(r *entity.Record, f *entity.Field) []Key {
+	if r == nil {
+		return nil
+	}
+	return FieldKeys(&w.Reader, r, f)
+}
+
+// FieldKeys returns the indexes that a field's value puts a record into.
+func FieldKeys(rd *Reader, r *entity.Record, f *entity.Field) []Key {
+	v := r.Value(f.No)
+	switch f.Kind {
+	case entity.Ref:
+		if v.IsNull() {
+			return nil
+		}
+		return []Key{RefKey(r.Type.No, f.No, rd.Ordinal(v.Ref()))}
+	case entity.Refs:
+		var ks []Key
+		for _, s := range v.Set() {
+			ks = append(ks, RefKey(r.Type.No, f.No, rd.Ordinal(ident.RecordID(s))))
+		}
+		return ks
+	case entity.Enum:
+		if v.IsNull() {
+			return nil
+		}
+		return []Key{ValueKey(r.Type.No, f.No, v.Text())}
+	case entity.Bool:
+		if v.Bool() {
+			return []Key{ValueKey(r.Type.No, f.No, "true")}
+		}
+		return []Key{ValueKey(r.Type.No, f.No, "false")}
+	case entity.Time:
+		if m, ok := v.Time(); ok {
+			return []Key{DayKey(r.Type.No, f.No, m.Day())}
+		}
+		return nil
+	}
+	panic(fmt.Sprintf("state: field %s of kind %s has no index", f.Name, f.Kind))
+}
+
+// nameRow leads the rows of a unique value: type, field, value folded to
+// lower case, then the ordinal of each record that has it.
+func nameRow(t *entity.Type, f *entity.Field, v string) []byte {
+	b := append(binary.BigEndian.AppendUint16(nil, t.No), f.No)
+	b = append(b, strings.ToLower(v)...)
+	return append(b, 0)
+}
+
+func (w *Writer) rename(before, after *entity.Record, f *entity.Field) {
+	if before != nil {
+		if v := before.Value(f.No); !v.IsNull() {
+			w.Delete(store.Names, append(nameRow(before.Type, f, v.Text()), ordRow(before.Ord)...))
+		}
+	}
+	if after != nil {
+		if v := after.Value(f.No); !v.IsNull() {
+			w.Put(store.Names, append(nameRow(after.Type, f, v.Text()), ordRow(after.Ord)...), nil)
+		}
+	}
+}
+
+// Named returns the records of the type whose unique field has the value,
+// whatever its case.
+func (r *Reader) Named(t *entity.Type, field, value string) []ident.Ordinal {
+	var out []ident.Ordinal
+	p := nameRow(t, t.Field(field), value)
+	store.ScanPrefix(r.kv, store.Names, p, func(k, _ []byte) bool {
+		if len(k) == len(p)+4 {
+			out = append(out, binary.BigEndian.Uint32(k[len(p):]))
+		}
+		return true
+	})
+	return out
+}

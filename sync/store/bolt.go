@@ -1,0 +1,434 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"satchel/internal/fault"
+)
+
+const pageSize = 4096
+
+// The defaults of [Options].
+const (
+	DefaultTimeout = 2 * time.Second
+	DefaultMinFree = 64 << 20
+)
+
+// Options say how a [Bolt] store is opened. The zero value is right for
+// production.
+type Options struct {
+	// Timeout is how long to wait for another process to let go of the file;
+	// zero means [DefaultTimeout].
+	Timeout time.Duration
+	// InitialMmapSize is the address space to reserve, in bytes. While the file
+	// is smaller than that, growing it waits for no snapshot. Zero means 4 GiB,
+	// or nothing on Windows, where it would be the size of the file, and on
+	// 32-bit machines; a machine that refuses the default does with less.
+	InitialMmapSize int
+	// MinFree is the disk space in bytes below which Update refuses with
+	// [ErrDiskFull]; zero means [DefaultMinFree].
+	MinFree uint64
+	// Free replaces [Free] as the way to ask for the free bytes of a folder.
+	Free func(dir string) (uint64, error)
+	// NoSync leaves commits to the operating system's leisure: for tests and
+	// for bulk loads that start over after a crash.
+	NoSync bool
+}
+
+// Bolt is an engine on one bbolt file, which no other process can open
+// meanwhile.
+type Bolt struct {
+	db   *bolt.DB
+	path string
+	opts Options
+
+	write  sync.Mutex // held through an Update
+	spaceT time.Time  // when free space was last asked for; guarded by write
+	space  error      // what the answer was; guarded by write
+
+	mu     sync.RWMutex // guards broken
+	broken error        // why nothing more is taken
+}
+
+// OpenBolt opens the store at path, or makes a new one when there is no such
+// file, in a folder that exists. The error names the file and says whether it
+// is in use by another process, empty, cut short, damaged, no store at all, or
+// of a format this program doesn't know ([ErrFormat]).
+func OpenBolt(path string, opts Options) (*Bolt, error) { return openBolt(path, opts, migrations) }
+
+func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
+	if opts.Timeout <= 0 {
+		opts.Timeout = DefaultTimeout
+	}
+	if opts.MinFree == 0 {
+		opts.MinFree = DefaultMinFree
+	}
+	if opts.Free == nil {
+		opts.Free = Free
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(path, opts, uint64(1+len(table))); err != nil {
+			return nil, fmt.Errorf("store: making %s: %w", path, err)
+		}
+	}
+	db, err := openFile(path, opts, false)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", path, err)
+	}
+	b := &Bolt{db: db, path: path, opts: opts}
+	if err := b.prepare(table); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
+	}
+	return b, nil
+}
+
+// prepare checks that the file is a store, migrates it, and adds buckets that
+// are new.
+func (b *Bolt) prepare(table []migration) error {
+	return guard(func() error {
+		err := b.db.View(func(tx *bolt.Tx) error {
+			if tx.Bucket(bucketName(Meta)) == nil {
+				return errors.New("a bbolt file, but not a Satchel store")
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := migrate(b, table); err != nil {
+			return err
+		}
+		missing := false
+		err = b.db.View(func(tx *bolt.Tx) error {
+			for _, bk := range Buckets() {
+				missing = missing || tx.Bucket(bucketName(bk)) == nil
+			}
+			return nil
+		})
+		if err != nil || !missing {
+			return err
+		}
+		return b.db.Update(makeBuckets)
+	})
+}
+
+func makeBuckets(tx *bolt.Tx) error {
+	for _, b := range Buckets() {
+		if _, err := tx.CreateBucketIfNotExists(bucketName(b)); err != nil {
+			return fmt.Errorf("%s: %w", b, err)
+		}
+	}
+	return nil
+}
+
+// create makes an empty store at path in such a way that path either does not
+// exist or is complete.
+func create(path string, opts Options, format uint64) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	name := tmp.Name()
+	defer os.Remove(name)
+	if err := errors.Join(tmp.Chmod(0o600), tmp.Close()); err != nil {
+		return err
+	}
+	db, err := openFile(name, opts, true)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		if err := makeBuckets(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketName(Meta)).Put([]byte(formatKey), binary.AppendUvarint(nil, format))
+	})
+	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
+		return err
+	}
+	return place(name, path)
+}
+
+// place gives the file tmp the name path, unless there is one already, which
+// then stays and counts as success: another process made it meanwhile.
+func place(tmp, path string) error {
+	err := os.Link(tmp, path)
+	switch {
+	case err == nil, errors.Is(err, os.ErrExist):
+	default:
+		// No hard links here (some network and removable file systems).
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		if err := os.Rename(tmp, path); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a new name in dir durable, where the platform can.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func defaultMmapSize() int {
+	const want = int64(4 << 30)
+	if runtime.GOOS == "windows" || want > math.MaxInt {
+		return 0
+	}
+	return int(want)
+}
+
+func bucketName(b Bucket) []byte { return []byte{byte(b)} }
+
+// stopped returns why nothing more is taken, if so.
+func (b *Bolt) stopped() error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.broken
+}
+
+func (b *Bolt) stop(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.broken == nil {
+		b.broken = err
+	}
+}
+
+// enoughSpace asks for the free space at most every 100 ms: the answer costs a
+// system call, and a second of writes fits into MinFree many times over.
+func (b *Bolt) enoughSpace() error {
+	now := time.Now()
+	if !b.spaceT.IsZero() && now.Sub(b.spaceT) < 100*time.Millisecond {
+		return b.space
+	}
+	b.spaceT, b.space = now, nil
+	// A platform or folder that can't tell is no reason to refuse; a disk that
+	// is full then shows as a failed commit.
+	if free, err := b.opts.Free(filepath.Dir(b.path)); err == nil && free < b.opts.MinFree {
+		b.space = fault.New(fault.DiskFull).Because(
+			fmt.Errorf("store: %d bytes free beside %s, %d wanted", free, b.path, b.opts.MinFree))
+	}
+	return b.space
+}
+
+// Update implements [Engine].
+func (b *Bolt) Update(fn func(Writer) error) error {
+	b.write.Lock()
+	defer b.write.Unlock()
+	if err := b.stopped(); err != nil {
+		return err
+	}
+	if err := b.enoughSpace(); err != nil {
+		return err
+	}
+	tx, err := b.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("store: %s: %w", b.path, err)
+	}
+	w := &boltWriter{boltReader: boltReader{tx: tx}}
+	committing := false
+	defer func() {
+		w.tx = nil
+		if !committing {
+			// Only for fn's error or panic: a commit ends the transaction itself.
+			_ = tx.Rollback()
+		}
+	}()
+	if err := fn(w); err != nil {
+		return err
+	}
+	committing = true
+	if err := guard(tx.Commit); err != nil {
+		err = fmt.Errorf("%w: %s: %w", ErrUnknown, b.path, err)
+		b.stop(err)
+		return err
+	}
+	return nil
+}
+
+// view runs fn on a snapshot of its own.
+func (b *Bolt) view(fn func(Reader) error) error {
+	s, err := b.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return fn(s)
+}
+
+// Snapshot implements [Engine].
+func (b *Bolt) Snapshot() (Snapshot, error) {
+	if err := b.stopped(); err != nil {
+		return nil, err
+	}
+	tx, err := b.db.Begin(false)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", b.path, err)
+	}
+	return &boltSnapshot{boltReader{tx: tx}}, nil
+}
+
+// Size implements [Engine]: the length of the file, which never shrinks; see
+// [Compact].
+func (b *Bolt) Size() (int64, error) {
+	fi, err := os.Stat(b.path)
+	if err != nil {
+		return 0, fmt.Errorf("store: %w", err)
+	}
+	return fi.Size(), nil
+}
+
+// Path returns the file's name as it was opened.
+func (b *Bolt) Path() string { return b.path }
+
+// Close implements [Engine]. It waits for open snapshots.
+func (b *Bolt) Close() error {
+	b.write.Lock()
+	defer b.write.Unlock()
+	if err := b.stopped(); errors.Is(err, ErrClosed) {
+		return nil
+	}
+	b.mu.Lock()
+	b.broken = ErrClosed
+	b.mu.Unlock()
+	if err := b.db.Close(); err != nil {
+		return fmt.Errorf("store: closing %s: %w", b.path, err)
+	}
+	return nil
+}
+
+// Backup writes a copy of the latest commit, a complete store file, to w while
+// updates go on, and returns its length in bytes. Space that is given up
+// meanwhile is not used again until it ends, so w should be a file, not a
+// network connection.
+func (b *Bolt) Backup(w io.Writer) (int64, error) {
+	if err := b.stopped(); err != nil {
+		return 0, err
+	}
+	var n int64
+	err := b.db.View(func(tx *bolt.Tx) (err error) {
+		n, err = tx.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return n, fmt.Errorf("store: backup of %s: %w", b.path, err)
+	}
+	return n, nil
+}
+
+// boltReader reads one bbolt transaction.
+type boltReader struct {
+	tx      *bolt.Tx // nil once ended
+	buckets [maxBucket + 1]*bolt.Bucket
+}
+
+func (r *boltReader) bucket(b Bucket) *bolt.Bucket {
+	if bk := r.buckets[mustBucket(b)]; bk != nil && r.tx != nil {
+		return bk
+	}
+	if r.tx == nil {
+		panic("store: read after the transaction ended")
+	}
+	bk := r.tx.Bucket(bucketName(b))
+	if sequential[b] {
+		// Rows come in ascending order and stay: full pages halve the file.
+		bk.FillPercent = 0.9
+	}
+	r.buckets[b] = bk
+	return bk
+}
+
+// sequential marks the buckets whose keys ascend as they are added.
+var sequential = [maxBucket + 1]bool{Log: true, Records: true, Changes: true, Ordinals: true}
+
+// Get implements [Reader].
+func (r *boltReader) Get(b Bucket, key []byte) []byte { return r.bucket(b).Get(key) }
+
+// Scan implements [Reader].
+func (r *boltReader) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	c := r.bucket(b).Cursor()
+	for k, v := c.Seek(from); k != nil && fn(k, v); {
+		k, v = c.Next()
+	}
+}
+
+type boltSnapshot struct{ boltReader }
+
+func (s *boltSnapshot) Close() {
+	if s.tx != nil {
+		_ = s.tx.Rollback() // of a read transaction: can't fail while it is open
+		s.tx = nil
+	}
+}
+
+type boltWriter struct {
+	boltReader
+	scans scans
+}
+
+func (w *boltWriter) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	w.scans[mustBucket(b)]++
+	defer func() { w.scans[b]-- }()
+	w.boltReader.Scan(b, from, fn)
+}
+
+func (w *boltWriter) check(b Bucket, k []byte) error {
+	if w.tx == nil {
+		return ErrEnded
+	}
+	if err := checkWrite(b, k); err != nil {
+		return err
+	}
+	return w.scans.check(b)
+}
+
+func (w *boltWriter) Put(b Bucket, k, v []byte) error {
+	// bbolt copies the key but keeps the value until the commit.
+	return w.putOwned(b, k, append(make([]byte, 0, len(v)), v...))
+}
+
+func (w *boltWriter) putOwned(b Bucket, k, v []byte) error {
+	if err := w.check(b, k); err != nil {
+		return err
+	}
+	if err := w.bucket(b).Put(k, v); err != nil {
+		return fmt.Errorf("store: put in %s: %w", b, err)
+	}
+	return nil
+}
+
+func (w *boltWriter) Delete(b Bucket, k []byte) error {
+	if err := w.check(b, k); err != nil {
+		return err
+	}
+	if err := w.bucket(b).Delete(k); err != nil {
+		return fmt.Errorf("store: delete in %s: %w", b, err)
+	}
+	return nil
+}
+
+// putFormat sets the row that no other Put may touch.
+func (w *boltWriter) putFormat(f uint64) error {
+	return w.bucket(Meta).Put([]byte(formatKey), binary.AppendUvarint(nil, f))
+}

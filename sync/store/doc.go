@@ -1,0 +1,29 @@
+// Package store is the ordered key/value engine beneath a tenant: numbered
+// buckets, one writer, durable commits, snapshots. [Bolt] keeps a tenant in one
+// file; [Mem] is the same in memory, for tests and simulations; [Stage] holds
+// the writes of commands back until they are wanted. What the keys and values
+// mean is the business of the packages above.
+//
+// It is the only package that knows bbolt. Everything under sync/ may import
+// it; it imports internal/fault and nothing else of Satchel.
+//
+// # Bytes on disk
+//
+// A store is one bbolt file (format version 2, pages of 4,096 bytes, freelist
+// kept in the file). Each [Bucket] is a bucket at the top level whose name is
+// one byte, the bucket's number. There are no nested buckets. Keys are 1 to
+// 32,768 bytes, ordered as bytes; values may be empty.
+//
+// The row "format" of bucket 1 (Meta) holds the version of everything in the
+// file as an unsigned varint:
+//
+//	1  the first version: buckets 1 to 18
+//
+// A program opens files of its own version or older. An older file is brought
+// forward one version at a time, each in a transaction of its own that is
+// verified before it is committed; a file of a newer version is refused.
+//
+// A new store is made under another name in the same folder and linked into
+// place when it is complete, so that a file of the right name is never half
+// made.
+package store

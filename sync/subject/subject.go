@@ -1,0 +1,291 @@
+// Package subject builds what a person may do, a policy.Subject, from the
+// records that say so: employee, role assignments, individual permissions,
+// client visibility, onsite clients. Those records are ordinary ones; this
+// package knows their names. Apply and the read paths of the edges use it.
+package subject
+
+import (
+	"fmt"
+	"slices"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/state"
+)
+
+// Names of the types the policy is kept in.
+const (
+	Employee       = "employee"
+	RoleAssignment = "roleAssignment"
+	Permission     = "individualPermission"
+	Visibility     = "clientVisibility"
+	VisibilityRule = "visibilityRule"
+	OnsiteClient   = "onsiteClient"
+	Organizational = "organizationalRole"
+	Device         = "device"
+)
+
+// Keys of roles the core itself knows.
+const (
+	BaseRole      = "base" // held by everybody
+	MobileRole    = "mobile.service-agent-user"
+	Administrator = "level.customer-administrator"
+)
+
+// Statuses of an employee.
+const (
+	Invited  = "Invited"
+	Active   = "Active"
+	Disabled = "Disabled"
+)
+
+// Roles is the set of roles a server knows.
+type Roles struct {
+	cat     *entity.Catalogue
+	shipped map[string]*policy.Compiled
+}
+
+// NewRoles checks that the catalogue has the types the policy is kept in and
+// that the roles the core knows are there.
+func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled) (*Roles, error) {
+	for name, fields := range map[string][]string{
+		Employee:       {"name", "email", "kind", "client", "salesAreas", "schedulingRoles", "status"},
+		RoleAssignment: {"employee", "role", "from", "until"},
+		Permission:     {"employee", "effect", "verb", "entityType", "field", "app", "from", "until"},
+		Visibility:     {"employee", "mode"},
+		VisibilityRule: {"visibility", "client"},
+		OnsiteClient:   {"employee", "client"},
+		Organizational: {"name", "baseRoles", "apps", "cutFields"},
+		Device:         {"employee", "name", "platform", "status"},
+		"client":       {"salesArea"},
+	} {
+		t := cat.Type(name)
+		if t == nil {
+			return nil, fmt.Errorf("subject: the catalogue has no type %s", name)
+		}
+		for _, f := range fields {
+			if t.Field(f) == nil {
+				return nil, fmt.Errorf("subject: type %s has no field %s", name, f)
+			}
+		}
+	}
+	for _, k := range []string{BaseRole, MobileRole, Administrator} {
+		if compiled[k] == nil {
+			return nil, fmt.Errorf("subject: no role %s", k)
+		}
+	}
+	return &Roles{cat, compiled}, nil
+}
+
+// Shipped returns a role that comes with the server, nil for none.
+func (rs *Roles) Shipped(key string) *policy.Compiled { return rs.shipped[key] }
+
+// Keys returns the keys of the shipped roles, sorted.
+func (rs *Roles) Keys() []string {
+	var ks []string
+	for k := range rs.shipped {
+		if k != BaseRole {
+			ks = append(ks, k)
+		}
+	}
+	slices.Sort(ks)
+	return ks
+}
+
+// Decides reports whether records of the type decide somebody's rights.
+func Decides(t *entity.Type) bool {
+	switch t.Name {
+	case Employee, RoleAssignment, Permission, Visibility, VisibilityRule, OnsiteClient, Organizational:
+		return true
+	}
+	return false
+}
+
+// Build builds the subject of an employee as of tenant time; ok is false
+// where there is no such employee.
+func (rs *Roles) Build(rd *state.Reader, id ident.RecordID) (*policy.Subject, bool) {
+	emp, ok := rd.Load(id)
+	if !ok || emp.Type.Name != Employee {
+		return nil, false
+	}
+	now := rd.Now()
+	s := &policy.Subject{
+		ID: id, Kind: emp.Get("kind").Text(), Active: emp.StatusText() == Active,
+		Areas: ids(emp.Get("salesAreas").Set()), Scheduling: ids(emp.Get("schedulingRoles").Set()),
+	}
+	if s.Kind == policy.ClientStaff {
+		s.Client = emp.Client()
+	}
+	var roles, personal []*policy.Compiled
+	roles = append(roles, rs.shipped[BaseRole])
+	held := map[string]bool{}
+	rs.each(rd, RoleAssignment, "employee", id, func(r *entity.Record) {
+		key := r.Get("role").Text()
+		if !inForce(s, r, now) || held[key] {
+			return
+		}
+		c := rs.Role(rd, key)
+		if c == nil {
+			return
+		}
+		held[key] = true
+		s.Roles = append(s.Roles, key)
+		roles = append(roles, c)
+	})
+	slices.Sort(s.Roles)
+	s.Mobile = held[MobileRole]
+	var denials []policy.Denial
+	rs.each(rd, Permission, "employee", id, func(r *entity.Record) {
+		if !inForce(s, r, now) {
+			return
+		}
+		if r.Get("effect").Text() == "denial" {
+			denials = append(denials, policy.Denial{
+				ID: r.ID, Verb: policy.Verb(r.Get("verb").Text()), Type: r.Get("entityType").Text(),
+				Field: r.Get("field").Text(), App: entity.App(r.Get("app").Text()),
+			})
+			return
+		}
+		if c := rs.grant(r); c != nil {
+			personal = append(personal, c)
+		}
+	})
+	rs.each(rd, OnsiteClient, "employee", id, func(r *entity.Record) {
+		s.Onsite = append(s.Onsite, r.Client())
+	})
+	rs.each(rd, Visibility, "employee", id, func(v *entity.Record) {
+		s.Only = s.Only || v.Get("mode").Text() == "only"
+		rs.each(rd, VisibilityRule, "visibility", v.ID, func(r *entity.Record) {
+			s.Clients = append(s.Clients, r.Client())
+		})
+	})
+	for _, l := range []*[]ident.RecordID{&s.Onsite, &s.Clients} {
+		slices.Sort(*l)
+		*l = slices.Compact(*l)
+	}
+	return s.Build(roles, personal, denials), true
+}
+
+// Role returns a shipped or a tenant-made role, nil for none.
+func (rs *Roles) Role(rd *state.Reader, key string) *policy.Compiled {
+	if c := rs.shipped[key]; c != nil {
+		return c
+	}
+	r, ok := rd.Load(ident.RecordID(key))
+	if !ok || r.Type.Name != Organizational {
+		return nil
+	}
+	c, err := rs.Organizational(r)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// Organizational compiles a tenant-made role: its base roles' clauses, less
+// the apps and fields it cuts.
+func (rs *Roles) Organizational(r *entity.Record) (*policy.Compiled, error) {
+	out := &policy.Compiled{Role: &policy.Role{Key: string(r.ID), Title: r.Get("name").Text()}}
+	var apps []entity.App
+	for _, a := range r.Get("apps").Set() {
+		apps = append(apps, entity.App(a))
+	}
+	for _, k := range r.Get("baseRoles").Set() {
+		base := rs.shipped[k]
+		if base == nil || k == Administrator || k == BaseRole {
+			return nil, fmt.Errorf("subject: role %q can't be built on", k)
+		}
+		role := *base.Role
+		role.Key = string(r.ID)
+		role.Apps, role.Cut = apps, r.Get("cutFields").Set()
+		c, err := policy.Compile(rs.cat, &role)
+		if err != nil {
+			return nil, err
+		}
+		out.Merge(c)
+	}
+	return out, nil
+}
+
+// grant compiles an individual grant: a role of one clause.
+func (rs *Roles) grant(r *entity.Record) *policy.Compiled {
+	role := &policy.Role{Key: "individual", App: entity.App(r.Get("app").Text())}
+	verb := policy.Verb(r.Get("verb").Text())
+	c := policy.May(verb).As(string(r.ID))
+	if n := r.Get("entityType").Text(); n != "" {
+		t := rs.cat.Type(n)
+		if t == nil {
+			return nil
+		}
+		c.On(t)
+		if role.App == "" {
+			role.App = t.Apps[0]
+		}
+		if f := r.Get("field").Text(); f != "" {
+			c.Only(f)
+		}
+	}
+	out, err := policy.Compile(rs.cat, &policy.Role{Key: role.Key, App: role.App, Clauses: []*policy.Clause{c}})
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func (rs *Roles) each(rd *state.Reader, typ, field string, id ident.RecordID, f func(*entity.Record)) {
+	t := rs.cat.Type(typ)
+	for o := range rd.Referring(t, t.Field(field).No, id).All() {
+		if r, ok := rd.LoadOrd(o); ok {
+			f(r)
+		}
+	}
+}
+
+// inForce judges a time-bound record and notes in s when that changes next.
+// It is in force from "from" (inclusive) until "until" (exclusive).
+func inForce(s *policy.Subject, r *entity.Record, now ident.Millis) bool {
+	next := func(m ident.Millis) {
+		if m > now && (s.Until == 0 || m < s.Until) {
+			s.Until = m
+		}
+	}
+	in := true
+	if from, ok := r.Get("from").Time(); ok {
+		next(from)
+		in = from <= now
+	}
+	if until, ok := r.Get("until").Time(); ok {
+		next(until)
+		in = in && now < until
+	}
+	return in
+}
+
+func ids(ss []string) []ident.RecordID {
+	var out []ident.RecordID
+	for _, s := range ss {
+		out = append(out, ident.RecordID(s))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Affected returns the employees whose rights a changed record decides.
+// all is set where that may be anybody.
+func (rs *Roles) Affected(rd *state.Reader, r *entity.Record) (who []ident.RecordID, all bool) {
+	switch r.Type.Name {
+	case Employee:
+		return []ident.RecordID{r.ID}, false
+	case RoleAssignment, Permission, Visibility, OnsiteClient:
+		return []ident.RecordID{r.Get("employee").Ref()}, false
+	case VisibilityRule:
+		if v, ok := rd.Load(r.Get("visibility").Ref()); ok {
+			return []ident.RecordID{v.Get("employee").Ref()}, false
+		}
+		return nil, true
+	case Organizational:
+		return nil, true
+	}
+	return nil, false
+}

@@ -1,0 +1,215 @@
+package tenant
+
+import (
+	"context"
+
+	"satchel/internal/command"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/sync/apply"
+	"satchel/sync/state"
+	"satchel/sync/wire"
+)
+
+// Live is a device that is told at once when it may have something to pull.
+// There is no queue: a mark says that something happened, and the pull finds
+// out what.
+type Live struct {
+	Session  ident.SessionID
+	Device   ident.DeviceID
+	Employee ident.RecordID
+
+	dirty chan struct{}
+	ended chan int
+}
+
+// Dirty yields when the device may have something to pull.
+func (l *Live) Dirty() <-chan struct{} { return l.dirty }
+
+// Ended yields the close code when the session ended or another connection
+// took the device over.
+func (l *Live) Ended() <-chan int { return l.ended }
+
+func (l *Live) mark() {
+	select {
+	case l.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Live) end(code int) {
+	select {
+	case l.ended <- code:
+	default:
+	}
+}
+
+// Join makes a device live; an older connection of the same device ends. The
+// caller checks the session again after joining: what ends it later is told.
+func (t *Tenant) Join(session ident.SessionID, device ident.DeviceID, employee ident.RecordID) *Live {
+	l := &Live{Session: session, Device: device, Employee: employee, dirty: make(chan struct{}, 1), ended: make(chan int, 1)}
+	t.mu.Lock()
+	for other := range t.lives {
+		if other.Device == device {
+			other.end(wire.CloseSuperseded)
+			delete(t.lives, other)
+		}
+	}
+	t.lives[l] = struct{}{}
+	t.mu.Unlock()
+	select { // a field device may need a tick at midnight
+	case t.wake <- struct{}{}:
+	default:
+	}
+	return l
+}
+
+// Part ends a Join.
+func (t *Tenant) Part(l *Live) {
+	t.mu.Lock()
+	delete(t.lives, l)
+	t.mu.Unlock()
+}
+
+// LiveCount returns how many devices are live.
+func (t *Tenant) LiveCount() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.lives)
+}
+
+// notify wakes the devices that an entry touched and ends what it ended.
+func (t *Tenant) notify(eff apply.Effects) {
+	t.mu.Lock()
+	list := make([]*Live, 0, len(t.lives))
+	for l := range t.lives {
+		if code, ok := eff.Ended[l.Session]; ok {
+			l.end(code)
+			delete(t.lives, l)
+			continue
+		}
+		list = append(list, l)
+	}
+	t.mu.Unlock()
+	if len(list) == 0 || (len(eff.Touched) == 0 && len(eff.People) == 0 && !eff.Everybody && !eff.Bulk) || !t.resting() {
+		return
+	}
+	watched := make([]apply.Watched, len(list))
+	for i, l := range list {
+		watched[i] = apply.Watched{Device: l.Device, Employee: l.Employee}
+	}
+	t.machine.Touched(eff, watched, func(i int) {
+		t.Stats.Wakes.Add(1)
+		list[i].mark()
+	})
+}
+
+func (t *Tenant) wakeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for l := range t.lives {
+		l.mark()
+	}
+}
+
+func (t *Tenant) endAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for l := range t.lives {
+		l.end(1001) // going away
+		delete(t.lives, l)
+	}
+}
+
+func (t *Tenant) anyFieldLive() bool {
+	t.mu.Lock()
+	list := make([]ident.DeviceID, 0, len(t.lives))
+	for l := range t.lives {
+		list = append(list, l.Device)
+	}
+	t.mu.Unlock()
+	for _, id := range list {
+		if t.machine.FieldDevice(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// Encoded is a page as JSON.
+type Encoded struct {
+	JSON       []byte
+	Empty      bool // nothing to apply
+	More       bool
+	Checkpoint string
+}
+
+// Pull computes the device's next page and encodes it from the snapshot of
+// the commit that made it. full asks for the digests of all types that the
+// device holds on a complete page; otherwise only small types that the page
+// touched have theirs.
+func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encoded, error) {
+	select {
+	case t.encoders <- struct{}{}:
+	case <-ctx.Done():
+		return Encoded{}, fault.New(fault.Busy).Because(ctx.Err())
+	}
+	defer func() { <-t.encoders }()
+	a, err := t.submit(ctx, c)
+	if err != nil {
+		return Encoded{}, err
+	}
+	if a.snap != nil {
+		defer a.snap.Close()
+	}
+	if a.res.Err != nil {
+		return Encoded{}, a.res.Err
+	}
+	page := a.res.Page
+	rd := state.NewReader(t.opts.Cat, a.snap)
+	var digests map[string]wire.Summary
+	if page.Complete {
+		digests = t.digests(rd, page, full)
+	}
+	t.Stats.Pages.Add(1)
+	b, err := page.Encode(rd, nil, digests)
+	if err != nil {
+		return Encoded{}, fault.New(fault.InternalError).Because(err)
+	}
+	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint}, nil
+}
+
+// maxLiveDigest bounds the records whose digest a live page carries.
+const maxLiveDigest = 4096
+
+func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[string]wire.Summary {
+	if full {
+		return apply.Digests(rd, page.Now)
+	}
+	out := map[string]wire.Summary{}
+	touched := map[uint16]bool{}
+	for _, it := range page.Items {
+		touched[it.Class.Type] = true
+	}
+	for o := range page.Removed.All() {
+		if typ, _ := rd.Name(o); typ != nil {
+			touched[typ.No] = true
+		}
+	}
+	for _, typ := range t.opts.Cat.Types {
+		if !touched[typ.No] {
+			continue
+		}
+		n := 0
+		for _, p := range page.Now {
+			if p.Type == typ.No {
+				n += p.Set.Len()
+			}
+		}
+		if n <= maxLiveDigest {
+			count, d := apply.Digest(rd, page.Now, typ.No)
+			out[typ.Name] = wire.Summary{Count: count, Digest: d}
+		}
+	}
+	return out
+}

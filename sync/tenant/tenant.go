@@ -1,0 +1,433 @@
+// Package tenant runs one tenant: it owns the engine, the log and the apply
+// machine, gathers what is waiting into one entry and one commit, answers
+// everybody, and wakes the devices that may have something to pull. Edges
+// talk to tenants through it and nothing beneath.
+package tenant
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/sync/apply"
+	"satchel/sync/oplog"
+	"satchel/sync/store"
+	"satchel/sync/subject"
+)
+
+// Options say how a tenant is run.
+type Options struct {
+	ID     ident.TenantID
+	Cat    *entity.Catalogue
+	Roles  *subject.Roles
+	Field  []policy.Selection
+	Engine store.Engine
+	// Clock and Random stand outside apply: what they yield goes into
+	// commands.
+	Clock  func() time.Time
+	Random io.Reader
+	Log    *slog.Logger
+}
+
+// Limits of a batch.
+const (
+	maxBatch      = 256
+	maxBatchBytes = oplog.MaxEntryBytes - 64<<10
+	queueLength   = 4096
+)
+
+// Tenant is one tenant being served. Its methods may be called by many
+// goroutines.
+type Tenant struct {
+	opts     Options
+	machine  *apply.Machine
+	log      oplog.Log
+	queue    chan *request
+	wake     chan struct{} // something about due times may have changed
+	quit     chan struct{}
+	done     chan struct{}
+	closing  sync.Once
+	proposer string
+	number   uint64
+	encoders chan struct{}
+	failed   atomic.Pointer[error]
+	rest     store.Snapshot
+
+	batch   []*request // being appended, for answers
+	answers *batchAnswers
+
+	mu    sync.Mutex
+	lives map[*Live]struct{}
+
+	subjects subjectCache
+	Stats    Stats
+}
+
+// Stats counts what a tenant did; read with atomic loads.
+type Stats struct {
+	Entries, Commands, Peeked, Pages, Wakes atomic.Uint64
+}
+
+type request struct {
+	ctx  context.Context
+	cmd  *command.Command
+	raw  []byte
+	done chan answer
+}
+
+type answer struct {
+	res  apply.Result
+	snap store.Snapshot // of the commit, where the result has a page
+	err  error
+}
+
+type batchAnswers struct {
+	results []apply.Result
+	eff     apply.Effects
+}
+
+// Open starts a tenant on its engine. The engine is the tenant's from then on
+// and closed with it.
+func Open(opts Options) (*Tenant, error) {
+	if opts.Clock == nil || opts.Random == nil {
+		return nil, errors.New("tenant: no clock or randomness")
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	var inc [16]byte
+	if _, err := io.ReadFull(opts.Random, inc[:]); err != nil {
+		return nil, fmt.Errorf("tenant: %w", err)
+	}
+	t := &Tenant{
+		opts:     opts,
+		machine:  apply.New(apply.Config{Cat: opts.Cat, Roles: opts.Roles, Field: opts.Field, Log: opts.Log}),
+		queue:    make(chan *request, queueLength),
+		wake:     make(chan struct{}, 1),
+		quit:     make(chan struct{}),
+		done:     make(chan struct{}),
+		proposer: hex.EncodeToString(inc[:]),
+		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		lives:    map[*Live]struct{}{},
+	}
+	t.machine.OnCommit = func(_ oplog.Entry, results []apply.Result, eff apply.Effects) {
+		t.answers = &batchAnswers{results, eff}
+	}
+	log, err := oplog.Open(opts.Engine, t.machine, oplog.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("tenant %s: %w", opts.ID, err)
+	}
+	t.log = log
+	t.machine.SetEpoch(log.Epoch())
+	go t.run()
+	return t, nil
+}
+
+// ID returns the tenant's slug.
+func (t *Tenant) ID() ident.TenantID { return t.opts.ID }
+
+// Catalogue returns the types.
+func (t *Tenant) Catalogue() *entity.Catalogue { return t.opts.Cat }
+
+// Roles returns the roles.
+func (t *Tenant) Roles() *subject.Roles { return t.opts.Roles }
+
+// Field returns the selections of the field profile.
+func (t *Tenant) Field() []policy.Selection { return t.opts.Field }
+
+// Now returns the clock's time.
+func (t *Tenant) Now() ident.Millis { return ident.MillisOf(t.opts.Clock()) }
+
+// Random fills b with randomness for commands.
+func (t *Tenant) Random(b []byte) {
+	if _, err := io.ReadFull(t.opts.Random, b); err != nil {
+		panic(err) // the system's randomness does not fail
+	}
+}
+
+// Engine gives the store beneath, for backups and verification.
+func (t *Tenant) Engine() store.Engine { return t.opts.Engine }
+
+// Log gives the log beneath, for verification.
+func (t *Tenant) Log() oplog.Log { return t.log }
+
+// Failed returns the error that stopped the tenant, nil while it runs.
+func (t *Tenant) Failed() error {
+	if p := t.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Submit hands in a command and waits until it is durable and applied, or
+// refused. A command with a page is for Pull. Once accepted a command is
+// carried out even if ctx ends.
+func (t *Tenant) Submit(ctx context.Context, c *command.Command) (apply.Result, error) {
+	a, err := t.submit(ctx, c)
+	if err != nil {
+		return apply.Result{}, err
+	}
+	if a.snap != nil {
+		a.snap.Close()
+	}
+	if a.res.Err != nil {
+		return a.res, a.res.Err
+	}
+	return a.res, a.res.Refused
+}
+
+func (t *Tenant) submit(ctx context.Context, c *command.Command) (answer, error) {
+	if c.Seed == nil {
+		c.Seed = make([]byte, 16)
+		t.Random(c.Seed)
+	}
+	raw, err := command.Encode(c)
+	if err != nil {
+		return answer{}, fault.New(fault.InternalError).Because(err)
+	}
+	if len(raw) > oplog.MaxCommandBytes {
+		return answer{}, fault.Newf(fault.TooBig, "A request may change at most %d KiB at once.", oplog.MaxCommandBytes>>10)
+	}
+	if err := t.Failed(); err != nil {
+		return answer{}, fault.New(fault.TenantStopped).Because(err)
+	}
+	req := &request{ctx: ctx, cmd: c, raw: raw, done: make(chan answer, 1)}
+	select {
+	case t.queue <- req:
+	case <-t.quit:
+		return answer{}, fault.New(fault.ShuttingDown)
+	case <-ctx.Done():
+		return answer{}, fault.New(fault.Busy).Because(ctx.Err())
+	}
+	select {
+	case a := <-req.done:
+		return a, a.err
+	case <-t.done:
+		// The loop may have answered on its way out.
+		select {
+		case a := <-req.done:
+			return a, a.err
+		default:
+			return answer{}, fault.New(fault.ShuttingDown)
+		}
+	}
+}
+
+// run is the loop: the one goroutine that appends.
+func (t *Tenant) run() {
+	defer close(t.done)
+	defer t.leave()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(t.untilDue())
+		select {
+		case req := <-t.queue:
+			t.round(req)
+		case <-timer.C:
+			t.tick()
+		case <-t.wake:
+		case <-t.quit:
+			// What was accepted is finished.
+			for {
+				select {
+				case req := <-t.queue:
+					t.round(req)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// round takes the request and what else is waiting, answers pulls that have
+// nothing to send at once, and appends the rest as one entry.
+func (t *Tenant) round(first *request) {
+	t.batch = t.batch[:0]
+	size := 0
+	req := first
+	for req != nil {
+		if !t.peek(req) {
+			t.batch = append(t.batch, req)
+			size += oplog.CommandSize(len(req.raw))
+		}
+		if len(t.batch) >= maxBatch || size > maxBatchBytes-oplog.MaxCommandBytes {
+			break
+		}
+		select {
+		case req = <-t.queue:
+		default:
+			req = nil
+		}
+	}
+	if len(t.batch) > 0 {
+		t.append(t.batch)
+	}
+}
+
+// peek answers a pull that changes nothing without an entry.
+func (t *Tenant) peek(req *request) bool {
+	if req.cmd.Pull == nil || len(t.batch) > 0 || !t.resting() {
+		return false
+	}
+	res, done := t.machine.Peek(req.cmd)
+	if !done {
+		return false
+	}
+	snap, err := t.opts.Engine.Snapshot()
+	if err != nil {
+		return false
+	}
+	t.Stats.Peeked.Add(1)
+	req.done <- answer{res: res, snap: snap}
+	return true
+}
+
+// resting makes the committed state readable by the machine.
+func (t *Tenant) resting() bool {
+	if t.rest != nil {
+		return true
+	}
+	if t.Failed() != nil {
+		return false
+	}
+	snap, err := t.opts.Engine.Snapshot()
+	if err != nil {
+		return false
+	}
+	t.rest = snap
+	t.machine.Rest(snap)
+	return true
+}
+
+func (t *Tenant) leave() {
+	if t.rest != nil {
+		t.machine.Leave()
+		t.rest.Close()
+		t.rest = nil
+	}
+}
+
+func (t *Tenant) append(batch []*request) {
+	t.leave()
+	cmds := make([][]byte, len(batch))
+	for i, r := range batch {
+		cmds[i] = r.raw
+	}
+	t.answers = nil
+	t.number++
+	_, err := t.log.Append(context.Background(), oplog.Draft{
+		Time: t.Now(), Version: apply.Version, Proposer: t.proposer, Number: t.number, Commands: cmds,
+	})
+	if err != nil {
+		t.fail(batch, err)
+		return
+	}
+	t.Stats.Entries.Add(1)
+	t.Stats.Commands.Add(uint64(len(batch)))
+	results := t.answers.results
+	for i, r := range batch {
+		a := answer{res: results[i]}
+		if a.res.Page != nil {
+			// Opened before the next entry is folded: the page's records are
+			// read as of the commit that permitted them.
+			snap, err := t.opts.Engine.Snapshot()
+			if err != nil {
+				a = answer{err: fault.New(fault.InternalError).Because(err)}
+			}
+			a.snap = snap
+		}
+		r.done <- a
+	}
+	t.notify(t.answers.eff)
+}
+
+// fail answers a batch that could not be committed. A full disk leaves the
+// tenant running; anything else stops it until it is opened again.
+func (t *Tenant) fail(batch []*request, err error) {
+	code := fault.TenantStopped
+	if errors.Is(err, store.ErrDiskFull) {
+		code = fault.DiskFull
+		t.number-- // the number was not used
+	} else {
+		t.failed.Store(&err)
+		t.opts.Log.Error("tenant stopped", slog.String("tenant", string(t.opts.ID)), slog.String("error", err.Error()))
+	}
+	for _, r := range batch {
+		r.done <- answer{err: fault.New(code).Because(err)}
+	}
+	if code == fault.TenantStopped {
+		t.endAll()
+	}
+}
+
+// maxIdle bounds how long the loop sleeps, so that a clock that is set is
+// noticed.
+const maxIdle = 30 * time.Second
+
+// untilDue is how long nothing falls due.
+func (t *Tenant) untilDue() time.Duration {
+	if !t.resting() {
+		return maxIdle
+	}
+	now := t.Now()
+	wait := maxIdle
+	consider := func(at ident.Millis) {
+		if d := time.Duration(at-now) * time.Millisecond; d < wait {
+			wait = max(d, 0)
+		}
+	}
+	if at, ok := apply.NextDue(t.rest); ok {
+		consider(at)
+	}
+	if t.anyFieldLive() {
+		consider((t.machine.Reader().Now().Day() + 1).Start())
+	}
+	// The committed state is not kept open while nothing happens.
+	t.leave()
+	return wait
+}
+
+// tick carries time forward where something has fallen due.
+func (t *Tenant) tick() {
+	if !t.resting() {
+		return
+	}
+	now := t.Now()
+	at, ok := apply.NextDue(t.rest)
+	newDay := t.anyFieldLive() && now.Day() > t.machine.Reader().Now().Day()
+	if !newDay && (!ok || at > now) {
+		return
+	}
+	raw, err := command.Encode(&command.Command{Tick: &command.Tick{}})
+	if err != nil {
+		return
+	}
+	req := &request{ctx: context.Background(), cmd: &command.Command{Tick: &command.Tick{}}, raw: raw, done: make(chan answer, 1)}
+	t.append([]*request{req})
+	if newDay {
+		t.wakeAll()
+	}
+}
+
+// Close finishes what was accepted, ends live devices, and closes log and
+// engine.
+func (t *Tenant) Close() error {
+	t.closing.Do(func() { close(t.quit) })
+	<-t.done
+	t.endAll()
+	return errors.Join(t.log.Close(), t.opts.Engine.Close())
+}

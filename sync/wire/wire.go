@@ -1,0 +1,175 @@
+// Package wire is the sync protocol as JSON: what a device sends and gets
+// over HTTP and in WebSocket frames. Servers and client packages share it;
+// it imports nothing of Satchel. Names are fixed; members are only added.
+package wire
+
+import "encoding/json"
+
+// Ref names a record.
+type Ref struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+}
+
+// Window bounds a field device's own work by scheduled time, RFC 3339.
+type Window struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// Summary is what one side holds of a type: how many records, and the
+// lowercase hex SHA-256 over the lines "id\0rev\n" of them, sorted by id.
+type Summary struct {
+	Count  int    `json:"count"`
+	Digest string `json:"digest"`
+}
+
+// Types carries a summary per type name.
+type Types struct {
+	Types map[string]Summary `json:"types"`
+}
+
+// Pull asks for the next page. Checkpoint is the token of the last page the
+// device applied, "" or absent for nothing. Absent Profile, Window, Pins and
+// Schema leave the device's own as they are.
+type Pull struct {
+	Checkpoint string  `json:"checkpoint,omitempty"`
+	Limit      int     `json:"limit,omitempty"` // records a page, 1 to 10,000
+	Profile    string  `json:"profile,omitempty"`
+	Window     *Window `json:"window,omitempty"`
+	Pins       *[]Ref  `json:"pins,omitempty"` // present and empty: no pins
+	Schema     int     `json:"schema,omitempty"`
+	// Reconcile says what the device holds, for a checkpoint that the server
+	// may not know; types that agree are not sent again.
+	Reconcile *Types `json:"reconcile,omitempty"`
+	// Heal names types to be sent anew, after verify found them different.
+	Heal []string `json:"heal,omitempty"`
+}
+
+// Record is one record of a page, as its reader sees it.
+type Record struct {
+	Type    string                     `json:"type"`
+	ID      string                     `json:"id"`
+	Rev     string                     `json:"rev"`
+	Context bool                       `json:"context,omitempty"`
+	Fields  map[string]json.RawMessage `json:"fields"`
+}
+
+// Page is the answer to a pull. A device applies it in one local transaction,
+// together with Checkpoint, and only if From is its own checkpoint.
+type Page struct {
+	From       string   `json:"from"`
+	Checkpoint string   `json:"checkpoint"`
+	Removed    []Ref    `json:"removed"`
+	Records    []Record `json:"records"`
+	// Processed is the last mutation number in effect at this page.
+	Processed uint64 `json:"processed"`
+	More      bool   `json:"more"`
+	// Reset: drop every record of ResetTypes (of all types where absent)
+	// before applying. Unsent work stays.
+	Reset      bool     `json:"reset,omitempty"`
+	ResetTypes []string `json:"resetTypes,omitempty"`
+	// Complete stands on the last page of a round. Over HTTP it names every
+	// type the device holds; on a live page it may name only those that the
+	// page touched.
+	Complete *Types `json:"complete,omitempty"`
+	// MobileEnded says that the field set is empty because the Mobile module
+	// is no longer among the person's roles.
+	MobileEnded bool `json:"mobileEnded,omitempty"`
+}
+
+// Mutation ops.
+const (
+	OpCreate = "create"
+	OpPatch  = "patch"
+	OpDelete = "delete"
+	OpAction = "action"
+)
+
+// Mutation is one piece of offline work. N counts from 1 per device, dense.
+type Mutation struct {
+	N      uint64                     `json:"n"`
+	Op     string                     `json:"op"`
+	Type   string                     `json:"type"`
+	ID     string                     `json:"id"`
+	Fields map[string]json.RawMessage `json:"fields,omitempty"`
+	Was    map[string]json.RawMessage `json:"was,omitempty"`
+	Action string                     `json:"action,omitempty"`
+	Args   map[string]json.RawMessage `json:"args,omitempty"`
+	After  []uint64                   `json:"after,omitempty"`
+	At     string                     `json:"at"` // RFC 3339, by the phone's clock
+}
+
+// Push brings offline work. Acked is the highest mutation number whose result
+// the device has stored; Now is the phone's clock.
+type Push struct {
+	Acked     uint64     `json:"acked"`
+	Now       string     `json:"now"`
+	Mutations []Mutation `json:"mutations"`
+}
+
+// Result statuses.
+const (
+	Applied  = "applied"
+	Conflict = "conflict"
+	Refused  = "refused"
+)
+
+// FieldConflict is one field that both sides changed; the server's value
+// (Theirs) stands, the device's (Mine) is kept on the server.
+type FieldConflict struct {
+	Field  string          `json:"field"`
+	Mine   json.RawMessage `json:"mine"`
+	Theirs json.RawMessage `json:"theirs"`
+}
+
+// Result answers one mutation.
+type Result struct {
+	N         uint64          `json:"n"`
+	Status    string          `json:"status"`
+	Code      string          `json:"code,omitempty"`
+	Message   string          `json:"message,omitempty"`
+	Rev       string          `json:"rev,omitempty"`
+	Conflicts []FieldConflict `json:"conflicts,omitempty"`
+}
+
+// Results answers a push.
+type Results struct {
+	Results   []Result `json:"results"`
+	Processed uint64   `json:"processed"`
+}
+
+// Verified answers a verify: OK, or the types that differ.
+type Verified struct {
+	OK    bool     `json:"ok"`
+	Types []string `json:"types,omitempty"`
+}
+
+// Frame kinds of the live socket. A frame is one JSON object with "kind" and
+// the members of the HTTP body of the same name beside it.
+const (
+	KindAuth    = "auth"    // client: {token}
+	KindPull    = "pull"    // client: Pull
+	KindPage    = "page"    // server: Page
+	KindPush    = "push"    // client: Push
+	KindResults = "results" // server: Results
+	KindError   = "error"   // server: Problem
+)
+
+// Close codes of the live socket.
+const (
+	CloseExpired    = 4001
+	CloseRevoked    = 4003
+	CloseSuperseded = 4009
+)
+
+// Problem is an RFC 9457 problem document with Satchel's stable code.
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+	Field  string `json:"field,omitempty"`
+	Wipe   bool   `json:"wipe,omitempty"`
+}
