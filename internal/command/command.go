@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/refresh"
 )
@@ -76,6 +77,10 @@ type Mutation struct {
 	After  []uint64       `json:"after,omitempty"`
 	At     ident.Millis   `json:"at"`
 	Hash   []byte         `json:"hash"` // SHA-256 of the canonical mutation
+	// Refuse is the edge's own verdict on a mutation it could not read; it is
+	// refused alone and does not hold up what follows.
+	Refuse     fault.Code `json:"refuse,omitempty"`
+	RefuseText string     `json:"refuseText,omitempty"`
 }
 
 // Push is a device's offline work, or a part of it.

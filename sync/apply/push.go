@@ -134,6 +134,9 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 	// what it takes for now, and never lies in the future.
 	r.at = min(r.w.Now(), m.At+(r.w.Now()-p.Now))
 	root, err := r.depends(d, m)
+	if err == nil && m.Refuse != "" {
+		err = fault.Newf(m.Refuse, "%s", m.RefuseText)
+	}
 	if err == nil && d.Field && !r.sub.Mobile {
 		err = fault.New(fault.MobileModuleRequired)
 	}

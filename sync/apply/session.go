@@ -357,3 +357,10 @@ func (m *Machine) pageNumber(d ident.DeviceID, token string) (n uint64, known bo
 	}
 	return n, true
 }
+
+// DerivedKey derives a key for one purpose from the tenant's secret.
+func DerivedKey(rd *state.Reader, purpose string) [32]byte {
+	h := hmac.New(sha256.New, rd.KV().Get(store.Meta, []byte(metaSecret)))
+	h.Write([]byte("satchel key " + purpose))
+	return [32]byte(h.Sum(nil))
+}

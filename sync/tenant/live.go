@@ -6,6 +6,7 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/policy"
 	"satchel/sync/apply"
 	"satchel/sync/state"
 	"satchel/sync/wire"
@@ -148,13 +149,16 @@ type Encoded struct {
 // the commit that made it. full asks for the digests of all types that the
 // device holds on a complete page; otherwise only small types that the page
 // touched have theirs.
+//
+// A pull is admitted only with a place among the pages under way, so that a
+// change which everybody sees does not crowd out writes.
 func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encoded, error) {
 	select {
-	case t.encoders <- struct{}{}:
+	case t.pages <- struct{}{}:
 	case <-ctx.Done():
 		return Encoded{}, fault.New(fault.Busy).Because(ctx.Err())
 	}
-	defer func() { <-t.encoders }()
+	defer func() { <-t.pages }()
 	a, err := t.submit(ctx, c)
 	if err != nil {
 		return Encoded{}, err
@@ -165,6 +169,8 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 	if a.res.Err != nil {
 		return Encoded{}, a.res.Err
 	}
+	t.encoders <- struct{}{}
+	defer func() { <-t.encoders }()
 	page := a.res.Page
 	rd := state.NewReader(t.opts.Cat, a.snap)
 	var digests map[string]wire.Summary
@@ -177,6 +183,15 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 		return Encoded{}, fault.New(fault.InternalError).Because(err)
 	}
 	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint}, nil
+}
+
+// Expected summarises what a device should hold by now.
+func (v *View) Expected(sub *policy.Subject, device ident.DeviceID) (map[string]wire.Summary, error) {
+	d := apply.ReadDevice(v.Reader, apply.Classes(v.Reader), device)
+	if d == nil {
+		return nil, fault.New(fault.DeviceRequired)
+	}
+	return apply.Digests(v.Reader, apply.Current(v.Reader, sub, d, v.t.opts.Field)), nil
 }
 
 // maxLiveDigest bounds the records whose digest a live page carries.

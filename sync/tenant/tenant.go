@@ -61,7 +61,8 @@ type Tenant struct {
 	closing  sync.Once
 	proposer string
 	number   uint64
-	encoders chan struct{}
+	pages    chan struct{} // pulls under way
+	encoders chan struct{} // pages being encoded
 	failed   atomic.Pointer[error]
 	rest     store.Snapshot
 
@@ -119,6 +120,7 @@ func Open(opts Options) (*Tenant, error) {
 		quit:     make(chan struct{}),
 		done:     make(chan struct{}),
 		proposer: hex.EncodeToString(inc[:]),
+		pages:    make(chan struct{}, maxBatch),
 		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		lives:    map[*Live]struct{}{},
 	}

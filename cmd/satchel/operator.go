@@ -1,0 +1,714 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"satchel/internal/app"
+	"satchel/internal/command"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/server/session/password"
+	"satchel/sync/apply"
+	"satchel/sync/oplog"
+	"satchel/sync/state"
+	"satchel/sync/store"
+	"satchel/sync/subject"
+	"satchel/sync/tenant"
+	"satchel/sync/verify"
+)
+
+func operatorCommands() []*cobra.Command {
+	return []*cobra.Command{
+		initCommand(), tenantCommand(), userCommand(), roleCommand(), backupCommand(), restoreCommand(),
+		compactCommand(), verifyCommand(), explainCommand(),
+	}
+}
+
+// folder is the flags of a command that works on a data folder by itself. The
+// server must not be running on it.
+type folder struct {
+	data   string
+	tenant string
+	json   bool
+}
+
+func (f *folder) flags(cmd *cobra.Command, withTenant bool) *cobra.Command {
+	cmd.Flags().StringVar(&f.data, "data", "./data", "data folder")
+	cmd.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
+	if withTenant {
+		cmd.Flags().StringVar(&f.tenant, "tenant", "main", "tenant")
+	}
+	return cmd
+}
+
+// tenants opens the folder and calls f.
+func (f *folder) tenants(fn func(*app.Tenants) error) error {
+	if _, err := os.Stat(f.data); err != nil {
+		return fmt.Errorf("no data folder at %s; make one with satchel init", f.data)
+	}
+	ts, err := app.NewTenants(f.data, nil, time.Now)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(ts), ts.Close())
+}
+
+func (f *folder) open(fn func(*tenant.Tenant) error) error {
+	return f.tenants(func(ts *app.Tenants) error {
+		if _, err := os.Stat(ts.Path(ident.TenantID(f.tenant))); err != nil {
+			return fmt.Errorf("there is no tenant %q in %s", f.tenant, f.data)
+		}
+		t, err := ts.Tenant(ident.TenantID(f.tenant))
+		if err != nil {
+			return fmt.Errorf("tenant %s can't be opened (is the server running on this folder?): %w", f.tenant, err)
+		}
+		return fn(t)
+	})
+}
+
+// print shows a value as JSON, or text where no program reads it.
+func (f *folder) print(v any, text string) error {
+	if !f.json {
+		_, err := fmt.Print(text)
+		return err
+	}
+	e := json.NewEncoder(os.Stdout)
+	return e.Encode(v)
+}
+
+// progress is a bar on a terminal and nothing elsewhere.
+func progress(label string) (step func(done, total int64), end func()) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func(int64, int64) {}, func() {}
+	}
+	bar := progressbar.NewOptions64(1, progressbar.OptionSetDescription(label), progressbar.OptionSetWriter(os.Stderr),
+		progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	return func(done, total int64) {
+			bar.ChangeMax64(max(total, 1))
+			_ = bar.Set64(done) // a bar that can't be drawn is no failure
+		}, func() {
+			_ = bar.Finish()
+		}
+}
+
+// readPassword takes a password from the terminal, from a pipe, or makes one.
+func readPassword(generate bool) (pw string, made bool, err error) {
+	if generate {
+		pw, err = app.NewPassword()
+		return pw, true, err
+	}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		fmt.Fprint(os.Stderr, "password: ")
+		b, err := term.ReadPassword(int(os.Stdin.Fd()))
+		fmt.Fprintln(os.Stderr)
+		return string(b), false, err
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", false, err
+	}
+	return strings.TrimRight(line, "\r\n"), false, nil
+}
+
+func initCommand() *cobra.Command {
+	var f folder
+	var admin app.Administrator
+	var generate bool
+	cmd := &cobra.Command{
+		Use: "init", Short: "Set up a data folder with a tenant and its first customer administrator", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := os.MkdirAll(f.data, 0o700); err != nil {
+				return err
+			}
+			return f.create(c.Context(), admin, generate)
+		},
+	}
+	administratorFlags(cmd, &admin, &generate)
+	return f.flags(cmd, true)
+}
+
+func administratorFlags(cmd *cobra.Command, admin *app.Administrator, generate *bool) {
+	cmd.Flags().StringVar(&admin.Name, "name", "Administrator", "the administrator's name")
+	cmd.Flags().StringVar(&admin.Email, "email", "", "the administrator's e-mail address")
+	cmd.Flags().BoolVar(generate, "generate-password", false, "make a password and print it, rather than ask for one")
+	_ = cmd.MarkFlagRequired("email") // the flag is there
+}
+
+func (f *folder) create(ctx context.Context, admin app.Administrator, generate bool) error {
+	pw, made, err := readPassword(generate)
+	if err != nil {
+		return err
+	}
+	admin.Password = pw
+	hasher, err := password.New(password.Default, 0)
+	if err != nil {
+		return err
+	}
+	return f.tenants(func(ts *app.Tenants) error {
+		if _, err := ts.SetUp(ctx, ident.TenantID(f.tenant), admin, hasher); err != nil {
+			return err
+		}
+		out := map[string]string{"tenant": f.tenant, "email": admin.Email}
+		text := fmt.Sprintf("tenant %s is set up; %s is its customer administrator\n", f.tenant, admin.Email)
+		if made {
+			out["password"] = pw
+			text += "password: " + pw + "\n"
+		}
+		return f.print(out, text)
+	})
+}
+
+func tenantCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "tenant", Short: "Tenants of a data folder"}
+	var list, add folder
+	cmd.AddCommand(list.flags(&cobra.Command{
+		Use: "list", Short: "List the tenants", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return list.tenants(func(ts *app.Tenants) error {
+				ids, err := ts.List()
+				if err != nil {
+					return err
+				}
+				text := ""
+				for _, id := range ids {
+					text += string(id) + "\n"
+				}
+				return list.print(ids, text)
+			})
+		},
+	}, false))
+	var admin app.Administrator
+	var generate bool
+	create := &cobra.Command{
+		Use: "create SLUG", Short: "Make a tenant with its first customer administrator", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			add.tenant = args[0]
+			return add.create(c.Context(), admin, generate)
+		},
+	}
+	administratorFlags(create, &admin, &generate)
+	cmd.AddCommand(add.flags(create, false))
+	return cmd
+}
+
+// submitRow writes one record as the system.
+func submitRow(ctx context.Context, t *tenant.Tenant, typ string, fields map[string]any) (ident.RecordID, error) {
+	var b [15]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	o := command.Object{}
+	for k, v := range fields {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return "", err
+		}
+		o[k] = raw
+	}
+	row := command.Row{Type: typ, ID: ident.NewRecordID(b), Fields: o}
+	res, err := t.Submit(ctx, &command.Command{Import: &command.Import{Rows: []command.Row{row}}})
+	if err != nil {
+		return "", err
+	}
+	if len(res.Count.Rejected) > 0 {
+		return "", res.Count.Rejected[0].Err
+	}
+	return row.ID, nil
+}
+
+func userCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "user", Short: "People who sign in"}
+	var list, add, pass folder
+	cmd.AddCommand(list.flags(&cobra.Command{
+		Use: "list", Short: "List the people", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return list.open(list.users) },
+	}, true))
+	var name, kind string
+	var roles []string
+	var generate bool
+	create := &cobra.Command{
+		Use: "add EMAIL", Short: "Add a person who may sign in at once", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return add.open(func(t *tenant.Tenant) error { return add.addUser(c.Context(), t, args[0], name, kind, roles, generate) })
+		},
+	}
+	create.Flags().StringVar(&name, "name", "", "the person's name")
+	create.Flags().StringVar(&kind, "kind", policy.InHouse, "in-house, inside-it, programmer or subcontractor")
+	create.Flags().StringSliceVar(&roles, "role", nil, "role to give; may be repeated")
+	create.Flags().BoolVar(&generate, "generate-password", false, "make a password and print it")
+	cmd.AddCommand(add.flags(create, true))
+	var made bool
+	change := &cobra.Command{
+		Use: "password EMAIL", Short: "Give a person a new password; their sessions end", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			pw, gen, err := readPassword(made)
+			if err != nil {
+				return err
+			}
+			hasher, err := password.New(password.Default, 0)
+			if err != nil {
+				return err
+			}
+			return pass.open(func(t *tenant.Tenant) error {
+				if err := app.SetPassword(c.Context(), t, args[0], pw, hasher); err != nil {
+					return err
+				}
+				if !gen {
+					pw = ""
+				}
+				return pass.print(map[string]string{"email": args[0], "password": pw}, strings.TrimSpace("password changed "+pw)+"\n")
+			})
+		},
+	}
+	change.Flags().BoolVar(&made, "generate-password", false, "make a password and print it")
+	cmd.AddCommand(pass.flags(change, true))
+	return cmd
+}
+
+type userLine struct {
+	ID     ident.RecordID `json:"id"`
+	Email  string         `json:"email"`
+	Name   string         `json:"name"`
+	Kind   string         `json:"kind"`
+	Status string         `json:"status"`
+	Roles  []string       `json:"roles"`
+}
+
+func (f *folder) users(t *tenant.Tenant) error {
+	var out []userLine
+	err := t.Read(func(v *tenant.View) error {
+		for o := range v.Index(state.TypeKey(v.Cat.Type(subject.Employee).No)).All() {
+			r, ok := v.LoadOrd(o)
+			if !ok {
+				continue
+			}
+			u := userLine{r.ID, r.Get("email").Text(), r.Get("name").Text(), r.Get("kind").Text(), r.StatusText(), []string{}}
+			if s := v.Subject(r.ID); s != nil {
+				u.Roles = append(u.Roles, s.Roles...)
+			}
+			out = append(out, u)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(out, func(a, b userLine) int { return strings.Compare(a.Email, b.Email) })
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, u := range out {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Email, u.Name, u.Kind, u.Status, strings.Join(u.Roles, " "))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.print(out, b.String())
+}
+
+func (f *folder) addUser(ctx context.Context, t *tenant.Tenant, email, name, kind string, roles []string, generate bool) error {
+	for _, r := range roles {
+		if t.Roles().Shipped(r) == nil {
+			return fmt.Errorf("there is no role %q; satchel role list names them", r)
+		}
+	}
+	pw, made, err := readPassword(generate)
+	if err != nil {
+		return err
+	}
+	if err := password.Acceptable(pw); err != nil {
+		return err
+	}
+	if name == "" {
+		name, _, _ = strings.Cut(email, "@")
+	}
+	id, err := submitRow(ctx, t, subject.Employee, map[string]any{"name": name, "email": email, "kind": kind, "status": subject.Active})
+	if err != nil {
+		return err
+	}
+	for _, r := range roles {
+		if _, err := submitRow(ctx, t, subject.RoleAssignment, map[string]any{"employee": id, "role": r}); err != nil {
+			return err
+		}
+	}
+	hasher, err := password.New(password.Default, 0)
+	if err != nil {
+		return err
+	}
+	if err := app.SetPassword(ctx, t, email, pw, hasher); err != nil {
+		return err
+	}
+	out := map[string]any{"id": id, "email": email, "roles": roles}
+	text := fmt.Sprintf("%s added as %s\n", email, id)
+	if made {
+		out["password"] = pw
+		text += "password: " + pw + "\n"
+	}
+	return f.print(out, text)
+}
+
+func roleCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "role", Short: "Roles and who holds them"}
+	var list, grant folder
+	cmd.AddCommand(list.flags(&cobra.Command{
+		Use: "list", Short: "List the roles that come with the server", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			h, err := app.TheHouse()
+			if err != nil {
+				return err
+			}
+			type line struct{ Key, Title string }
+			var out []line
+			text := ""
+			for _, k := range h.Roles.Keys() {
+				l := line{k, h.Roles.Shipped(k).Role.Title}
+				out = append(out, l)
+				text += fmt.Sprintf("%-34s %s\n", l.Key, l.Title)
+			}
+			return list.print(out, text)
+		},
+	}, false))
+	var until string
+	give := &cobra.Command{
+		Use: "grant EMAIL ROLE", Short: "Give a person a role", Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return grant.open(func(t *tenant.Tenant) error {
+				if t.Roles().Shipped(args[1]) == nil {
+					return fmt.Errorf("there is no role %q; satchel role list names them", args[1])
+				}
+				var id ident.RecordID
+				if err := t.Read(func(v *tenant.View) error {
+					var ok bool
+					if id, ok = apply.FindEmployee(v.Reader, args[0]); !ok {
+						return fmt.Errorf("no active employee has the address %q", args[0])
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+				fields := map[string]any{"employee": id, "role": args[1]}
+				if until != "" {
+					fields["until"] = until
+				}
+				row, err := submitRow(c.Context(), t, subject.RoleAssignment, fields)
+				if err != nil {
+					return err
+				}
+				return grant.print(map[string]any{"id": row}, fmt.Sprintf("%s holds %s\n", args[0], args[1]))
+			})
+		},
+	}
+	give.Flags().StringVar(&until, "until", "", "end of the role, like 2026-12-31T00:00:00Z")
+	cmd.AddCommand(grant.flags(give, true))
+	return cmd
+}
+
+func backupCommand() *cobra.Command {
+	var f folder
+	var admin, out string
+	cmd := &cobra.Command{
+		Use: "backup", Short: "Write a consistent copy of a tenant, of a running server (--admin) or a folder", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if out == "" {
+				return usageError{errors.New("--out FILE is required")}
+			}
+			return writeWhole(out, func(w io.Writer) error {
+				if admin != "" {
+					return fetchBackup(c.Context(), admin, f.tenant, w)
+				}
+				return f.open(func(t *tenant.Tenant) error {
+					bolt, ok := t.Engine().(*store.Bolt)
+					if !ok {
+						return errors.New("the tenant is not kept in a file")
+					}
+					_, err := bolt.Backup(w)
+					return err
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&admin, "admin", "", "admin address of a running server, like http://127.0.0.1:9090")
+	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	return f.flags(cmd, true)
+}
+
+// writeWhole writes a file whole or not at all.
+func writeWhole(path string, fn func(io.Writer) error) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".satchel-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
+	if err := fn(tmp); err != nil {
+		return errors.Join(err, tmp.Close())
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+func fetchBackup(ctx context.Context, admin, tenantID string, w io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(admin, "/")+"/backup/"+tenantID, http.NoBody)
+	if err != nil {
+		return usageError{err}
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end or failed
+	if res.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(res.Body, 500))
+		return fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(b)))
+	}
+	n, err := io.Copy(w, res.Body)
+	if err == nil && res.Trailer.Get("X-Satchel-Complete") != fmt.Sprint(n) {
+		err = errors.New("the backup broke off before its end")
+	}
+	return err
+}
+
+func restoreCommand() *cobra.Command {
+	var f folder
+	var from string
+	var force bool
+	cmd := &cobra.Command{
+		Use: "restore", Short: "Put a backup in a tenant's place, after checking it", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if from == "" {
+				return usageError{errors.New("--from FILE is required")}
+			}
+			return f.restore(from, force)
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "backup file")
+	cmd.Flags().BoolVar(&force, "force", false, "replace a tenant that is there")
+	return f.flags(cmd, true)
+}
+
+// restore checks a copy of the backup before it takes the tenant's place. The
+// log gets a new epoch, so that phones which are ahead of the backup are
+// noticed and reconciled.
+func (f *folder) restore(from string, force bool) error {
+	if err := os.MkdirAll(filepath.Join(f.data, "tenants"), 0o700); err != nil {
+		return err
+	}
+	h, err := app.TheHouse()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(f.data, "tenants", f.tenant+".db")
+	if _, err := os.Stat(path); err == nil {
+		if !force {
+			return fmt.Errorf("tenant %s is there already; --force replaces it", f.tenant)
+		}
+		old, err := store.OpenBolt(path, store.Options{Timeout: time.Second})
+		if err == nil {
+			defer old.Close() //nolint:errcheck // about to be replaced
+		} else if !errors.Is(err, store.ErrCorrupt) {
+			return fmt.Errorf("tenant %s can't be opened (is the server running on this folder?): %w", f.tenant, err)
+		}
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // only read
+	tmp, err := os.CreateTemp(filepath.Join(f.data, "tenants"), ".restore-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
+	if _, err := io.Copy(tmp, src); err != nil {
+		return errors.Join(err, tmp.Close())
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	eng, err := store.OpenBolt(tmp.Name(), store.Options{Timeout: time.Second})
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	rep, err := check(h, eng)
+	if err == nil && !rep.OK() {
+		err = fmt.Errorf("%s is damaged: %s", from, rep.Problems[0])
+	}
+	if err == nil {
+		_, err = oplog.BumpEpoch(eng)
+	}
+	if err := errors.Join(err, eng.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return f.print(rep, fmt.Sprintf("tenant %s restored: %d records, %d devices\n", f.tenant, rep.Records, rep.Devices))
+}
+
+func check(h *app.House, eng *store.Bolt) (*verify.Report, error) {
+	if err := eng.Check(); err != nil {
+		return nil, err
+	}
+	snap, err := eng.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
+	step, end := progress("checking")
+	defer end()
+	return verify.Run(h.Cat, snap, func(done, total int) { step(int64(done), int64(total)) }), nil
+}
+
+func compactCommand() *cobra.Command {
+	var f folder
+	cmd := &cobra.Command{
+		Use: "compact", Short: "Rewrite a tenant's file without its free pages", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			path := filepath.Join(f.data, "tenants", f.tenant+".db")
+			before, err := os.Stat(path)
+			if err != nil {
+				return fmt.Errorf("there is no tenant %q in %s", f.tenant, f.data)
+			}
+			tmp := path + ".compact"
+			step, end := progress("compacting")
+			err = store.Compact(path, tmp, step)
+			end()
+			if err != nil {
+				return errors.Join(err, os.RemoveAll(tmp))
+			}
+			after, err := os.Stat(tmp)
+			if err != nil {
+				return err
+			}
+			if err := os.Rename(tmp, path); err != nil {
+				return err
+			}
+			return f.print(map[string]int64{"before": before.Size(), "after": after.Size()},
+				fmt.Sprintf("%d -> %d bytes\n", before.Size(), after.Size()))
+		},
+	}
+	return f.flags(cmd, true)
+}
+
+func verifyCommand() *cobra.Command {
+	var f folder
+	var all bool
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Check every index, held set and log entry of a tenant against its records", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			h, err := app.TheHouse()
+			if err != nil {
+				return err
+			}
+			return f.tenants(func(ts *app.Tenants) error {
+				ids := []ident.TenantID{ident.TenantID(f.tenant)}
+				if all {
+					if ids, err = ts.List(); err != nil {
+						return err
+					}
+				}
+				bad := false
+				for _, id := range ids {
+					rep, err := f.verifyOne(h, ts.Path(id))
+					if err != nil {
+						return fmt.Errorf("tenant %s: %w", id, err)
+					}
+					bad = bad || !rep.OK()
+					text := fmt.Sprintf("%s: %d records, %d indexes, %d devices, %d log entries: ", id, rep.Records, rep.Indexes, rep.Devices, rep.Entries)
+					if rep.OK() {
+						text += "all agree\n"
+					} else {
+						text += "damaged\n  " + strings.Join(rep.Problems, "\n  ") + "\n"
+					}
+					if err := f.print(map[string]any{"tenant": id, "report": rep, "ok": rep.OK()}, text); err != nil {
+						return err
+					}
+				}
+				if bad {
+					return quietError{errors.New("damaged")}
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "every tenant of the folder")
+	return f.flags(cmd, true)
+}
+
+// discard folds nothing: the log is only read.
+type discard struct{}
+
+func (discard) Fold(store.Writer, oplog.Entry) error { return errors.New("the log is only read") }
+func (discard) Committed(oplog.Entry)                {}
+func (discard) Aborted(oplog.Entry, error)           {}
+
+func (f *folder) verifyOne(h *app.House, path string) (rep *verify.Report, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, errors.New("there is no such tenant")
+	}
+	eng, err := store.OpenBolt(path, store.Options{Timeout: time.Second})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, eng.Close()) }()
+	if rep, err = check(h, eng); err != nil {
+		return nil, err
+	}
+	log, err := oplog.Open(eng, discard{}, oplog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	verify.Log(log, rep)
+	return rep, log.Close()
+}
+
+func explainCommand() *cobra.Command {
+	var f folder
+	var user, action, record string
+	cmd := &cobra.Command{
+		Use: "explain", Short: "Say why a person may or may not do something to a record", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return f.open(func(t *tenant.Tenant) error {
+				return t.Read(func(v *tenant.View) error { return f.explain(v, user, action, record) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&user, "user", "", "e-mail address")
+	cmd.Flags().StringVar(&action, "action", "view", "view, create, edit, delete, comment or the name of an action")
+	cmd.Flags().StringVar(&record, "record", "", "TYPE/ID")
+	return f.flags(cmd, true)
+}
+
+func (f *folder) explain(v *tenant.View, user, action, record string) error {
+	typ, id, ok := strings.Cut(record, "/")
+	if !ok {
+		return usageError{errors.New("--record TYPE/ID is required")}
+	}
+	emp, ok := apply.FindEmployee(v.Reader, user)
+	if !ok {
+		return fmt.Errorf("no active employee has the address %q", user)
+	}
+	rec, ok := v.Load(ident.RecordID(id))
+	if !ok || rec.Type.Name != typ {
+		return fmt.Errorf("there is no %s", record)
+	}
+	e := v.Explain(v.Subject(emp), policy.Verb(action), rec)
+	return f.print(e, e.Words+"\n")
+}

@@ -1,0 +1,362 @@
+// Package app is the only package that knows every concrete type: it wires a
+// server together from configuration. cmd/satchel calls it; nothing else may.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/server/edge"
+	"satchel/server/session"
+	"satchel/server/session/password"
+	"satchel/server/session/token"
+	"satchel/server/syncapi"
+	"satchel/server/ws/upgrade"
+	"satchel/sync/store"
+	"satchel/sync/tenant"
+)
+
+// Config says how a server is run.
+type Config struct {
+	Dir         string
+	Listen      string
+	AdminListen string // "" for none
+	Demo        bool
+	Origins     []string // web origins that may open sockets
+	MaxSockets  int
+	Out         io.Writer // the lines that programs read
+	Log         *slog.Logger
+	Clock       func() time.Time
+}
+
+// App is a server: New, then Run; Close is Run's end.
+type App struct {
+	cfg     Config
+	tenants *Tenants
+	fiber   *fiber.App
+	sockets *upgrade.Registry
+	hasher  *password.Hasher
+	metrics *metrics
+	listen  net.Listener
+	admin   net.Listener
+}
+
+// Signing names of access tokens.
+const (
+	issuer   = "satchel"
+	audience = "satchel-api"
+)
+
+// rememberedTokens bounds the access tokens whose signature is remembered.
+const rememberedTokens = 65536
+
+// New wires a server on a data folder, which is made where it is not there.
+func New(cfg Config) (*App, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Out == nil {
+		cfg.Out = io.Discard
+	}
+	if cfg.MaxSockets == 0 {
+		cfg.MaxSockets = 20_000
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	keys, err := signingKeys(cfg.Dir, cfg.Clock)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := token.NewSigner(issuer, audience, keys, rememberedTokens)
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := password.New(password.Default, 0)
+	if err != nil {
+		return nil, err
+	}
+	ts, err := NewTenants(cfg.Dir, cfg.Log, cfg.Clock)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{cfg: cfg, tenants: ts, hasher: hasher}
+	a.metrics = newMetrics(a)
+	a.sockets = upgrade.New(upgrade.Options{
+		Origins: cfg.Origins, MaxConns: cfg.MaxSockets,
+		OnPanic: func(_ net.Addr, _ any, stack []byte) {
+			cfg.Log.Error("socket panicked", slog.String("stack", string(stack)))
+		},
+	})
+	auth := &edge.Auth{Tenants: ts, Signer: signer, Clock: cfg.Clock}
+	a.fiber = edge.NewApp(a.logError)
+	a.fiber.Use(a.metrics.observe, recover.New(recover.Config{
+		EnableStackTrace: true,
+		StackTraceHandler: func(*fiber.Ctx, any) {
+			cfg.Log.Error("request panicked", slog.String("stack", string(debug.Stack())))
+		},
+	}), edge.Secure)
+	a.fiber.Get("/healthz", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
+	a.fiber.Get("/readyz", a.ready)
+	(&session.Service{Auth: auth, Hasher: hasher}).Mount(a.fiber)
+	(&syncapi.Server{Auth: auth, Sockets: a.sockets}).Mount(a.fiber)
+	// REST
+	return a, nil
+}
+
+// signingKeys reads the server's signing keys, making them in a new folder.
+func signingKeys(dir string, clock func() time.Time) (token.KeySet, error) {
+	path := filepath.Join(dir, "keys.json")
+	var keys token.KeySet
+	b, err := os.ReadFile(path)
+	if err == nil {
+		if err := json.Unmarshal(b, &keys); err != nil {
+			return keys, fmt.Errorf("%s: %w", path, err)
+		}
+		return keys, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return keys, err
+	}
+	var random [32]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return keys, err
+	}
+	keys = token.NewKeySet(random)
+	if b, err = json.Marshal(keys); err != nil {
+		return keys, err
+	}
+	return keys, writeFile(path, b)
+}
+
+// writeFile writes a file whole or not at all, readable by its owner alone.
+func writeFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	if err := f.Chmod(0o600); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if _, err := f.Write(b); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func (a *App) logError(c *fiber.Ctx, err error) {
+	f := fault.Of(err)
+	if f.Code.Kind() != fault.Internal || errors.As(err, new(*fiber.Error)) {
+		return
+	}
+	a.cfg.Log.Error("request failed", slog.String("route", c.Route().Path), slog.String("error", err.Error()))
+}
+
+// ready answers 200 once requests are served and every open tenant runs.
+func (a *App) ready(c *fiber.Ctx) error {
+	var failed error
+	a.tenants.Each(func(t *tenant.Tenant) { failed = errors.Join(failed, t.Failed()) })
+	if failed != nil {
+		return fault.New(fault.TenantStopped)
+	}
+	return c.SendString("ready\n")
+}
+
+// Tenants gives the server's tenants.
+func (a *App) Tenants() *Tenants { return a.tenants }
+
+// Hasher gives the server's password hasher.
+func (a *App) Hasher() *password.Hasher { return a.hasher }
+
+// Address returns where the server listens, once Listen was called.
+func (a *App) Address() string { return a.listen.Addr().String() }
+
+// Listen binds the listeners and says so on Out.
+func (a *App) Listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	var err error
+	if a.listen, err = lc.Listen(ctx, "tcp", a.cfg.Listen); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.cfg.Out, "listening on http://%s\n", a.listen.Addr())
+	if a.cfg.AdminListen == "" {
+		return nil
+	}
+	if a.admin, err = lc.Listen(ctx, "tcp", a.cfg.AdminListen); err != nil {
+		return errors.Join(err, a.listen.Close())
+	}
+	fmt.Fprintf(a.cfg.Out, "admin listening on http://%s\n", a.admin.Addr())
+	return nil
+}
+
+// shutdownWait bounds how long an orderly end may take.
+const shutdownWait = 20 * time.Second
+
+// Run serves until ctx ends, then finishes what is acknowledged: sockets are
+// told, requests under way are answered, tenants are closed.
+func (a *App) Run(ctx context.Context) error {
+	errs := make(chan error, 2)
+	go func() { errs <- a.fiber.Listener(a.listen) }()
+	var admin *http.Server
+	if a.admin != nil {
+		admin = &http.Server{Handler: a.adminHandler(), ReadHeaderTimeout: 10 * time.Second}
+		go func() {
+			if err := admin.Serve(a.admin); !errors.Is(err, http.ErrServerClosed) {
+				errs <- err
+			}
+		}()
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-errs:
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
+	defer cancel()
+	failed = errors.Join(failed, a.sockets.Shutdown(end), a.fiber.ShutdownWithContext(end))
+	if admin != nil {
+		failed = errors.Join(failed, admin.Close())
+	}
+	return errors.Join(failed, a.tenants.Close())
+}
+
+// adminHandler serves what operators alone may see.
+func (a *App) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /backup/{tenant}", a.backup)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// backup streams a consistent copy of a tenant's file. The trailer says how
+// many bytes it has, so that a copy that broke off is noticed.
+func (a *App) backup(w http.ResponseWriter, r *http.Request) {
+	t, err := a.tenants.Tenant(ident.TenantID(r.PathValue("tenant")))
+	if err != nil {
+		http.Error(w, "no such tenant", http.StatusNotFound)
+		return
+	}
+	bolt, ok := t.Engine().(*store.Bolt)
+	if !ok {
+		http.Error(w, "the tenant is not kept in a file", http.StatusNotImplemented)
+		return
+	}
+	w.Header().Set("Trailer", "X-Satchel-Complete")
+	w.Header().Set("Content-Type", "application/octet-stream")
+	n, err := bolt.Backup(w)
+	if err != nil {
+		a.cfg.Log.Error("backup failed", slog.String("error", err.Error()))
+		return
+	}
+	w.Header().Set("X-Satchel-Complete", strconv.FormatInt(n, 10))
+}
+
+// metrics counts what the server does; labels are routes and codes, never
+// names of people or records.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+}
+
+func newMetrics(a *App) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "satchel_request_seconds", Help: "Time to answer requests.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"route", "status"}),
+	}
+	gauge := func(name, help string, f func(*tenant.Tenant) float64) {
+		kind := prometheus.GaugeValue
+		if strings.HasSuffix(name, "_total") {
+			kind = prometheus.CounterValue
+		}
+		m.registry.MustRegister(&perTenant{a, prometheus.NewDesc(name, help, []string{"tenant"}, nil), kind, f})
+	}
+	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge("satchel_entries_total", "Log entries appended.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Entries.Load()) })
+	gauge("satchel_commands_total", "Commands that went through the log.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Commands.Load()) })
+	gauge("satchel_pages_total", "Pages sent to devices.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Pages.Load()) })
+	gauge("satchel_wakes_total", "Live devices told to pull.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Wakes.Load()) })
+	gauge("satchel_live_devices", "Devices with a live socket.", func(t *tenant.Tenant) float64 { return float64(t.LiveCount()) })
+	gauge("satchel_store_bytes", "Size of the tenant's file.", func(t *tenant.Tenant) float64 {
+		n, err := t.Engine().Size()
+		if err != nil {
+			return -1
+		}
+		return float64(n)
+	})
+	gauge("satchel_tenant_stopped", "1 where a storage error stopped the tenant.", func(t *tenant.Tenant) float64 {
+		if t.Failed() != nil {
+			return 1
+		}
+		return 0
+	})
+	return m
+}
+
+func (m *metrics) observe(c *fiber.Ctx) error {
+	start := time.Now()
+	err := c.Next()
+	status := c.Response().StatusCode()
+	if err != nil { // rendered after this; the status is known from the kind
+		status = fault.Of(err).Code.Kind().Status()
+		var fe *fiber.Error
+		if errors.As(err, &fe) {
+			status = fe.Code
+		}
+	}
+	m.requests.WithLabelValues(c.Route().Path, fmt.Sprint(status)).Observe(time.Since(start).Seconds())
+	return err
+}
+
+// perTenant is a metric with a value for each open tenant.
+type perTenant struct {
+	app  *App
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	get  func(*tenant.Tenant) float64
+}
+
+func (p *perTenant) Describe(ch chan<- *prometheus.Desc) { ch <- p.desc }
+
+func (p *perTenant) Collect(ch chan<- prometheus.Metric) {
+	p.app.tenants.Each(func(t *tenant.Tenant) {
+		ch <- prometheus.MustNewConstMetric(p.desc, p.kind, p.get(t), string(t.ID()))
+	})
+}

@@ -1,0 +1,341 @@
+package syncapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/internal/strictjson"
+	"satchel/server/edge"
+	"satchel/server/ws/upgrade"
+	"satchel/sync/tenant"
+	"satchel/sync/wire"
+)
+
+// signInWait is how long a socket opened without an Authorization header may
+// take to say who it is.
+const signInWait = 10 * time.Second
+
+// frame is what a client may send: the members of the body that its kind
+// names.
+type frame struct {
+	Kind  string `json:"kind"`
+	Token string `json:"token"`
+
+	Checkpoint string       `json:"checkpoint"`
+	Limit      int          `json:"limit"`
+	Profile    string       `json:"profile"`
+	Window     *wire.Window `json:"window"`
+	Pins       *[]wire.Ref  `json:"pins"`
+	Schema     int          `json:"schema"`
+	Reconcile  *wire.Types  `json:"reconcile"`
+	Heal       []string     `json:"heal"`
+
+	Acked     uint64            `json:"acked"`
+	Now       string            `json:"now"`
+	Mutations []json.RawMessage `json:"mutations"`
+}
+
+func (f *frame) pull() *wire.Pull {
+	return &wire.Pull{
+		Checkpoint: f.Checkpoint, Limit: f.Limit, Profile: f.Profile, Window: f.Window, Pins: f.Pins,
+		Schema: f.Schema, Reconcile: f.Reconcile, Heal: f.Heal,
+	}
+}
+
+func (s *Server) live(c *fiber.Ctx) error {
+	var caller *edge.Caller
+	if c.Get(fiber.HeaderAuthorization) != "" {
+		var err error
+		if caller, err = s.admit(s.Auth.Caller(c)); err != nil {
+			return err
+		}
+	}
+	return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller) })
+}
+
+// admit checks that a caller's session lives and bears a device.
+func (s *Server) admit(caller *edge.Caller, err error) (*edge.Caller, error) {
+	if err != nil {
+		return nil, err
+	}
+	if caller.Device == "" {
+		return nil, fault.New(fault.DeviceRequired)
+	}
+	return caller, caller.Read(func(*tenant.View, *policy.Subject) error { return nil })
+}
+
+// serve speaks with one device. The goroutine that calls it reads; another
+// sends pages, so that a phone that is slow to take them is still heard.
+func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller) {
+	if caller == nil {
+		var ok bool
+		if caller, ok = s.signIn(conn); !ok {
+			return
+		}
+	}
+	l := &liveConn{s: s, conn: conn, caller: caller, frames: make(chan *frame)}
+	l.live = caller.Tenant.Join(caller.Session, caller.Device, caller.Employee)
+	defer caller.Tenant.Part(l.live)
+	// What ended the session before Join is noticed here, what ends it after
+	// is told by Join.
+	if _, err := s.admit(caller, nil); err != nil {
+		closeFor(conn, err)
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				conn.Close(1011, "internal error")
+				panic(p)
+			}
+		}()
+		l.run()
+	}()
+	l.read()
+	<-done
+}
+
+// signIn takes the first frame of a browser, which can't set headers.
+func (s *Server) signIn(conn *upgrade.Conn) (*edge.Caller, bool) {
+	timer := time.AfterFunc(signInWait, func() { conn.Close(wire.CloseExpired, "no sign-in") })
+	defer timer.Stop()
+	conn.SetReadLimit(8 << 10)
+	raw, err := conn.ReadJSONFrame()
+	if err != nil {
+		return nil, false
+	}
+	conn.SetReadLimit(upgrade.DefaultReadLimit)
+	var f frame
+	if err := strictjson.Decode(raw, &f); err != nil || f.Kind != wire.KindAuth {
+		conn.Close(wire.CloseExpired, "the first frame must be auth")
+		return nil, false
+	}
+	caller, err := s.admit(s.Auth.Verify(f.Token))
+	if err != nil {
+		closeFor(conn, err)
+		return nil, false
+	}
+	return caller, true
+}
+
+// closeFor ends a connection whose sign-in counts for nothing.
+func closeFor(conn *upgrade.Conn, err error) {
+	f := fault.Of(err)
+	switch f.Code {
+	case fault.TokenExpired:
+		conn.Close(wire.CloseExpired, string(f.Code))
+	case fault.SessionRevoked, fault.DeviceRevoked, fault.InvalidToken:
+		conn.Close(wire.CloseRevoked, string(f.Code))
+	default:
+		conn.Close(1008, string(f.Code))
+	}
+}
+
+// liveConn is one device being served.
+type liveConn struct {
+	s      *Server
+	conn   *upgrade.Conn
+	caller *edge.Caller
+	live   *tenant.Live
+	frames chan *frame
+
+	// Of the goroutine in run: the checkpoint the device last named, whether
+	// a page is on its way, and whether something happened meanwhile.
+	checkpoint string
+	started    bool
+	inflight   bool
+	dirty      bool
+}
+
+// read hands frames to run, one at a time: a device that sends faster than it
+// is served waits.
+func (l *liveConn) read() {
+	for {
+		raw, err := l.conn.ReadJSONFrame()
+		if err != nil {
+			return
+		}
+		f := new(frame)
+		if err := strictjson.Decode(raw, f); err != nil {
+			l.problem(err)
+			l.conn.Close(1008, "a frame can't be read")
+			return
+		}
+		select {
+		case l.frames <- f:
+		case <-l.conn.Done():
+			return
+		}
+	}
+}
+
+func (l *liveConn) run() {
+	expiry := time.NewTimer(l.left())
+	defer expiry.Stop()
+	for {
+		var err error
+		select {
+		case <-l.conn.Done():
+			return
+		case code := <-l.live.Ended():
+			l.conn.Close(code, endText(code))
+			return
+		case <-expiry.C:
+			l.conn.Close(wire.CloseExpired, string(fault.TokenExpired))
+			return
+		case f := <-l.frames:
+			if f.Kind == wire.KindAuth {
+				if err = l.renew(f.Token); err == nil {
+					expiry.Reset(l.left())
+				}
+				break
+			}
+			err = l.frame(f)
+		case <-l.live.Dirty():
+			if !l.started || l.inflight {
+				l.dirty = true
+				break
+			}
+			err = l.pull(&wire.Pull{Checkpoint: l.checkpoint}, false)
+		}
+		if err != nil && !l.failed(err) {
+			return
+		}
+	}
+}
+
+func endText(code int) string {
+	switch code {
+	case wire.CloseRevoked:
+		return string(fault.SessionRevoked)
+	case wire.CloseSuperseded:
+		return "superseded"
+	}
+	return "going away"
+}
+
+// left is how long the access token is still good.
+func (l *liveConn) left() time.Duration {
+	return time.Duration(l.caller.Expires-ident.MillisOf(l.s.Auth.Clock())) * time.Millisecond
+}
+
+// renew takes a fresh access token of the same session.
+func (l *liveConn) renew(tok string) error {
+	caller, err := l.s.admit(l.s.Auth.Verify(tok))
+	if err != nil {
+		return err
+	}
+	if caller.Session != l.caller.Session || caller.Tenant != l.caller.Tenant {
+		return fault.Newf(fault.InvalidToken, "The access token is of another session.")
+	}
+	l.caller.Expires = caller.Expires
+	return nil
+}
+
+func (l *liveConn) frame(f *frame) error {
+	switch f.Kind {
+	case wire.KindPull:
+		first := !l.started
+		l.started, l.inflight, l.dirty = true, false, false
+		l.checkpoint = f.Checkpoint
+		return l.pull(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil)
+	case wire.KindPush:
+		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Mutations: f.Mutations})
+		if err != nil {
+			return err
+		}
+		res, err := push(context.Background(), l.caller, raw)
+		if err != nil {
+			return err
+		}
+		body, err := json.Marshal(res)
+		if err != nil {
+			return err
+		}
+		return l.send(wire.KindResults, body)
+	}
+	return fault.Newf(fault.BadParameter, "There is no frame kind %q.", f.Kind).OnField("kind")
+}
+
+// pull computes and sends the next page. A page with nothing to apply is sent
+// only where an answer is waited for.
+func (l *liveConn) pull(w *wire.Pull, answer bool) error {
+	p, err := pullCommand(w)
+	if err != nil {
+		return err
+	}
+	cmd := l.caller.Command()
+	cmd.Pull = p
+	page, err := l.caller.Tenant.Pull(context.Background(), cmd, answer)
+	if err != nil {
+		return err
+	}
+	if page.Empty && !answer {
+		return nil
+	}
+	l.inflight = !page.Empty
+	if err := l.send(wire.KindPage, page.JSON); err != nil {
+		return err
+	}
+	if l.dirty && !l.inflight {
+		l.dirty = false
+		return l.pull(&wire.Pull{Checkpoint: l.checkpoint}, false)
+	}
+	return nil
+}
+
+// send writes a frame: the body's members beside its kind.
+func (l *liveConn) send(kind string, body []byte) error {
+	b := make([]byte, 0, len(body)+len(kind)+10)
+	b = append(b, `{"kind":"`...)
+	b = append(b, kind...)
+	b = append(b, `",`...)
+	b = append(b, body[1:]...)
+	return l.conn.Write(context.Background(), b)
+}
+
+func (l *liveConn) problem(err error) {
+	f := fault.Of(err)
+	p := wire.Problem{
+		Type: "about:blank", Title: f.Code.Text(), Status: f.Code.Kind().Status(), Code: string(f.Code), Detail: f.Message, Field: f.Field,
+	}
+	p.Wipe, _ = f.Extra["wipe"].(bool)
+	body, merr := json.Marshal(p)
+	if merr == nil {
+		_ = l.send(wire.KindError, body) // the connection's end is noticed by the reader
+	}
+}
+
+// failed tells the device what was refused; it reports whether the
+// conversation goes on.
+func (l *liveConn) failed(err error) bool {
+	var ce *upgrade.CloseError
+	if errors.As(err, &ce) {
+		return false
+	}
+	l.problem(err)
+	f := fault.Of(err)
+	switch f.Code.Kind() {
+	case fault.Unauthenticated:
+		closeFor(l.conn, err)
+		return false
+	case fault.Internal, fault.Unavailable:
+		l.conn.Close(1013, string(f.Code))
+		return false
+	}
+	if f.Code == fault.DeviceRevoked {
+		closeFor(l.conn, err)
+		return false
+	}
+	l.inflight = false
+	return true
+}

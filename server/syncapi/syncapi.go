@@ -1,0 +1,297 @@
+// Package syncapi is the edge that devices synchronise through: pull, push
+// and verify over HTTP, and the live socket. It translates between the wire
+// and commands and decides nothing.
+package syncapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/command"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/internal/strictjson"
+	"satchel/server/edge"
+	"satchel/server/ws/upgrade"
+	"satchel/sync/pull"
+	"satchel/sync/tenant"
+	"satchel/sync/wire"
+)
+
+// Limits of a push.
+const (
+	MaxMutations = 500
+	// maxChunk bounds a command of mutations, below what the log takes.
+	maxChunk = 180 << 10
+	// maxMutation bounds one mutation, in bytes of JSON.
+	maxMutation = 160 << 10
+)
+
+// Server answers the routes beneath /sync/v1.
+type Server struct {
+	Auth    *edge.Auth
+	Sockets *upgrade.Registry
+}
+
+// Mount adds the routes.
+func (s *Server) Mount(app *fiber.App) {
+	app.Post("/sync/v1/pull", s.pull)
+	app.Post("/sync/v1/push", s.push)
+	app.Post("/sync/v1/verify", s.verify)
+	app.Get("/sync/v1/live", s.live)
+}
+
+// device returns the caller, who must have signed in with a device.
+func (s *Server) device(c *fiber.Ctx) (*edge.Caller, error) {
+	caller, err := s.Auth.Caller(c)
+	if err != nil {
+		return nil, err
+	}
+	if caller.Device == "" {
+		return nil, fault.New(fault.DeviceRequired)
+	}
+	return caller, nil
+}
+
+func (s *Server) pull(c *fiber.Ctx) error {
+	caller, err := s.device(c)
+	if err != nil {
+		return err
+	}
+	raw, err := edge.Body(c)
+	if err != nil {
+		return err
+	}
+	p, err := readPull(raw)
+	if err != nil {
+		return err
+	}
+	cmd := caller.Command()
+	cmd.Pull = p
+	page, err := caller.Tenant.Pull(c.Context(), cmd, true)
+	if err != nil {
+		return err
+	}
+	return edge.JSON(c, fiber.StatusOK, page.JSON)
+}
+
+// readPull decodes a pull request.
+func readPull(raw []byte) (*command.Pull, error) {
+	var w wire.Pull
+	if err := strictjson.Decode(raw, &w); err != nil {
+		return nil, err
+	}
+	return pullCommand(&w)
+}
+
+func pullCommand(w *wire.Pull) (*command.Pull, error) {
+	if w.Limit < 0 || w.Limit > pull.MaxLimit {
+		return nil, fault.Newf(fault.BadParameter, "limit must be 1 to %d.", pull.MaxLimit).OnField("limit")
+	}
+	if len(w.Checkpoint) > 200 {
+		return nil, fault.New(fault.BadCheckpoint).OnField("checkpoint")
+	}
+	if w.Schema < 0 {
+		return nil, fault.New(fault.BadParameter).OnField("schema")
+	}
+	p := &command.Pull{Checkpoint: w.Checkpoint, Limit: w.Limit, Profile: w.Profile, Schema: w.Schema, Heal: w.Heal}
+	if w.Window != nil {
+		from, err := instant("window.from", w.Window.From)
+		if err != nil {
+			return nil, err
+		}
+		to, err := instant("window.to", w.Window.To)
+		if err != nil {
+			return nil, err
+		}
+		p.Window = &command.Window{From: from, To: to}
+	}
+	if w.Pins != nil {
+		pins := make([]ident.Ref, 0, len(*w.Pins))
+		for _, r := range *w.Pins {
+			if !ident.RecordID(r.ID).Valid() {
+				return nil, fault.New(fault.BadParameter).OnField("pins")
+			}
+			pins = append(pins, ident.Ref{Type: r.Type, ID: ident.RecordID(r.ID)})
+		}
+		p.Pins = &pins
+	}
+	if w.Reconcile != nil {
+		p.Reconcile = map[string]command.Summary{}
+		for name, sum := range w.Reconcile.Types {
+			p.Reconcile[name] = command.Summary{Count: sum.Count, Digest: sum.Digest}
+		}
+	}
+	return p, nil
+}
+
+func instant(field, s string) (ident.Millis, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() < 1900 || t.Year() > 9999 {
+		return 0, fault.Newf(fault.BadParameter, "%s must be a time like 2026-01-31T08:00:00Z.", field).OnField(field)
+	}
+	return ident.MillisOf(t), nil
+}
+
+func (s *Server) push(c *fiber.Ctx) error {
+	caller, err := s.device(c)
+	if err != nil {
+		return err
+	}
+	raw, err := edge.Body(c)
+	if err != nil {
+		return err
+	}
+	res, err := push(c.Context(), caller, raw)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(res)
+	if err != nil {
+		return err
+	}
+	return edge.JSON(c, fiber.StatusOK, body)
+}
+
+// pushBody is wire.Push with its mutations still unread: one that can't be
+// read is refused alone.
+type pushBody struct {
+	Acked     uint64            `json:"acked"`
+	Now       string            `json:"now"`
+	Mutations []json.RawMessage `json:"mutations"`
+}
+
+func push(ctx context.Context, caller *edge.Caller, raw []byte) (*wire.Results, error) {
+	var b pushBody
+	if err := strictjson.Decode(raw, &b); err != nil {
+		return nil, err
+	}
+	if len(b.Mutations) > MaxMutations {
+		return nil, fault.Newf(fault.TooBig, "A push takes at most %d mutations.", MaxMutations).OnField("mutations")
+	}
+	now, err := instant("now", b.Now)
+	if err != nil {
+		return nil, err
+	}
+	muts := make([]command.Mutation, len(b.Mutations))
+	for i, m := range b.Mutations {
+		if muts[i], err = mutation(m); err != nil {
+			return nil, err
+		}
+	}
+	out := &wire.Results{Results: []wire.Result{}}
+	for first := true; first || len(muts) > 0; first = false {
+		n, size := 0, 0
+		for n < len(muts) {
+			size += len(b.Mutations[n]) + len(b.Mutations[n])/4 + 200
+			if n > 0 && size > maxChunk {
+				break
+			}
+			n++
+		}
+		cmd := caller.Command()
+		cmd.Push = &command.Push{Acked: b.Acked, Now: now, Mutations: muts[:n]}
+		res, err := caller.Tenant.Submit(ctx, cmd)
+		if err != nil {
+			if !first {
+				// What was processed is told; the rest is sent again.
+				return out, nil
+			}
+			return nil, err
+		}
+		out.Results = append(out.Results, res.Push.Results...)
+		out.Processed = res.Push.Processed
+		muts, b.Mutations = muts[n:], b.Mutations[n:]
+	}
+	return out, nil
+}
+
+// mutation reads one mutation. Only a number that can't be read fails the
+// push as a whole: everything else is refused under its number.
+func mutation(raw json.RawMessage) (command.Mutation, error) {
+	canonical, err := strictjson.Canonical(raw)
+	if err != nil {
+		return command.Mutation{}, err
+	}
+	hash := sha256.Sum256(canonical)
+	var w wire.Mutation
+	derr := strictjson.Decode(raw, &w)
+	if derr != nil {
+		fields, err := strictjson.Object(raw)
+		if err != nil {
+			return command.Mutation{}, err
+		}
+		n, ok := fields.Get("n")
+		if !ok || json.Unmarshal(n, &w.N) != nil || w.N == 0 {
+			return command.Mutation{}, derr
+		}
+		f := fault.Of(derr)
+		return command.Mutation{N: w.N, Hash: hash[:], Refuse: f.Code, RefuseText: f.Message}, nil
+	}
+	if w.N == 0 {
+		return command.Mutation{}, fault.Newf(fault.BadValue, "Mutations are numbered from 1.").OnField("n")
+	}
+	m := command.Mutation{
+		N: w.N, Op: w.Op, Type: w.Type, ID: ident.RecordID(w.ID), Fields: command.Object(w.Fields), Was: command.Object(w.Was),
+		Action: w.Action, Args: command.Object(w.Args), After: w.After, Hash: hash[:],
+	}
+	if len(raw) > maxMutation {
+		return command.Mutation{
+			N: w.N, Op: w.Op, Type: w.Type, ID: m.ID, Hash: hash[:], Refuse: fault.TooBig,
+			RefuseText: "This change is too large to be sent.",
+		}, nil
+	}
+	if w.Op == wire.OpPatch && w.Was == nil {
+		m.Refuse, m.RefuseText = fault.MissingField, "A patch needs was."
+	}
+	if m.At, err = instant("at", w.At); err != nil {
+		m.Refuse, m.RefuseText = fault.BadValue, "at must be a time like 2026-01-31T08:00:00Z."
+	}
+	return m, nil
+}
+
+func (s *Server) verify(c *fiber.Ctx) error {
+	caller, err := s.device(c)
+	if err != nil {
+		return err
+	}
+	raw, err := edge.Body(c)
+	if err != nil {
+		return err
+	}
+	var w wire.Types
+	if err := strictjson.Decode(raw, &w); err != nil {
+		return err
+	}
+	out := wire.Verified{}
+	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+		want, err := v.Expected(sub, caller.Device)
+		if err != nil {
+			return err
+		}
+		for _, t := range v.Cat.Types {
+			said, ok := w.Types[t.Name]
+			is, held := want[t.Name]
+			if (ok || held) && (said.Count != is.Count || (is.Count > 0 && said.Digest != is.Digest)) {
+				out.Types = append(out.Types, t.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(out.Types)
+	out.OK = len(out.Types) == 0
+	body, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	return edge.JSON(c, fiber.StatusOK, body)
+}
