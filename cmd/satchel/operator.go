@@ -37,7 +37,7 @@ import (
 func operatorCommands() []*cobra.Command {
 	return []*cobra.Command{
 		initCommand(), tenantCommand(), userCommand(), roleCommand(), backupCommand(), restoreCommand(),
-		compactCommand(), verifyCommand(), explainCommand(),
+		compactCommand(), verifyCommand(), explainCommand(), importCommand(),
 	}
 }
 

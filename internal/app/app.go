@@ -50,6 +50,7 @@ type Config struct {
 	Out         io.Writer // the lines that programs read
 	Log         *slog.Logger
 	Clock       func() time.Time
+	Hasher      *password.Hasher // nil for one of the default strength
 }
 
 // App is a server: New, then Run; Close is Run's end.
@@ -98,9 +99,11 @@ func New(cfg Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	hasher, err := password.New(password.Default, 0)
-	if err != nil {
-		return nil, err
+	hasher := cfg.Hasher
+	if hasher == nil {
+		if hasher, err = password.New(password.Default, 0); err != nil {
+			return nil, err
+		}
 	}
 	ts, err := NewTenants(cfg.Dir, cfg.Log, cfg.Clock)
 	if err != nil {

@@ -156,6 +156,18 @@ func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
 	return t, nil
 }
 
+// closeOne closes an open tenant.
+func (ts *Tenants) closeOne(id ident.TenantID) error {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.open[id]
+	if t == nil {
+		return nil
+	}
+	delete(ts.open, id)
+	return t.Close()
+}
+
 // Each calls f for every tenant that is open.
 func (ts *Tenants) Each(f func(*tenant.Tenant)) {
 	ts.mu.Lock()

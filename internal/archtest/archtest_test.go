@@ -45,6 +45,7 @@ var floors = []struct {
 	{"satchel/internal/app", 11},
 	{"satchel/internal/bench", 12},
 	{"satchel/internal/e2e", 12},
+	{"satchel/internal/archtest", 13},
 	{"satchel/cmd", 13},
 }
 
