@@ -30,6 +30,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/edge"
+	"satchel/server/rest"
 	"satchel/server/session"
 	"satchel/server/session/password"
 	"satchel/server/session/token"
@@ -129,7 +130,13 @@ func New(cfg Config) (*App, error) {
 	a.fiber.Get("/readyz", a.ready)
 	(&session.Service{Auth: auth, Hasher: hasher}).Mount(a.fiber)
 	(&syncapi.Server{Auth: auth, Sockets: a.sockets}).Mount(a.fiber)
-	// REST
+	h, err := TheHouse()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := rest.Mount(a.fiber, auth, h.Cat, rest.Options{}); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 

@@ -1,0 +1,282 @@
+package rest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/server/edge"
+	"satchel/sync/subject"
+	"satchel/sync/tenant"
+)
+
+// explanation says whether somebody may do something, and what decides.
+type explanation struct {
+	Principal ident.RecordID `json:"principal"`
+	Action    string         `json:"action"`
+	Type      string         `json:"type"`
+	ID        ident.RecordID `json:"id,omitempty"`
+	Allowed   bool           `json:"allowed"`
+	// Reason is granted, no_grant, refused, closed, denied, hidden, inactive
+	// or context.
+	Reason string         `json:"reason"`
+	Role   string         `json:"role,omitempty"`
+	Clause string         `json:"clause,omitempty"`
+	Denial ident.RecordID `json:"denial,omitempty"`
+	// Visibility is the record by which the client is hidden.
+	Visibility ident.RecordID `json:"visibility,omitempty"`
+	// Scope says whose records the deciding clause reaches.
+	Scope string `json:"scope,omitempty"`
+	// Status is set where the right is there, but the record's state stands
+	// in the way: wrong_status or archived.
+	Status string `json:"status,omitempty"`
+	Text   string `json:"text"`
+}
+
+// question is what is asked, as far as the query string tells.
+type question struct {
+	verb policy.Verb
+	t    *entity.Type
+	id   ident.RecordID
+}
+
+func (s *Server) question(p map[string]string) (question, error) {
+	q := question{verb: policy.Verb(p["action"]), t: s.cat.Type(p["type"]), id: ident.RecordID(p["id"])}
+	if q.t == nil {
+		return q, badParameter("type", "type must be the name of a type.")
+	}
+	switch q.verb {
+	case policy.View, policy.Create, policy.Edit, policy.Delete, policy.Comment:
+	default:
+		if q.t.Action(string(q.verb)) == nil {
+			return q, badParameter("action", "action must be view, create, edit, delete, comment or an action of the type.")
+		}
+	}
+	if q.id == "" && q.verb != policy.Create {
+		return q, badParameter("id", "id is required.")
+	}
+	return q, nil
+}
+
+// explain answers what the caller may do, and why. What the caller can't see
+// is not there.
+func (s *Server) explain(c *fiber.Ctx, caller *edge.Caller) error {
+	p, err := parameters(c, "action", "type", "id")
+	if err != nil {
+		return err
+	}
+	q, err := s.question(p)
+	if err != nil {
+		return err
+	}
+	var out explanation
+	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+		if q.id == "" {
+			out = anywhere(sub, q)
+			out.Text = "You " + out.Text
+			return nil
+		}
+		rec, sight, err := see(v, sub, q.t, q.id)
+		if err != nil {
+			return err
+		}
+		out = decide(v, sub, q, rec, sight.Mask)
+		out.Text = "You " + out.Text
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.JSON(out)
+}
+
+// anywhere explains the right to create records of a type at all.
+func anywhere(sub *policy.Subject, q question) explanation {
+	out := explanation{Principal: sub.ID, Action: string(q.verb), Type: q.t.Name}
+	d := sub.Decide(q.verb, &entity.Record{Type: q.t}, nothing{})
+	if _, all := sub.Denied(q.t, q.verb); all || !sub.Active {
+		out.take(q, d, sub)
+		return out
+	}
+	for _, g := range sub.Grants(q.t, q.verb) {
+		if q.t.Root == "" && !q.t.IsClient && !sub.Admits(g) {
+			continue
+		}
+		out.Allowed, out.Reason, out.Role, out.Clause, out.Scope = true, "granted", g.Role, g.Clause, g.Scope.String()
+		out.Text = fmt.Sprintf("may create records of type %s, by clause %s of %s, as far as they are: %s.", q.t.Name, g.Clause, g.Role, out.Scope)
+		return out
+	}
+	out.take(q, d, sub)
+	return out
+}
+
+// nothing is a state without records.
+type nothing struct{}
+
+// Load implements policy.Lookup.
+func (nothing) Load(ident.RecordID) (*entity.Record, bool) { return nil, false }
+
+// AnyReferring implements policy.Lookup.
+func (nothing) AnyReferring(string, string, ident.RecordID, func(*entity.Record) bool) bool {
+	return false
+}
+
+// Naming implements policy.Lookup.
+func (nothing) Naming(ident.RecordID, func(*entity.Record, uint8) bool) {}
+
+// decide explains a right on one record; seen is the mask of what whoever asks
+// sees of it.
+func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record, seen entity.Mask) explanation {
+	out := explanation{Principal: sub.ID, Action: string(q.verb), Type: q.t.Name, ID: rec.ID}
+	d := sub.Decide(q.verb, rec, v.Reader)
+	out.take(q, d, sub)
+	if q.verb == policy.View {
+		sight := sub.View(rec, v.Reader)
+		if out.Allowed = sight.Mask != 0; sight.Context {
+			out.Reason = "context"
+			out.Text = fmt.Sprintf("may see %s only beneath a record it belongs to, by clause %s of %s.", rec.ID, out.Clause, out.Role)
+		}
+	}
+	a := q.t.Action(string(q.verb))
+	switch {
+	case !out.Allowed || q.verb == policy.View || q.verb == policy.Create || q.verb == policy.Comment:
+	case rec.Archived() && seen.Has(entity.NoArchived) && (a == nil || !a.WhenArchived) && q.verb != policy.Delete:
+		out.Status = string(fault.Archived)
+		out.Text += " The record is archived and must be restored first."
+	case a != nil && a.From != nil && seen.Has(q.t.Field(q.t.Status.Field).No) && !slices.Contains(a.From, rec.StatusText()):
+		out.Status = string(fault.WrongStatus)
+		out.Text += fmt.Sprintf(" Its status, %s, does not allow it now.", rec.StatusText())
+	}
+	return out
+}
+
+// take puts a decision into the explanation, with words that begin after the
+// person.
+func (e *explanation) take(q question, d policy.Decision, sub *policy.Subject) {
+	e.Allowed, e.Role, e.Clause, e.Denial = d.Allowed, d.Role, d.Clause, d.Denial
+	what := string(q.verb) + " records of type " + q.t.Name
+	if e.ID != "" {
+		what = fmt.Sprintf("%s %s %s", q.verb, q.t.Name, e.ID)
+	}
+	switch d.Reason {
+	case policy.Granted:
+		e.Reason = "granted"
+		e.Text = fmt.Sprintf("may %s, by clause %s of %s.", what, d.Clause, d.Role)
+		for _, g := range sub.Grants(q.t, q.verb) {
+			if g.Role == d.Role && g.Clause == d.Clause {
+				e.Scope = g.Scope.String()
+			}
+		}
+	case policy.NoGrant:
+		e.Reason = "no_grant"
+		e.Text = fmt.Sprintf("may not %s: no role or permission gives that.", what)
+	case policy.Refusing:
+		e.Reason = "refused"
+		e.Text = fmt.Sprintf("may not %s: clause %s says so, and no other role gives it.", what, d.Clause)
+	case policy.Closed:
+		e.Reason = "closed"
+		e.Text = fmt.Sprintf("may not %s in its present status, by clause %s.", what, d.Clause)
+	case policy.Denying:
+		e.Reason = "denied"
+		e.Text = fmt.Sprintf("may not %s: the individual denial %s takes it.", what, d.Denial)
+	case policy.Hidden:
+		e.Reason = "hidden"
+		e.Text = fmt.Sprintf("may not %s: its client is hidden.", what)
+	case policy.Inactive:
+		e.Reason = "inactive"
+		e.Text = fmt.Sprintf("may not %s: the person is not active.", what)
+	}
+}
+
+// administrator refuses whoever is no customer administrator.
+func administrator(sub *policy.Subject) error {
+	if !sub.Holds(subject.Administrator) {
+		return fault.New(fault.NotAllowed)
+	}
+	return nil
+}
+
+// adminExplain answers a customer administrator what somebody may do, and why:
+// with the rule, the denial or the hidden client that decides. What is hidden
+// from the administrator is not there.
+func (s *Server) adminExplain(c *fiber.Ctx, caller *edge.Caller) error {
+	p, err := parameters(c, "principal", "action", "type", "id")
+	if err != nil {
+		return err
+	}
+	var out explanation
+	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+		if err := administrator(sub); err != nil {
+			return err
+		}
+		q, err := s.question(p)
+		if err != nil {
+			return err
+		}
+		if p["principal"] == "" {
+			return badParameter("principal", "principal is required.")
+		}
+		emp, _, err := see(v, sub, v.Cat.Type(subject.Employee), ident.RecordID(p["principal"]))
+		if err != nil {
+			return err
+		}
+		who := v.Subject(emp.ID)
+		if who == nil {
+			return notFound()
+		}
+		if q.id == "" {
+			out = anywhere(who, q)
+		} else {
+			rec, sight, err := see(v, sub, q.t, q.id)
+			if err != nil {
+				return err
+			}
+			if out = decide(v, who, q, rec, sight.Mask); out.Reason == "hidden" {
+				out.hidden(v, sub, who, rec)
+			}
+		}
+		out.Text = emp.Get("name").Text() + " " + out.Text
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.JSON(out)
+}
+
+// hidden says by what a record's client is hidden from the person, as far as
+// the administrator sees it.
+func (e *explanation) hidden(v *tenant.View, admin, who *policy.Subject, rec *entity.Record) {
+	client := rec.Client()
+	name := string(client)
+	if cl, ok := v.Load(client); ok && admin.View(cl, v.Reader).Mask.Has(cl.Type.Field("name").No) {
+		name = fmt.Sprintf("%s (%s)", cl.Get("name").Text(), client)
+	}
+	if who.Kind == policy.ClientStaff && who.Client != client {
+		e.Text = fmt.Sprintf("may not %s %s %s: it belongs to %s, and client staff see their own client alone.", e.Action, e.Type, e.ID, name)
+		return
+	}
+	visibility, rule := v.Cat.Type(subject.Visibility), v.Cat.Type(subject.VisibilityRule)
+	for o := range v.Referring(visibility, visibility.Field("employee").No, who.ID).All() {
+		set, ok := v.LoadOrd(o)
+		if !ok {
+			continue
+		}
+		e.Visibility = set.ID
+		for r := range v.Referring(rule, rule.Field("visibility").No, set.ID).All() {
+			if one, ok := v.LoadOrd(r); ok && one.Client() == client {
+				e.Visibility = one.ID
+			}
+		}
+	}
+	how := fmt.Sprintf("is hidden from this person by %s", e.Visibility)
+	if who.Only {
+		how = fmt.Sprintf("is not among the clients that %s allows this person", e.Visibility)
+	}
+	e.Text = fmt.Sprintf("may not %s %s %s: the client %s %s.", e.Action, e.Type, e.ID, name, how)
+}

@@ -1,0 +1,232 @@
+package rest
+
+import (
+	"container/list"
+	"strings"
+	"sync"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/server/edge"
+	"satchel/sync/project"
+	"satchel/sync/scope"
+	"satchel/sync/tenant"
+)
+
+func notFound() error { return fault.New(fault.NotFoundCode) }
+
+// maxParents bounds how far a context-only record looks for a parent that can
+// be seen.
+const maxParents = 4
+
+// see returns a record of the type that the person sees, and what of it.
+// Hidden, absent, of another type and context-only without a parent that the
+// person sees are one answer.
+func see(v *tenant.View, sub *policy.Subject, t *entity.Type, id ident.RecordID) (*entity.Record, policy.Sight, error) {
+	rec, ok := v.Load(id)
+	if !ok || rec.Type != t {
+		return nil, policy.Sight{}, notFound()
+	}
+	sight := sub.View(rec, v.Reader)
+	if sight.Mask == 0 || (sight.Context && !parented(v, sub, rec, sight, maxParents)) {
+		return nil, policy.Sight{}, notFound()
+	}
+	return rec, sight, nil
+}
+
+// parented reports whether the person sees a parent of a context-only record:
+// its root or, where it has none, any record but a person that it refers to.
+func parented(v *tenant.View, sub *policy.Subject, rec *entity.Record, sight policy.Sight, depth int) bool {
+	visible := func(id ident.RecordID) bool {
+		p, ok := v.Load(id)
+		if !ok {
+			return false
+		}
+		s := sub.View(p, v.Reader)
+		return s.Mask != 0 && (!s.Context || (depth > 0 && parented(v, sub, p, s, depth-1)))
+	}
+	if root := rec.RootOf(); root != "" {
+		return visible(root)
+	}
+	for _, f := range rec.Type.Fields {
+		if f.Kind != entity.Ref || !sight.Mask.Has(f.No) || len(f.Targets) == 0 || f.Targets[0] == "employee" {
+			continue
+		}
+		if id := rec.Value(f.No).Ref(); id != "" && visible(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// get answers one record.
+func (s *Server) get(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
+	id := ident.RecordID(c.Params("id"))
+	var body []byte
+	var rev project.Rev
+	err := caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+		rec, sight, err := see(v, sub, t, id)
+		if err != nil {
+			return err
+		}
+		var p project.Projector
+		body, rev, err = p.AppendREST(nil, v.Bytes(rec.Ord), rec.ID, sight.Mask, sight.Context)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	tag := etag(rev.String())
+	c.Set(fiber.HeaderETag, tag)
+	if matches(c.Get(fiber.HeaderIfNoneMatch), tag) {
+		return c.SendStatus(fiber.StatusNotModified)
+	}
+	return sendJSON(c, fiber.StatusOK, body)
+}
+
+func etag(rev string) string { return `"` + rev + `"` }
+
+// matches compares an If-None-Match header, weakly as it is meant to be.
+func matches(header, tag string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+		if one == tag || one == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+func sendJSON(c *fiber.Ctx, status int, body []byte) error {
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Status(status).Send(body)
+}
+
+// list answers a root list: context-only records don't stand in it.
+func (s *Server) list(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
+	params, err := parameters(c, "limit", "cursor", "sort", "filter", "q", "archived")
+	if err != nil {
+		return err
+	}
+	var body []byte
+	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+		known, err := listed(sub, t, false)
+		if err != nil {
+			return err
+		}
+		q, err := parse(t, known, params)
+		if err != nil {
+			return err
+		}
+		q.bind(s.sealer, caller, "")
+		body, err = q.answer(v, s.visible.of(caller.Tenant, v, sub, t))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return sendJSON(c, fiber.StatusOK, body)
+}
+
+// children answers what stands beneath a record that the person sees; records
+// that are context-only are among it.
+func (s *Server) children(c *fiber.Ctx, caller *edge.Caller, t, child *entity.Type, fields []*entity.Field) error {
+	params, err := parameters(c, "limit", "cursor", "sort", "filter", "q", "archived")
+	if err != nil {
+		return err
+	}
+	id := ident.RecordID(c.Params("id"))
+	var body []byte
+	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+		parent, _, err := see(v, sub, t, id)
+		if err != nil {
+			return err
+		}
+		known, err := listed(sub, child, true)
+		if err != nil {
+			return err
+		}
+		q, err := parse(child, known, params)
+		if err != nil {
+			return err
+		}
+		q.bind(s.sealer, caller, string(parent.ID))
+		q.parent, q.by = parent.Ord, fields
+		body, err = q.answer(v, s.visible.of(caller.Tenant, v, sub, child))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return sendJSON(c, fiber.StatusOK, body)
+}
+
+// listed returns the fields of the type that some record may show the person.
+// Where no grant lets the person see any, there is no list for them.
+func listed(sub *policy.Subject, t *entity.Type, context bool) (entity.Mask, error) {
+	var known entity.Mask
+	for _, g := range sub.Grants(t, policy.View) {
+		if !g.Context || context {
+			known |= g.Mask
+		}
+	}
+	gone, all := sub.Denied(t, policy.View)
+	if known &^= gone; all || known == 0 {
+		return 0, fault.New(fault.NotAllowed)
+	}
+	return known, nil
+}
+
+// visibleCache remembers sync sets of one type as of one position: people
+// leaf through lists, and several ask for one.
+type visibleCache struct {
+	mu    sync.Mutex
+	byKey map[visibleKey]*list.Element
+	order list.List // of *visibleEntry, most recently used first
+}
+
+type visibleKey struct {
+	tenant   *tenant.Tenant
+	sub      *policy.Subject // one per person and policy version
+	typ      uint16
+	position ident.Position
+}
+
+type visibleEntry struct {
+	key  visibleKey
+	sets scope.Sets
+}
+
+// maxVisible bounds the sets remembered; most share their chunks.
+const maxVisible = 256
+
+func newVisibleCache() *visibleCache {
+	return &visibleCache{byKey: map[visibleKey]*list.Element{}}
+}
+
+// of returns the parts of the type that the person sees.
+func (c *visibleCache) of(ten *tenant.Tenant, v *tenant.View, sub *policy.Subject, t *entity.Type) scope.Sets {
+	k := visibleKey{ten, sub, t.No, v.Position()}
+	c.mu.Lock()
+	if e, ok := c.byKey[k]; ok {
+		c.order.MoveToFront(e)
+		c.mu.Unlock()
+		return e.Value.(*visibleEntry).sets
+	}
+	c.mu.Unlock()
+	sets := scope.VisibleOf(v.Reader, sub, t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.byKey[k]; !ok {
+		c.byKey[k] = c.order.PushFront(&visibleEntry{k, sets})
+		if c.order.Len() > maxVisible {
+			last := c.order.Back()
+			delete(c.byKey, c.order.Remove(last).(*visibleEntry).key)
+		}
+	}
+	return sets
+}
