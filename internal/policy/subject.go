@@ -113,7 +113,7 @@ func (s *Subject) Grants(t *entity.Type, v Verb) []*Grant { return s.grants[key{
 // whether they take all of it.
 func (s *Subject) Denied(t *entity.Type, v Verb) (fields entity.Mask, all bool) {
 	for _, d := range s.denials {
-		if !d.takes(t, v) {
+		if !d.Takes(t, v) {
 			continue
 		}
 		if d.Field == "" {
@@ -126,9 +126,9 @@ func (s *Subject) Denied(t *entity.Type, v Verb) (fields entity.Mask, all bool) 
 	return fields, false
 }
 
-// takes reports whether the denial takes the verb on the type, or a field of
+// Takes reports whether the denial takes the verb on the type, or a field of
 // it.
-func (d Denial) takes(t *entity.Type, v Verb) bool {
+func (d Denial) Takes(t *entity.Type, v Verb) bool {
 	if (d.Type != "" && d.Type != t.Name) || (d.App != "" && !t.In(d.App)) {
 		return false
 	}
@@ -250,7 +250,7 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 	if all {
 		d := Decision{Reason: Denying}
 		for _, x := range s.denials {
-			if x.Field == "" && x.takes(r.Type, v) {
+			if x.Field == "" && x.Takes(r.Type, v) {
 				d.Denial = x.ID
 				break
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"satchel/internal/command"
+	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/server/module"
 	"satchel/server/roles"
@@ -18,16 +19,25 @@ import (
 
 // world is a machine on an in-memory store, one entry a command.
 type world struct {
-	t   *testing.T
-	m   *apply.Machine
-	eng store.Engine
-	log oplog.Log
-	n   uint64
-	now ident.Millis
-	res []apply.Result
+	t     testing.TB
+	m     *apply.Machine
+	eng   store.Engine
+	log   oplog.Log
+	n     uint64
+	now   ident.Millis
+	res   []apply.Result
+	cat   *entity.Catalogue
+	roles *subject.Roles
+
+	logins int
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	return worldOn(t, store.NewMem())
+}
+
+func worldOn(t testing.TB, eng store.Engine) *world {
 	t.Helper()
 	cat, err := module.Catalogue()
 	if err != nil {
@@ -41,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, eng: store.NewMem(), now: 1_700_000_000_000}
+	w := &world{t: t, eng: eng, now: 1_700_000_000_000, cat: cat, roles: rs}
 	w.m = apply.New(apply.Config{Cat: cat, Roles: rs, Field: roles.Field()})
 	w.m.OnCommit = func(_ oplog.Entry, res []apply.Result, _ apply.Effects) { w.res = res }
 	if w.log, err = oplog.Open(w.eng, w.m, oplog.Options{}); err != nil {

@@ -95,7 +95,7 @@ func (r *run) undo(to savepoint) {
 // counts the administrators there are.
 func (r *run) foresee(t *entity.Type) {
 	if subject.Decides(t) && !r.policyTouched {
-		r.policyTouched = true
+		r.policyTouched, r.rights = true, true
 		r.admins = r.administrators()
 	}
 }
@@ -168,11 +168,35 @@ func (r *run) administrators() int {
 			continue
 		}
 		seen[id] = true
-		if s, ok := r.cfg.Roles.Build(&r.w.Reader, id); ok && s.Active && !s.Only && len(s.Clients) == 0 && s.Kind != policy.ClientStaff {
+		if s, ok := r.cfg.Roles.Build(&r.w.Reader, id); ok && s.Active && !s.Only && len(s.Clients) == 0 && s.Kind != policy.ClientStaff && !r.denied(id) {
 			n++
 		}
 	}
 	return n
+}
+
+// denied reports whether individual denials, now or once they begin, take from
+// an administrator what makes one: the end of a denial is never waited for.
+func (r *run) denied(id ident.RecordID) bool {
+	t := r.cfg.Cat.Type(subject.Permission)
+	for o := range r.w.Referring(t, t.Field("employee").No, id).All() {
+		p, ok := r.w.LoadOrd(o)
+		if !ok || p.Get("effect").Text() != "denial" || !p.Get("field").IsNull() {
+			continue
+		}
+		if until, ok := p.Get("until").Time(); ok && until <= r.w.Now() {
+			continue
+		}
+		d := subject.DenialOf(p)
+		for _, name := range []string{subject.Employee, subject.RoleAssignment} {
+			for _, v := range []policy.Verb{policy.View, policy.Create, policy.Edit, policy.Delete} {
+				if d.Takes(r.cfg.Cat.Type(name), v) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // requeue takes open work under clients that are hidden from a person back
@@ -194,20 +218,52 @@ func (r *run) requeue(id ident.RecordID) error {
 					continue
 				}
 				after := rec.Clone()
-				after.Put(f.No, nil)
-				after.Set(t.Status.Field, entity.StringValue(t.Status.Initial))
-				// Not in the actor's name: nobody edited the work.
-				actor := r.cmd.Actor
-				r.cmd.Actor = ""
-				err := r.save(rec, after)
-				r.cmd.Actor = actor
-				if err != nil {
+				unassign(after, a)
+				if err := r.unsigned(func() error { return r.save(rec, after) }); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// unassign puts work back to the queue: without its assignee and without what
+// was noted when it was assigned.
+func unassign(rec *entity.Record, a *entity.Action) {
+	rec.Set(a.Assigns, nil)
+	for _, n := range a.Stamps {
+		rec.Set(n, nil)
+	}
+	for _, n := range a.Clears {
+		rec.Set(n, nil)
+	}
+	rec.Set(rec.Type.Status.Field, entity.StringValue(rec.Type.Status.Initial))
+}
+
+// unsigned makes a change in nobody's name.
+func (r *run) unsigned(f func() error) error {
+	actor := r.cmd.Actor
+	r.cmd.Actor = ""
+	defer func() { r.cmd.Actor = actor }()
+	return f()
+}
+
+// keepEligible puts work that is taken up again back to the queue where its
+// assignee has since been disabled or may not know of the client any more.
+func (r *run) keepEligible(before, after *entity.Record) {
+	t := after.Type
+	if t.Status == nil || !slices.Contains(t.Status.Open, after.StatusText()) || slices.Contains(t.Status.Open, before.StatusText()) {
+		return
+	}
+	for _, a := range t.Actions {
+		if a.Assigns == "" || after.Get(a.Assigns).IsNull() {
+			continue
+		}
+		if sub := r.subject(after.Get(a.Assigns).Ref()); sub == nil || !sub.Active || sub.Hides(after.Client()) {
+			unassign(after, a)
+		}
+	}
 }
 
 // Kinds of what falls due.

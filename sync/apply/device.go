@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 
 	"satchel/internal/command"
 	"satchel/internal/entity"
@@ -121,6 +122,9 @@ func (m *Machine) class(c scope.Class) uint16 {
 	if id, ok := m.table.ids[c]; ok {
 		return id
 	}
+	if len(m.table.list) > math.MaxUint16 {
+		panic("apply: there are too many projection classes")
+	}
 	id := uint16(len(m.table.list))
 	m.table.ids[c] = id
 	m.table.list = append(m.table.list, c)
@@ -163,7 +167,7 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 	}
 	var row deviceRow
 	if err := json.Unmarshal(v, &row); err != nil {
-		panic(fmt.Errorf("apply: device %s: %w", id, err))
+		panic(fmt.Errorf("%w: device %s: %w", state.ErrDamaged, id, err))
 	}
 	d := row.Device
 	d.ID = id
@@ -200,7 +204,7 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 			}
 		}))
 		if err != nil {
-			panic(fmt.Errorf("apply: held set of %s: %w", id, err))
+			panic(fmt.Errorf("%w: held set of %s: %w", state.ErrDamaged, id, err))
 		}
 		if c == 0 {
 			d.Sync.Unsure = set
@@ -217,7 +221,7 @@ func parse(b []byte) bits.Set {
 	}
 	s, err := bits.Parse(b)
 	if err != nil {
-		panic(fmt.Errorf("apply: stored set: %w", err))
+		panic(fmt.Errorf("%w: stored set: %w", state.ErrDamaged, err))
 	}
 	return s
 }
@@ -242,11 +246,12 @@ func (r *run) storeDevice(d *Device) {
 			row.Pending.Sent = append(row.Pending.Sent, partRow{r.class(part.Class), part.Set.AppendTo(nil)})
 		}
 	}
-	r.w.Put(store.Devices, deviceKey(d.ID), encode(row))
+	// Before the row is staged: what is remembered must be what was stored.
 	var was pull.Device
 	if old := r.loadDevice(d.ID); old != nil && old != d {
 		was = old.Sync
 	}
+	r.w.Put(store.Devices, deviceKey(d.ID), encode(row))
 	r.putHeld(d.Ord, 0, was.Unsure, d.Sync.Unsure)
 	for _, p := range was.Held {
 		r.putHeld(d.Ord, r.class(p.Class), p.Set, part(d.Sync.Held, p.Class))

@@ -17,6 +17,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/sync/bits"
 	"satchel/sync/oplog"
 	"satchel/sync/pull"
 	"satchel/sync/scope"
@@ -139,28 +140,64 @@ func (m *Machine) forget() {
 	m.secret = nil
 }
 
+// maxRemembered bounds what is kept in memory of people and of devices.
+const maxRemembered = 20_000
+
+// trim forgets what was remembered of people or devices once it is too much;
+// it is read again when needed.
+func (m *Machine) trim() {
+	if len(m.subjects) > maxRemembered || len(m.views) > maxRemembered/10 {
+		m.subjects, m.views = map[ident.RecordID]*policy.Subject{}, map[ident.RecordID]*view{}
+	}
+	if len(m.devices) > maxRemembered {
+		m.devices = map[ident.DeviceID]*Device{}
+	}
+}
+
 // Fold implements oplog.Folder: it applies an entry in the transaction that
 // makes it durable.
 func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 	if e.Version != Version {
 		return fmt.Errorf("apply: entry %d needs apply version %d, this server has %d", e.Pos, e.Version, Version)
 	}
+	m.trim()
 	m.w.Begin(tx, e.Pos, e.Time)
 	m.epoch = e.Epoch
 	m.results = m.results[:0]
 	m.effects = Effects{Ended: map[ident.SessionID]int{}}
 	m.load()
 	m.due()
-	for _, raw := range e.Commands {
-		c, err := command.Decode(raw)
-		if err != nil {
-			return fmt.Errorf("apply: entry %d: %w", e.Pos, err)
-		}
-		m.results = append(m.results, m.command(c))
+	m.sweep()
+	if err := m.commands(e); err != nil {
+		return err
 	}
 	eff, err := m.w.Flush(tx)
 	m.effects.Effects = eff
 	return err
+}
+
+// commands applies the entry's commands in order, pulls after all others: a
+// page speaks of the state that the entry leaves, because that is the state its
+// records are encoded from and everything the entry changed counts as sent.
+func (m *Machine) commands(e oplog.Entry) error {
+	m.results = append(m.results, make([]Result, len(e.Commands))...)
+	var pulls []int
+	held := make([]*command.Command, len(e.Commands))
+	for i, raw := range e.Commands {
+		c, err := command.Decode(raw)
+		if err != nil {
+			return fmt.Errorf("apply: entry %d: %w", e.Pos, err)
+		}
+		if c.Pull != nil {
+			pulls, held[i] = append(pulls, i), c
+			continue
+		}
+		m.results[i] = m.command(c)
+	}
+	for _, i := range pulls {
+		m.results[i] = m.command(held[i])
+	}
+	return nil
 }
 
 // Committed implements oplog.Folder.
@@ -186,9 +223,12 @@ type run struct {
 	at  ident.Millis    // when it happened for the person
 	ids int             // ids derived so far
 	eff Effects         // of this command; joined to the entry's when it succeeds
-	// policyTouched: records that decide rights were written.
+	// policyTouched: records that decide rights were written and not judged yet.
 	policyTouched bool
-	admins        int // customer administrators before that
+	// rights: such records were written at all, so that what is remembered of
+	// people's rights may not outlive a rollback.
+	rights bool
+	admins int // customer administrators before that
 	// devicesTouched are devices stored, with what was remembered before.
 	devicesTouched []deviceUndo
 	classes        int // how many there were before the command
@@ -220,10 +260,17 @@ func (m *Machine) command(c *command.Command) (res Result) {
 	return r.dispatch()
 }
 
+// Damaged reports whether what was recovered from a panic says that stored
+// rows can't be what this program wrote.
+func Damaged(p any) bool {
+	err, ok := p.(error)
+	return ok && (errors.Is(err, state.ErrDamaged) || errors.Is(err, entity.ErrCorrupt) || errors.Is(err, bits.ErrCorrupt))
+}
+
 // panicked turns a panic into the refusal of what caused it. A damaged store
 // is no such panic: it must stop the tenant.
 func (m *Machine) panicked(p any) error {
-	if err, ok := p.(error); ok && errors.Is(err, state.ErrDamaged) {
+	if Damaged(p) {
 		panic(p)
 	}
 	if m.cfg.Log != nil {
@@ -245,7 +292,7 @@ func (m *Machine) rollback(mark state.Mark, r *run) {
 	}
 	r.devicesTouched = nil
 	m.table.truncate(r.classes)
-	if r.policyTouched {
+	if r.rights {
 		m.subjects = map[ident.RecordID]*policy.Subject{}
 	}
 }
@@ -272,6 +319,9 @@ func (r *run) dispatch() Result {
 	case c.Tick != nil:
 		return Result{}
 	case c.Import != nil:
+		if err := r.imports(); err != nil {
+			return Result{Err: err}
+		}
 		return r.importRows(c.Import)
 	case c.Secret != nil:
 		return r.setSecret(c.Secret)
@@ -301,7 +351,13 @@ func (r *run) signedIn() error {
 	}
 	if c.Session != "" {
 		s, ok := ReadSession(&r.w.Reader, c.Session)
-		if !ok || s.Ended(r.w.Now()) || s.Employee != c.Actor || s.Device != c.Device {
+		if !ok || s.Employee != c.Actor || s.Device != c.Device {
+			return fault.New(fault.SessionRevoked)
+		}
+		if s.Ended(r.w.Now()) {
+			if r.revoked(s.Device) {
+				return fault.New(fault.DeviceRevoked).With("wipe", true)
+			}
 			return fault.New(fault.SessionRevoked)
 		}
 	}
@@ -309,6 +365,22 @@ func (r *run) signedIn() error {
 	if r.sub == nil || !r.sub.Active {
 		return fault.New(fault.SessionRevoked)
 	}
+	return nil
+}
+
+// imports lets a person import who runs the tenant; the rows are then written
+// as the system's.
+func (r *run) imports() error {
+	if r.cmd.Actor == "" {
+		return nil
+	}
+	if err := r.signedIn(); err != nil {
+		return err
+	}
+	if !r.sub.Holds(subject.Administrator) {
+		return fault.New(fault.NotAllowed)
+	}
+	r.sub = nil
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (r *run) pull(p *command.Pull) Result {
 	}
 	now := r.now(&d)
 	ended := d.Field && !r.sub.Mobile
-	if holds := d.Sync.Holds(); ended && holds.IsEmpty() && d.Sync.Pending == nil {
+	if ended && d.Sync.Pending == nil && d.Sync.Holds().IsEmpty() {
 		return Result{Err: fault.New(fault.MobileModuleRequired)}
 	}
 	req := pull.Request{Limit: p.Limit}
@@ -102,6 +102,8 @@ func (r *run) pull(p *command.Pull) Result {
 // keep remembers what was computed of a device whose state did not change.
 func (r *run) keep(stored, d *Device) {
 	stored.now, stored.nowView, stored.nowDay = d.now, d.nowView, d.nowDay
+	// The same records, in sets that are shared with others.
+	stored.Sync.Held = d.Sync.Held
 }
 
 // profile takes over what the request says about the device.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -60,7 +61,7 @@ func (r *run) push(p *command.Push) Result {
 	d := *stored
 	if p.Acked > d.Acked && p.Acked <= d.Processed {
 		for n := d.Acked + 1; n <= p.Acked; n++ {
-			r.w.Delete(store.Results, numberRow(d.ID, n))
+			r.settled(d.ID, n)
 		}
 		d.Acked = p.Acked
 	}
@@ -68,6 +69,9 @@ func (r *run) push(p *command.Push) Result {
 	for i := range p.Mutations {
 		m := &p.Mutations[i]
 		switch {
+		case m.N == 0:
+			f := fault.Newf(fault.BadParameter, "Mutations are numbered from 1.").OnField("n")
+			out.Results = append(out.Results, wire.Result{Status: wire.Refused, Code: string(f.Code), Message: f.Message})
 		case m.N <= d.Processed:
 			out.Results = append(out.Results, r.again(&d, m))
 		case m.N != d.Processed+1:
@@ -86,17 +90,37 @@ func (r *run) push(p *command.Push) Result {
 	return Result{Push: out}
 }
 
+// keptResults is of how many acknowledged mutations a device's hashes are
+// remembered.
+const keptResults = 5000
+
+// settled drops what the device has by now of a result. What is left tells a
+// repetition from another content under the same number.
+func (r *run) settled(d ident.DeviceID, n uint64) {
+	if n > keptResults {
+		r.w.Delete(store.Results, numberRow(d, n-keptResults))
+	}
+	v := r.w.Get(store.Results, numberRow(d, n))
+	var row resultRow
+	if v == nil {
+		return
+	}
+	if err := json.Unmarshal(v, &row); err != nil {
+		panic(fmt.Errorf("%w: result %d of %s: %w", state.ErrDamaged, n, d, err))
+	}
+	r.w.Put(store.Results, numberRow(d, n), encode(resultRow{Hash: row.Hash, Status: row.Status, Code: row.Code, Type: row.Type, ID: row.ID}))
+}
+
 // again tells the result of a mutation that was processed before.
 func (r *run) again(d *Device, m *command.Mutation) wire.Result {
 	v := r.w.Get(store.Results, numberRow(d.ID, m.N))
 	var row resultRow
 	switch {
-	case v == nil:
-		// The device said it has this result; nobody waits for it.
-		return wire.Result{N: m.N, Status: wire.Applied}
-	case json.Unmarshal(v, &row) != nil:
-		panic("apply: stored result is no JSON")
-	case !bytes.Equal(row.Hash, m.Hash):
+	case v != nil && json.Unmarshal(v, &row) != nil:
+		panic(fmt.Errorf("%w: result %d of %s is no JSON", state.ErrDamaged, m.N, d.ID))
+	// Of a number from long ago nothing is known any more; a device that uses
+	// it again has lost its place, and must not be told that all is well.
+	case !bytes.Equal(row.Hash, m.Hash), v == nil:
 		f := fault.New(fault.NumberReused)
 		return wire.Result{N: m.N, Status: wire.Refused, Code: string(f.Code), Message: f.Message}
 	}
@@ -118,7 +142,8 @@ func (r *run) tell(n uint64, row resultRow) wire.Result {
 		fc := wire.FieldConflict{Field: c.Field, Mine: c.Mine, Theirs: json.RawMessage("null")}
 		if sight.Mask != 0 {
 			if f := rec.Type.Field(c.Field); f != nil && sight.Mask.Has(f.No) {
-				fc.Theirs = json.RawMessage(jsonOf(rec.Value(f.No)))
+				// Copied: the value may lie in the store, the result outlives it.
+				fc.Theirs = bytes.Clone(jsonOf(rec.Value(f.No)))
 			}
 		}
 		res.Conflicts = append(res.Conflicts, fc)
@@ -132,7 +157,7 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 	row := resultRow{Hash: m.Hash, Status: wire.Applied, Type: m.Type, ID: m.ID}
 	// The phone's clock may be off by years; what it said is put right by
 	// what it takes for now, and never lies in the future.
-	r.at = min(r.w.Now(), m.At+(r.w.Now()-p.Now))
+	r.at = max(0, min(r.w.Now(), m.At+(r.w.Now()-p.Now)))
 	root, err := r.depends(d, m)
 	if err == nil && m.Refuse != "" {
 		err = fault.Newf(m.Refuse, "%s", m.RefuseText)
@@ -151,22 +176,24 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 		})
 		row.Conflicts = o.conflicts
 	}
-	if err == nil {
-		err = r.settle()
-	}
 	r.at = r.w.Now()
 	if err != nil {
 		r.undo(mark)
 		f := fault.Of(err)
 		row.Status, row.Code, row.Message, row.Field, row.Conflicts = wire.Refused, f.Code, f.Message, f.Field, nil
 		failure := failed{N: m.N}
-		if m.Op == wire.OpCreate {
+		if _, used := r.w.Identify(m.ID); m.Op == wire.OpCreate && (!used || !m.ID.HasPrefix(d.Prefix)) {
+			// Of the device's own ids, not one that stands for a record: its
+			// record is there. Of others, whether they do is told to nobody.
 			failure.ID = m.ID
 		}
 		d.Failed = append(slices.Clone(d.Failed), failure)
 		if len(d.Failed) > maxFailed {
 			d.Failed = d.Failed[len(d.Failed)-maxFailed:]
 		}
+	} else if m.Op == wire.OpCreate {
+		// What comes later builds on this attempt, not on one before it.
+		d.Failed = slices.DeleteFunc(slices.Clone(d.Failed), func(f failed) bool { return f.ID == m.ID })
 	} else if len(row.Conflicts) > 0 {
 		row.Status, row.Code, row.Message = wire.Conflict, fault.EditConflict, fault.EditConflict.Text()
 	}
@@ -181,9 +208,7 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 	}
 	r.w.Put(store.Results, numberRow(d.ID, m.N), encode(row))
 	// The subject may have changed by what was just done.
-	if s := r.subject(r.sub.ID); s != nil {
-		r.sub = s
-	}
+	r.renew()
 	return r.tell(m.N, row)
 }
 
@@ -200,7 +225,10 @@ func (r *run) guarded(c change) (o outcome, err error) {
 	if c.op == wire.OpCreate && c.prefix == "" {
 		return outcome{}, fault.New(fault.BadID).OnField("id")
 	}
-	return r.change(c)
+	if o, err = r.change(c); err == nil {
+		err = r.settle()
+	}
+	return o, err
 }
 
 // depends refuses a mutation that builds on a refused one: it names it in
@@ -215,7 +243,8 @@ func (r *run) depends(d *Device, m *command.Mutation) (root uint64, err error) {
 			return false
 		}
 		if m.ID == f.ID {
-			return true
+			// A create of the same id is another attempt, not a consequence.
+			return m.Op != wire.OpCreate
 		}
 		quoted := []byte(strconv.Quote(string(f.ID)))
 		for _, o := range []command.Object{m.Fields, m.Args} {
@@ -261,8 +290,19 @@ type keyRow struct {
 	At   ident.Millis   `json:"at"`
 }
 
+// The Keys bucket: 'k' actor, 0, key -> keyRow as JSON; 't' instant, row of the
+// first kind -> nothing, for the sweep.
 func idempotencyRow(actor ident.RecordID, key string) []byte {
-	return append(append([]byte(actor), 0), key...)
+	return append(append(append([]byte{'k'}, actor...), 0), key...)
+}
+
+// keyUsed returns when the key of a stored row was used.
+func keyUsed(v []byte) (ident.Millis, bool) {
+	var row keyRow
+	if v == nil || json.Unmarshal(v, &row) != nil {
+		return 0, false
+	}
+	return row.At, true
 }
 
 // keyLifetime is how long an idempotency key is remembered.
@@ -273,7 +313,7 @@ const keyLifetime ident.Millis = 24 * 60 * 60 * 1000
 func (r *run) repeated(w *command.Write) (Result, bool) {
 	v := r.w.Get(store.Keys, idempotencyRow(r.cmd.Actor, w.Key))
 	var row keyRow
-	if v == nil || json.Unmarshal(v, &row) != nil || row.At+keyLifetime < r.w.Now() {
+	if v == nil || json.Unmarshal(v, &row) != nil || row.At+keyLifetime <= r.w.Now() {
 		return Result{}, false
 	}
 	if !bytes.Equal(row.Hash, w.KeyHash) {
@@ -285,7 +325,9 @@ func (r *run) repeated(w *command.Write) (Result, bool) {
 }
 
 func (r *run) remember(w *command.Write, o outcome) {
-	r.w.Put(store.Keys, idempotencyRow(r.cmd.Actor, w.Key), encode(keyRow{w.KeyHash, o.typ.Name, o.id, r.w.Now()}))
+	row := idempotencyRow(r.cmd.Actor, w.Key)
+	r.w.Put(store.Keys, row, encode(keyRow{w.KeyHash, o.typ.Name, o.id, r.w.Now()}))
+	r.w.Put(store.Keys, sweepRow(r.w.Now()+keyLifetime, row), nil)
 }
 
 // importRows writes rows as the system. A row that can't be taken is left out
@@ -344,7 +386,7 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 		}
 		after := before.Clone()
 		for _, no := range nos {
-			if f := t.FieldNo(no); f.Name == t.Root && !bytes.Equal(before.Value(no), vals[no]) {
+			if f := t.FieldNo(no); (f.Name == t.Root || no == entity.NoClientID) && !bytes.Equal(before.Value(no), vals[no]) {
 				return rowSame, fault.New(fault.ImmutableField).OnField(f.Name)
 			}
 			after.Put(no, vals[no])
@@ -359,13 +401,18 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 	}
 	draft := &entity.Record{Type: t, ID: row.ID}
 	for _, no := range nos {
-		draft.Put(no, vals[no])
+		if no != entity.NoClientID { // it comes from the root alone
+			draft.Put(no, vals[no])
+		}
 	}
 	if err := r.refer(draft, draft.Dirty()); err != nil {
 		return rowSame, err
 	}
 	if err := r.belong(draft); err != nil {
 		return rowSame, err
+	}
+	if said, ok := vals[entity.NoClientID]; ok && !bytes.Equal(said, draft.Value(entity.NoClientID)) {
+		return rowSame, fault.New(fault.ImmutableField).OnField("clientId")
 	}
 	if t.Status != nil && draft.Get(t.Status.Field).IsNull() {
 		draft.Set(t.Status.Field, entity.StringValue(t.Status.Initial))

@@ -64,8 +64,12 @@ func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
 	for _, id := range eff.People {
 		people[id] = true
 	}
+	named := map[ident.Ordinal]bool{}
 	byType := map[uint16]*bits.Builder{}
 	for _, t := range eff.Touched {
+		for _, o := range t.Named {
+			named[o] = true
+		}
 		b := byType[t.Type.No]
 		if b == nil {
 			b = &bits.Builder{}
@@ -80,7 +84,8 @@ func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
 	arrives := map[ident.RecordID]bool{}
 	checks := 0
 	for i, w := range devices {
-		if eff.Everybody || eff.Bulk || people[w.Employee] || m.holdsAny(w.Device, sets) {
+		if eff.Everybody || eff.Bulk || people[w.Employee] || m.holdsAny(w.Device, sets) ||
+			(len(named) > 0 && named[m.w.Ordinal(w.Employee)]) {
 			f(i)
 			continue
 		}
@@ -106,7 +111,7 @@ func (m *Machine) holdsAny(id ident.DeviceID, sets map[uint16]bits.Set) bool {
 	}
 	in := func(parts scope.Sets) bool {
 		for _, p := range parts {
-			if s, ok := sets[p.Type]; ok && bits.Intersects(p.Set, s) {
+			if s, ok := sets[p.Type]; ok && meets(p.Set, s) {
 				return true
 			}
 		}
@@ -117,9 +122,25 @@ func (m *Machine) holdsAny(id ident.DeviceID, sets map[uint16]bits.Set) bool {
 	}
 	if !d.Sync.Unsure.IsEmpty() {
 		for _, s := range sets {
-			if bits.Intersects(d.Sync.Unsure, s) {
+			if meets(d.Sync.Unsure, s) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// meets reports whether a device's set has one of the changed records. Most
+// entries change few records and concern few devices: then looking for each
+// is cheaper than laying the sets beside each other.
+func meets(held, changed bits.Set) bool {
+	const few = 8
+	if changed.Len() > few {
+		return bits.Intersects(held, changed)
+	}
+	for o := range changed.All() {
+		if held.Contains(o) {
+			return true
 		}
 	}
 	return false

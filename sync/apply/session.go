@@ -46,8 +46,12 @@ func (s *Session) Ended(now ident.Millis) bool {
 	return s.Family.Revoked || now >= s.Family.ExpiresAt || now >= s.Family.IdleExpiresAt
 }
 
+// sessionKept is how long a session that is over is remembered, in
+// milliseconds, so that a late use of its tokens is told apart from nonsense.
+const sessionKept ident.Millis = 30 * 24 * 60 * 60 * 1000
+
 // The Sessions bucket: 's' session id -> Session as JSON; 'e' employee id, 0,
-// session id -> nothing.
+// session id -> nothing; 't' instant, session id -> nothing, for the sweep.
 func sessionRow(id ident.SessionID) []byte { return append([]byte{'s'}, id...) }
 
 func employeeSessions(id ident.RecordID) []byte { return append(append([]byte{'e'}, id...), 0) }
@@ -128,6 +132,7 @@ func (r *run) login(l *command.Login) Result {
 		Family: refresh.NewFamily(l.First, r.w.Now(), SessionLifetime, SessionIdle),
 	})
 	r.w.Put(store.Sessions, append(employeeSessions(l.Employee), l.Session...), nil)
+	r.w.Put(store.Sessions, sweepRow(r.w.Now()+SessionLifetime+sessionKept, []byte(l.Session)), nil)
 	return Result{Login: out}
 }
 
@@ -135,6 +140,17 @@ func (r *run) login(l *command.Login) Result {
 // and gives it to the new session; an older session of it ends.
 func (r *run) device(l *command.Login) (*Device, error) {
 	t := r.cfg.Cat.Type(subject.Device)
+	if err := checkDevice(l.Device); err != nil {
+		return nil, err
+	}
+	name, err := t.Field("name").Normalize(encode(l.Device.Name))
+	if err != nil {
+		return nil, err
+	}
+	platform, err := t.Field("platform").Normalize(encode(l.Device.Platform))
+	if err != nil {
+		return nil, err
+	}
 	row := installationRow(l.Employee, l.Device.Installation, l.Device.Incarnation)
 	if id := r.w.Get(store.Devices, row); id != nil {
 		rec, ok := r.w.Load(ident.RecordID(id))
@@ -150,15 +166,15 @@ func (r *run) device(l *command.Login) (*Device, error) {
 		r.storeDevice(&d)
 		after := rec.Clone()
 		after.Set("lastSeen", entity.TimeValue(r.w.Now()))
-		if l.Device.Name != "" {
-			after.Set("name", entity.StringValue(l.Device.Name))
+		if !name.IsNull() {
+			after.Set("name", name)
 		}
 		return &d, r.save(rec, after)
 	}
 	draft := &entity.Record{Type: t, ID: r.freshID()}
 	draft.Set("employee", entity.RefValue(l.Employee))
-	draft.Set("name", textOrNone(l.Device.Name))
-	draft.Set("platform", textOrNone(l.Device.Platform))
+	draft.Set("name", name)
+	draft.Set("platform", platform)
 	draft.Set("status", entity.StringValue(deviceActive))
 	draft.Set("lastSeen", entity.TimeValue(r.w.Now()))
 	rec, err := r.insert(draft)
@@ -175,11 +191,23 @@ func (r *run) device(l *command.Login) (*Device, error) {
 	return d, nil
 }
 
-func textOrNone(s string) entity.Value {
-	if s == "" {
-		return nil
+// Limits of what a device says of itself, in bytes.
+const (
+	maxInstallation = 200
+	maxPushToken    = 4096
+)
+
+// checkDevice refuses names that would not make a key of their own.
+func checkDevice(d *command.Device) error {
+	for _, part := range []struct{ field, value string }{{"installation", d.Installation}, {"incarnation", d.Incarnation}} {
+		if part.value == "" || len(part.value) > maxInstallation || strings.IndexByte(part.value, 0) >= 0 {
+			return fault.Newf(fault.BadValue, "%s must have 1 to %d characters.", part.field, maxInstallation).OnField(part.field)
+		}
 	}
-	return entity.StringValue(s)
+	if len(d.PushToken) > maxPushToken {
+		return fault.Newf(fault.BadValue, "pushToken may have at most %d characters.", maxPushToken).OnField("pushToken")
+	}
+	return nil
 }
 
 // freePrefix returns the proposed prefix or, should another device have it,
@@ -198,10 +226,8 @@ func (r *run) refresh(f *command.Refresh) Result {
 	if !ok {
 		return Result{Err: fault.New(fault.InvalidToken)}
 	}
-	if s.Device != "" {
-		if rec, ok := r.w.Load(s.Device); ok && rec.StatusText() == deviceRevoked {
-			return Result{Err: fault.New(fault.DeviceRevoked).With("wipe", true)}
-		}
+	if r.revoked(s.Device) {
+		return Result{Err: fault.New(fault.DeviceRevoked).With("wipe", true)}
 	}
 	outcome, err := s.Family.Rotate(f.Attempt, r.w.Now())
 	if outcome == refresh.ReuseRevoked {
@@ -256,6 +282,12 @@ func (r *run) endSessions(employee ident.RecordID, code int) {
 			r.endSession(id, code)
 		}
 	}
+}
+
+// revoked reports whether the device is one that was revoked; "" is none.
+func (r *run) revoked(id ident.DeviceID) bool {
+	rec, ok := r.w.Load(id)
+	return ok && rec.StatusText() == deviceRevoked
 }
 
 func (r *run) revokeDevice(id ident.DeviceID) {

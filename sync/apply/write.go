@@ -3,6 +3,7 @@ package apply
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -46,7 +47,13 @@ type conflict struct {
 
 func notFound() error { return fault.New(fault.NotFoundCode) }
 
+// maxKey bounds an idempotency key, in bytes.
+const maxKey = 255
+
 func (r *run) write(w *command.Write) Result {
+	if len(w.Key) > maxKey {
+		return Result{Err: fault.Newf(fault.BadParameter, "An idempotency key has at most %d characters.", maxKey)}
+	}
 	if w.Key != "" {
 		if res, ok := r.repeated(w); ok {
 			return res
@@ -115,9 +122,20 @@ func (r *run) bulk(b *command.Bulk) Result {
 			r.undo(mark)
 			err = fault.Of(err)
 		}
+		r.renew()
 		res.Bulk = append(res.Bulk, BulkItem{id, err})
 	}
 	return res
+}
+
+// renew takes the actor's rights as they are after what was just done.
+func (r *run) renew() {
+	if r.sub == nil {
+		return
+	}
+	if s := r.subject(r.sub.ID); s != nil {
+		r.sub = s
+	}
 }
 
 // change makes one change or returns why not. It may leave staged rows behind
@@ -205,19 +223,26 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	} else {
 		c.id = r.freshID()
 	}
+	// Who may create no such record at all is told so, whatever is in it.
+	if !r.mayEverCreate(t) {
+		if _, err := r.decide(policy.Create, &entity.Record{Type: t}); err != nil {
+			return outcome{}, err
+		}
+	}
 	known := r.knows(t)
 	vals, err := r.values(t, c.fields, known)
 	if err != nil {
 		return outcome{}, err
 	}
-	for no := range vals {
+	nos := slices.Sorted(maps.Keys(vals))
+	for _, no := range nos {
 		if f := t.FieldNo(no); f.ReadOnly {
 			return outcome{}, fault.New(fault.ReadOnlyField).OnField(f.Name)
 		}
 	}
 	// The record as it would stand, to be judged before it gets an ordinal.
 	draft := &entity.Record{Type: t, ID: c.id}
-	for _, no := range slices.Sorted(maps.Keys(vals)) {
+	for _, no := range nos {
 		draft.Put(no, vals[no])
 	}
 	if err := r.refer(draft, draft.Dirty()); err != nil {
@@ -230,7 +255,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	for no := range vals {
+	for _, no := range nos {
 		if !may.Has(no) {
 			return outcome{}, fault.New(fault.FieldNotAllowed).OnField(t.FieldNo(no).Name)
 		}
@@ -252,6 +277,15 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 		return outcome{}, err
 	}
 	return outcome{typ: t, id: rec.ID}, nil
+}
+
+// mayEverCreate reports whether some grant lets the person create records of
+// the type, or comment on any type.
+func (r *run) mayEverCreate(t *entity.Type) bool {
+	return r.sub == nil || len(r.sub.Grants(t, policy.Create)) > 0 ||
+		t.Name == typeComment && slices.ContainsFunc(r.cfg.Cat.Types, func(o *entity.Type) bool {
+			return len(r.sub.Grants(o, policy.Comment)) > 0
+		})
 }
 
 // mayCreate asks the policy for the right to create: a grant on the type or,
@@ -322,15 +356,27 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		return out, err
 	}
 	known := r.knows(t) & (sight.Mask | may)
-	vals, err := r.values(t, c.fields, known)
+	var was map[uint8]entity.Value
+	if c.was != nil {
+		// Only of the fields that are written: a device may send along more
+		// than its user may see by now.
+		told := command.Object{}
+		for name := range c.fields {
+			if v, ok := c.was[name]; ok {
+				told[name] = v
+			}
+		}
+		if was, err = r.values(t, told, known); err != nil {
+			return out, err
+		}
+	}
+	fields, err := addAndRemove(before, c.fields, was, known)
 	if err != nil {
 		return out, err
 	}
-	var was map[uint8]entity.Value
-	if c.was != nil {
-		if was, err = r.values(t, c.was, known); err != nil {
-			return out, err
-		}
+	vals, err := r.values(t, fields, known)
+	if err != nil {
+		return out, err
 	}
 	if before.Archived() {
 		return out, fault.New(fault.Archived)
@@ -358,6 +404,10 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 			if clash {
 				out.conflicts = append(out.conflicts, conflict{f.Name, json.RawMessage(jsonOf(vals[no]))})
 				continue
+			}
+			// Both sides' entries together may be more than the field takes.
+			if v, err = f.Normalize(v); err != nil {
+				return out, err
 			}
 			after.Put(no, v)
 			continue
@@ -465,6 +515,55 @@ func mergeLines(now, was, mine entity.Value) (entity.Value, bool) {
 	return append(b, ']'), false
 }
 
+// addAndRemove replaces changes of sets, {"add":[…],"remove":[…]}, by the sets
+// they lead to: from the value that the writer changed, where told, otherwise
+// from the present one. Fields outside known are left for values to refuse.
+func addAndRemove(before *entity.Record, in command.Object, was map[uint8]entity.Value, known entity.Mask) (command.Object, error) {
+	out, copied := in, false
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		f := before.Type.Field(name)
+		if f == nil || !known.Has(f.No) || (f.Kind != entity.Refs && f.Kind != entity.Strings) {
+			continue
+		}
+		raw := bytes.TrimSpace(in[name])
+		if len(raw) == 0 || raw[0] != '{' {
+			continue
+		}
+		var parts map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &parts); err != nil {
+			return nil, fault.New(fault.BadValue).OnField(name)
+		}
+		var add, remove entity.Value
+		for _, k := range slices.Sorted(maps.Keys(parts)) {
+			if k != "add" && k != "remove" {
+				return nil, fault.Newf(fault.BadValue, "%s takes a list, or an object of add and remove.", name).OnField(name)
+			}
+			v, err := f.Normalize(parts[k])
+			if err != nil {
+				return nil, err
+			}
+			if k == "add" {
+				add = v
+			} else {
+				remove = v
+			}
+		}
+		base := before.Value(f.No)
+		if v, told := was[f.No]; told {
+			base = v
+		} else if was != nil {
+			was[f.No] = base // members alone say what was changed
+		}
+		gone := remove.Set()
+		mine := slices.DeleteFunc(append(base.Set(), add.Set()...), func(s string) bool { return slices.Contains(gone, s) })
+		if !copied { // the command itself stays as it came
+			out, copied = maps.Clone(in), true
+		}
+		out[name] = json.RawMessage(jsonOf(entity.SetValue(mine)))
+	}
+	return out, nil
+}
+
 func (r *run) match(rec *entity.Record, sight policy.Sight, want string) error {
 	if want == "" {
 		return nil
@@ -560,7 +659,8 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 		return out, fault.New(fault.Archived)
 	}
 	if a.From != nil && !slices.Contains(a.From, before.StatusText()) {
-		return out, fault.Newf(fault.WrongStatus, "This can't be done to a record that is %s.", before.StatusText())
+		// The words are kept with results; they don't quote the record.
+		return out, fault.New(fault.WrongStatus)
 	}
 	if err := r.match(before, sight, c.ifMatch); err != nil {
 		return out, err
@@ -593,6 +693,7 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 			return out, err
 		}
 	}
+	r.keepEligible(before, after)
 	return out, r.save(before, after)
 }
 
@@ -810,12 +911,18 @@ func clientFor(r *run, rec *entity.Record) ident.RecordID {
 	return ""
 }
 
+// freshID derives an id that was never used from the command's randomness.
 func (r *run) freshID() ident.RecordID {
-	r.ids++
-	h := sha256.New()
-	h.Write(r.cmd.Seed)
-	h.Write([]byte{byte(r.ids >> 8), byte(r.ids)})
-	var b [15]byte
-	copy(b[:], h.Sum(nil))
-	return ident.NewRecordID(b)
+	for {
+		r.ids++
+		h := sha256.New()
+		h.Write(r.cmd.Seed)
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(r.ids)))
+		var b [15]byte
+		copy(b[:], h.Sum(nil))
+		id := ident.NewRecordID(b)
+		if _, used := r.w.Identify(id); !used {
+			return id
+		}
+	}
 }

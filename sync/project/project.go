@@ -12,9 +12,12 @@ import (
 )
 
 // Rev names a version of a record as one reader sees it: 16 hex digits over
-// the id and the write counters of the visible fields. Two readers with
-// different masks have different revs of one record, and a write to fields
-// outside a mask leaves that mask's rev as it was.
+// the id and, of each visible field ever written, the number, the count of
+// writes and the instant of the last one. Two readers with different masks
+// have different revs of one record, and a write to fields outside a mask
+// leaves that mask's rev as it was. The instant is there for a server that was
+// put back to a backup: it counts the same writes again with other values, and
+// a device that was ahead of it must not take the one for the other.
 type Rev uint64
 
 func (r Rev) String() string {
@@ -47,10 +50,13 @@ func newRev(id []byte) revState {
 	return h
 }
 
-func (h revState) cell(no uint8, count uint32) revState {
+func (h revState) cell(no uint8, count uint32, at ident.Millis) revState {
 	h = (h ^ revState(no)) * fnvPrime
 	for i := 0; i < 32; i += 8 {
 		h = (h ^ revState(byte(count>>i))) * fnvPrime
+	}
+	for i := 0; i < 64; i += 8 {
+		h = (h ^ revState(byte(at>>i))) * fnvPrime
 	}
 	return h
 }
@@ -90,8 +96,9 @@ func (p *Projector) AppendFields(dst, raw []byte, mask entity.Mask) ([]byte, Rev
 		if !mask.Has(c.No) {
 			continue
 		}
-		h = h.cell(c.No, c.Count)
-		if s := p.rd.Stamps[c.Stamp]; s.Pos >= last.Pos {
+		s := p.rd.Stamps[c.Stamp]
+		h = h.cell(c.No, c.Count, s.At)
+		if s.Pos >= last.Pos {
 			last = s
 		}
 		if len(c.Segment) == 0 {
@@ -181,7 +188,7 @@ func (p *Projector) RevOf(raw []byte, mask entity.Mask) (Rev, error) {
 			return h.finish(), err
 		}
 		if mask.Has(c.No) {
-			h = h.cell(c.No, c.Count)
+			h = h.cell(c.No, c.Count, p.rd.Stamps[c.Stamp].At)
 		}
 	}
 }
@@ -204,12 +211,12 @@ func (p *Projector) Glance(raw []byte, mask entity.Mask) (size int, changed iden
 	}
 }
 
-// RevOfRecord is RevOf for a record in memory.
+// RevOfRecord is RevOf for a record in memory, which must be sealed.
 func RevOfRecord(r *entity.Record, mask entity.Mask) Rev {
 	h := newRev([]byte(r.ID))
 	for _, c := range r.Cells {
 		if mask.Has(c.No) {
-			h = h.cell(c.No, c.Count)
+			h = h.cell(c.No, c.Count, r.Stamps[c.Stamp].At)
 		}
 	}
 	return h.finish()

@@ -55,6 +55,9 @@ func RefKey(typ uint16, field uint8, target ident.Ordinal) Key {
 	return Key(binary.BigEndian.AppendUint32([]byte{'R', byte(typ >> 8), byte(typ), field}, target))
 }
 
+// target is the record that a RefKey's records refer to.
+func (k Key) target() ident.Ordinal { return binary.BigEndian.Uint32([]byte(k[4:])) }
+
 // ValueKey is the index of records whose field has the value.
 func ValueKey(typ uint16, field uint8, value string) Key {
 	return Key(append([]byte{'E', byte(typ >> 8), byte(typ), field, byte(len(value))}, value...))

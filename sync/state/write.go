@@ -20,6 +20,10 @@ const maxCachedIndexes = 1 << 20
 type Touch struct {
 	Ord  ident.Ordinal
 	Type *entity.Type
+	// Named are the people whom a changed field named before or names now:
+	// what is theirs may be other than it was, whether or not they see the
+	// record itself.
+	Named []ident.Ordinal
 }
 
 // Effects is what a batch did to the state, for those who keep views of it.
@@ -190,7 +194,7 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 		w.Delete(store.Changes, changeRow(before.Last(^entity.Mask(0)).Pos, after.Ord))
 	}
 	w.Put(store.Changes, changeRow(w.pos, after.Ord), nil)
-	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type})
+	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type, w.named(before, after, dirty)})
 	w.reindex(before, after, dirty)
 }
 
@@ -199,9 +203,33 @@ func (w *Writer) Remove(r *entity.Record) {
 	w.Delete(store.Records, ordRow(r.Ord))
 	w.Delete(store.Changes, changeRow(r.Last(^entity.Mask(0)).Pos, r.Ord))
 	w.Put(store.IDs, []byte(r.ID), append(binary.BigEndian.AppendUint16(ordRow(r.Ord), r.Type.No), 1))
-	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type})
+	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type, w.named(r, nil, r.Type.All())})
 	w.reindex(r, nil, r.Type.All())
 }
+
+// named returns the people whom a written field names before or after; one
+// that is nil names nobody.
+func (w *Writer) named(before, after *entity.Record, dirty entity.Mask) []ident.Ordinal {
+	r := after
+	if r == nil {
+		r = before
+	}
+	var out []ident.Ordinal
+	for _, f := range r.Type.RefsTo(typeEmployee) {
+		if !dirty.Has(f.No) || !slices.Contains(f.Targets, typeEmployee) {
+			continue
+		}
+		for _, x := range []*entity.Record{before, after} {
+			for _, k := range w.keys(x, f) {
+				out = append(out, k.target())
+			}
+		}
+	}
+	return out
+}
+
+// typeEmployee is the type of the records that stand for people.
+const typeEmployee = "employee"
 
 // reindex moves the record's bits from where before stood to where after
 // stands; dirty says which fields can differ.
@@ -236,6 +264,11 @@ func (w *Writer) reindex(before, after *entity.Record, dirty entity.Mask) {
 		}
 		for _, k := range is {
 			w.put(k, r.Ord, true)
+		}
+		if f.Kind == entity.Time && before != nil && len(is) > 0 && slices.Equal(was, is) {
+			// Within its day the time moved all the same, perhaps past the edge
+			// of somebody's window.
+			w.setIndex(is[0], w.Index(is[0]))
 		}
 	}
 	if dirty.Has(entity.NoArchived) {

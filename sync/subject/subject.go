@@ -141,10 +141,7 @@ func (rs *Roles) Build(rd *state.Reader, id ident.RecordID) (*policy.Subject, bo
 			return
 		}
 		if r.Get("effect").Text() == "denial" {
-			denials = append(denials, policy.Denial{
-				ID: r.ID, Verb: policy.Verb(r.Get("verb").Text()), Type: r.Get("entityType").Text(),
-				Field: r.Get("field").Text(), App: entity.App(r.Get("app").Text()),
-			})
+			denials = append(denials, DenialOf(r))
 			return
 		}
 		if c := rs.grant(r); c != nil {
@@ -165,6 +162,14 @@ func (rs *Roles) Build(rd *state.Reader, id ident.RecordID) (*policy.Subject, bo
 		*l = slices.Compact(*l)
 	}
 	return s.Build(roles, personal, denials), true
+}
+
+// DenialOf reads an individual permission whose effect is a denial.
+func DenialOf(r *entity.Record) policy.Denial {
+	return policy.Denial{
+		ID: r.ID, Verb: policy.Verb(r.Get("verb").Text()), Type: r.Get("entityType").Text(),
+		Field: r.Get("field").Text(), App: entity.App(r.Get("app").Text()),
+	}
 }
 
 // Role returns a shipped or a tenant-made role, nil for none.

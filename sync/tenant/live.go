@@ -2,6 +2,8 @@ package tenant
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"satchel/internal/command"
 	"satchel/internal/fault"
@@ -23,6 +25,9 @@ type Live struct {
 	dirty chan struct{}
 	ended chan int
 }
+
+// closeGoingAway is the WebSocket code for a server that ends.
+const closeGoingAway = 1001
 
 // Dirty yields when the device may have something to pull.
 func (l *Live) Dirty() <-chan struct{} { return l.dirty }
@@ -50,6 +55,11 @@ func (l *Live) end(code int) {
 func (t *Tenant) Join(session ident.SessionID, device ident.DeviceID, employee ident.RecordID) *Live {
 	l := &Live{Session: session, Device: device, Employee: employee, dirty: make(chan struct{}, 1), ended: make(chan int, 1)}
 	t.mu.Lock()
+	if t.gone != 0 {
+		t.mu.Unlock()
+		l.end(t.gone)
+		return l
+	}
 	for other := range t.lives {
 		if other.Device == device {
 			other.end(wire.CloseSuperseded)
@@ -105,36 +115,29 @@ func (t *Tenant) notify(eff apply.Effects) {
 	})
 }
 
-func (t *Tenant) wakeAll() {
+// wakeField marks the field devices whose window moves with the days.
+func (t *Tenant) wakeField() {
+	if !t.resting() {
+		return
+	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for l := range t.lives {
-		l.mark()
+	list := slices.Collect(maps.Keys(t.lives))
+	t.mu.Unlock()
+	for _, l := range list {
+		if t.machine.FieldDevice(l.Device) {
+			l.mark()
+		}
 	}
 }
 
 func (t *Tenant) endAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.gone = closeGoingAway
 	for l := range t.lives {
-		l.end(1001) // going away
+		l.end(t.gone)
 		delete(t.lives, l)
 	}
-}
-
-func (t *Tenant) anyFieldLive() bool {
-	t.mu.Lock()
-	list := make([]ident.DeviceID, 0, len(t.lives))
-	for l := range t.lives {
-		list = append(list, l.Device)
-	}
-	t.mu.Unlock()
-	for _, id := range list {
-		if t.machine.FieldDevice(id) {
-			return true
-		}
-	}
-	return false
 }
 
 // Encoded is a page as JSON.
@@ -171,13 +174,27 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 	}
 	t.encoders <- struct{}{}
 	defer func() { <-t.encoders }()
+	t.Stats.Pages.Add(1)
+	return t.encode(a, full)
+}
+
+// encode renders a page. A store found damaged on the way stops the tenant.
+func (t *Tenant) encode(a answer, full bool) (out Encoded, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			perr := panicError(p)
+			if apply.Damaged(p) {
+				t.stop(perr)
+			}
+			out, err = Encoded{}, fault.New(fault.InternalError).Because(perr)
+		}
+	}()
 	page := a.res.Page
 	rd := state.NewReader(t.opts.Cat, a.snap)
 	var digests map[string]wire.Summary
 	if page.Complete {
 		digests = t.digests(rd, page, full)
 	}
-	t.Stats.Pages.Add(1)
 	b, err := page.Encode(rd, nil, digests)
 	if err != nil {
 		return Encoded{}, fault.New(fault.InternalError).Because(err)
@@ -194,8 +211,12 @@ func (v *View) Expected(sub *policy.Subject, device ident.DeviceID) (map[string]
 	return apply.Digests(v.Reader, apply.Current(v.Reader, sub, d, v.t.opts.Field)), nil
 }
 
-// maxLiveDigest bounds the records whose digest a live page carries.
-const maxLiveDigest = 4096
+// liveDigest returns how many records a type may have for a live page with so
+// many records to carry its digest. A digest reads every record of the type:
+// for a page of one record that everybody sees it would be nearly all of the
+// work, while for one that brings or takes many it adds little. What a live
+// page leaves out, verify and the first page of the next connection tell.
+func liveDigest(items int) int { return 64 + 4*items }
 
 func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[string]wire.Summary {
 	if full {
@@ -206,6 +227,7 @@ func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[stri
 	for _, it := range page.Items {
 		touched[it.Class.Type] = true
 	}
+	most := liveDigest(len(page.Items) + page.Removed.Len())
 	for o := range page.Removed.All() {
 		if typ, _ := rd.Name(o); typ != nil {
 			touched[typ.No] = true
@@ -221,7 +243,7 @@ func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[stri
 				n += p.Set.Len()
 			}
 		}
-		if n <= maxLiveDigest {
+		if n <= most {
 			count, d := apply.Digest(rd, page.Now, typ.No)
 			out[typ.Name] = wire.Summary{Count: count, Digest: d}
 		}

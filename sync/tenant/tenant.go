@@ -69,8 +69,12 @@ type Tenant struct {
 	batch   []*request // being appended, for answers
 	answers *batchAnswers
 
+	day   ident.Day    // of the last entry: windows of field devices move with it
+	retry ident.Millis // no tick before: the last one found no space
+
 	mu    sync.Mutex
 	lives map[*Live]struct{}
+	gone  int // the close code for who joins once all were ended, 0 before
 
 	subjects subjectCache
 	Stats    Stats
@@ -133,6 +137,15 @@ func Open(opts Options) (*Tenant, error) {
 	}
 	t.log = log
 	t.machine.SetEpoch(log.Epoch())
+	t.sound(func() {
+		if t.resting() {
+			t.day = t.machine.Reader().Now().Day()
+			t.leave()
+		}
+	})
+	if err := t.Failed(); err != nil {
+		return nil, errors.Join(fmt.Errorf("tenant %s: %w", opts.ID, err), log.Close())
+	}
 	go t.run()
 	return t, nil
 }
@@ -234,12 +247,15 @@ func (t *Tenant) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(t.untilDue())
+		wait := maxIdle
+		t.sound(func() { wait = t.untilDue() })
+		timer.Reset(wait)
 		select {
 		case req := <-t.queue:
+			t.gather()
 			t.round(req)
 		case <-timer.C:
-			t.tick()
+			t.sound(t.tick)
 		case <-t.wake:
 		case <-t.quit:
 			// What was accepted is finished.
@@ -251,6 +267,21 @@ func (t *Tenant) run() {
 					return
 				}
 			}
+		}
+	}
+}
+
+// gather lets those run who are about to hand something in: callers that were
+// just answered, devices that were just woken. A commit costs two waits for
+// the disk however much is in it, so what can be had without waiting belongs
+// into it. Where nobody else can run this costs nothing.
+func (t *Tenant) gather() {
+	const turns = 8
+	for range turns {
+		n := len(t.queue)
+		runtime.Gosched()
+		if len(t.queue) == n {
+			return
 		}
 	}
 }
@@ -282,10 +313,17 @@ func (t *Tenant) round(first *request) {
 
 // peek answers a pull that changes nothing without an entry.
 func (t *Tenant) peek(req *request) bool {
-	if req.cmd.Pull == nil || len(t.batch) > 0 || !t.resting() {
+	if req.cmd.Pull == nil || len(t.batch) > 0 {
 		return false
 	}
-	res, done := t.machine.Peek(req.cmd)
+	var res apply.Result
+	done := false
+	t.sound(func() {
+		// Not where time itself has something to do first.
+		if t.resting() && !t.overdue() {
+			res, done = t.machine.Peek(req.cmd)
+		}
+	})
 	if !done {
 		return false
 	}
@@ -296,6 +334,33 @@ func (t *Tenant) peek(req *request) bool {
 	t.Stats.Peeked.Add(1)
 	req.done <- answer{res: res, snap: snap}
 	return true
+}
+
+// overdue reports whether something has fallen due, or a day begun, that no
+// entry has taken notice of. It reads the state of Rest.
+func (t *Tenant) overdue() bool {
+	now := t.Now()
+	at, ok := apply.NextDue(t.rest)
+	return ok && at <= now || now.Day() > t.machine.Reader().Now().Day()
+}
+
+// sound runs what reads the state; a panic in it stops the tenant, not the
+// process with all other tenants.
+func (t *Tenant) sound(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.stop(panicError(p))
+		}
+	}()
+	f()
+}
+
+// panicError keeps what was recovered from a panic as an error.
+func panicError(p any) error {
+	if err, ok := p.(error); ok {
+		return fmt.Errorf("tenant: panic: %w", err)
+	}
+	return fmt.Errorf("tenant: panic: %v", p)
 }
 
 // resting makes the committed state readable by the machine.
@@ -325,19 +390,23 @@ func (t *Tenant) leave() {
 
 func (t *Tenant) append(batch []*request) {
 	t.leave()
+	if err := t.Failed(); err != nil {
+		t.fail(batch, err)
+		return
+	}
 	cmds := make([][]byte, len(batch))
 	for i, r := range batch {
 		cmds[i] = r.raw
 	}
 	t.answers = nil
 	t.number++
-	_, err := t.log.Append(context.Background(), oplog.Draft{
-		Time: t.Now(), Version: apply.Version, Proposer: t.proposer, Number: t.number, Commands: cmds,
-	})
+	now := t.Now()
+	err := t.fold(oplog.Draft{Time: now, Version: apply.Version, Proposer: t.proposer, Number: t.number, Commands: cmds})
 	if err != nil {
 		t.fail(batch, err)
 		return
 	}
+	t.retry = 0
 	t.Stats.Entries.Add(1)
 	t.Stats.Commands.Add(uint64(len(batch)))
 	results := t.answers.results
@@ -354,7 +423,24 @@ func (t *Tenant) append(batch []*request) {
 		}
 		r.done <- a
 	}
-	t.notify(t.answers.eff)
+	t.sound(func() {
+		t.notify(t.answers.eff)
+		if day := now.Day(); day > t.day {
+			t.day = day
+			t.wakeField()
+		}
+	})
+}
+
+// fold appends an entry; a panic while it is applied is an error.
+func (t *Tenant) fold(d oplog.Draft) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError(p)
+		}
+	}()
+	_, err = t.log.Append(context.Background(), d)
+	return err
 }
 
 // fail answers a batch that could not be committed. A full disk leaves the
@@ -364,16 +450,26 @@ func (t *Tenant) fail(batch []*request, err error) {
 	if errors.Is(err, store.ErrDiskFull) {
 		code = fault.DiskFull
 		t.number-- // the number was not used
+		t.retry = t.Now() + diskRetry
 	} else {
-		t.failed.Store(&err)
-		t.opts.Log.Error("tenant stopped", slog.String("tenant", string(t.opts.ID)), slog.String("error", err.Error()))
+		t.stop(err)
 	}
 	for _, r := range batch {
 		r.done <- answer{err: fault.New(code).Because(err)}
 	}
-	if code == fault.TenantStopped {
-		t.endAll()
+}
+
+// diskRetry is how long a tick waits after one that found the disk full, in
+// milliseconds.
+const diskRetry ident.Millis = 5000
+
+// stop ends the tenant's service after an error that leaves its state in
+// doubt; it is opened again by whoever looks after it.
+func (t *Tenant) stop(err error) {
+	if t.failed.CompareAndSwap(nil, &err) {
+		t.opts.Log.Error("tenant stopped", slog.String("tenant", string(t.opts.ID)), slog.String("error", err.Error()))
 	}
+	t.endAll()
 }
 
 // maxIdle bounds how long the loop sleeps, so that a clock that is set is
@@ -387,6 +483,10 @@ func (t *Tenant) untilDue() time.Duration {
 	}
 	now := t.Now()
 	wait := maxIdle
+	if t.retry > now {
+		t.leave()
+		return time.Duration(t.retry-now) * time.Millisecond
+	}
 	consider := func(at ident.Millis) {
 		if d := time.Duration(at-now) * time.Millisecond; d < wait {
 			wait = max(d, 0)
@@ -395,7 +495,7 @@ func (t *Tenant) untilDue() time.Duration {
 	if at, ok := apply.NextDue(t.rest); ok {
 		consider(at)
 	}
-	if t.anyFieldLive() {
+	if t.LiveCount() > 0 { // whether a window moves is seen when the day ends
 		consider((t.machine.Reader().Now().Day() + 1).Start())
 	}
 	// The committed state is not kept open while nothing happens.
@@ -410,7 +510,7 @@ func (t *Tenant) tick() {
 	}
 	now := t.Now()
 	at, ok := apply.NextDue(t.rest)
-	newDay := t.anyFieldLive() && now.Day() > t.machine.Reader().Now().Day()
+	newDay := now.Day() > t.machine.Reader().Now().Day() && t.LiveCount() > 0
 	if !newDay && (!ok || at > now) {
 		return
 	}
@@ -420,9 +520,6 @@ func (t *Tenant) tick() {
 	}
 	req := &request{ctx: context.Background(), cmd: &command.Command{Tick: &command.Tick{}}, raw: raw, done: make(chan answer, 1)}
 	t.append([]*request{req})
-	if newDay {
-		t.wakeAll()
-	}
 }
 
 // Close finishes what was accepted, ends live devices, and closes log and
