@@ -85,6 +85,11 @@ func (r *run) pull(p *command.Pull) Result {
 			req.Heal = append(req.Heal, t.No)
 		}
 	}
+	if !d.Field {
+		req.First = func() bits.Set {
+			return scope.OwnWork(&r.w.Reader, r.sub, r.visible(r.sub).sets, d.Profile(r.w.Now()).Window, r.cfg.Field)
+		}
+	}
 	page, after, moved := pull.Compute(&r.w.Reader, d.Sync, now, req)
 	d.Sync = after
 	out := &Page{Page: page, From: p.Checkpoint, Checkpoint: p.Checkpoint, Processed: d.Processed, MobileEnded: ended, Device: d.ID}

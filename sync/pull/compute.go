@@ -2,8 +2,10 @@ package pull
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
+	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/sync/bits"
 	"satchel/sync/project"
@@ -17,6 +19,9 @@ const (
 	MaxLimit     = 10_000
 	// maxRemoved bounds the removals of a page; they are small and go first.
 	maxRemoved = 10_000
+	// maxScanned is how many changes a pull that finds nothing looks through
+	// before its mark is stored, so that the next one need not.
+	maxScanned = 2000
 	// maxBytes bounds the visible segments of a page; one record always fits.
 	maxBytes = 4 << 20
 )
@@ -35,6 +40,9 @@ type Request struct {
 	// Agreed names types of which the device was found to hold exactly what
 	// it may see, while its checkpoint is unknown.
 	Agreed []uint16
+	// First returns the records that are to arrive before all others where
+	// not everything fits on the page: own work. nil for none.
+	First func() bits.Set
 }
 
 // Item is one record of a page and the class it is sent in.
@@ -55,10 +63,14 @@ type Page struct {
 	Now        scope.Sets
 	Reset      bool
 	ResetTypes []uint16
+	// Rebase: the page has nothing to apply but a checkpoint to go on from.
+	Rebase bool
 }
 
 // Empty reports whether there is nothing to apply.
-func (p *Page) Empty() bool { return p.Removed.IsEmpty() && len(p.Items) == 0 && !p.Reset }
+func (p *Page) Empty() bool {
+	return p.Removed.IsEmpty() && len(p.Items) == 0 && !p.Reset && !p.Rebase
+}
 
 // Compute returns the next page and the device as it stands afterwards.
 // changed is false where the page is empty and nothing that matters about
@@ -81,52 +93,62 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 		d = d.superseded(typeSet)
 		page.Reset = true
 	}
-	if page.Reset && len(req.Agreed) > 0 {
-		// The types that agree are held as they are now; the others are
-		// dropped and sent anew.
-		d, page.ResetTypes = agree(rd, d, now, req.Agreed)
+	agreed := page.Reset && len(req.Agreed) > 0
+	if agreed {
+		// The types that agree are held as they are now, once this page is
+		// acknowledged; the others are dropped and sent anew.
+		page.ResetTypes = others(rd.Cat, req.Agreed)
+		page.Reset = len(page.ResetTypes) > 0
+		page.Rebase = !page.Reset
 	} else if !page.Reset && len(req.Heal) > 0 {
 		page.Reset, page.ResetTypes = true, req.Heal
 	}
-	c := &computation{rd: rd, d: d, now: now, page: page, limit: limit(req.Limit)}
+	c := &computation{rd: rd, d: d, now: now, page: page, limit: limit(req.Limit), first: req.First}
+	// Everything arrives anew or was found to be held as it is now.
+	c.anew = agreed || (page.Reset && page.ResetTypes == nil)
+	if agreed {
+		c.agree(req.Agreed)
+	}
 	c.run()
 	after, page = c.d, c.page
 	if page.Empty() {
 		// With nothing to send the device is current as of this position.
 		after.Mark, after.Target = c.mark, 0
-		return page, after, differs(&before, &after)
+		// A mark that many changes were looked through for is worth storing.
+		return page, after, differs(&before, &after) || c.scanned > maxScanned
 	}
 	after.Last++
 	page.N = after.Last
 	after.Pending = &Pending{
-		N: page.N, Removed: page.Removed, Sent: c.sent(), Mark: c.mark, Target: c.target,
+		N: page.N, Removed: bits.Or(page.Removed, c.lost), Sent: append(c.sent(), c.agreed...), Mark: c.mark, Target: c.target,
 		Reset: page.Reset, ResetTypes: page.ResetTypes,
 	}
 	return page, after, true
 }
 
-// agree takes the types' present sets as held. It returns the types to reset.
-func agree(rd *state.Reader, d Device, now scope.Sets, agreed []uint16) (Device, []uint16) {
-	var reset []uint16
-	var held scope.Sets
-	for _, t := range rd.Cat.Types {
-		if !slices.Contains(agreed, t.No) {
-			reset = append(reset, t.No)
+// others returns the types that are not among the given.
+func others(cat *entity.Catalogue, types []uint16) []uint16 {
+	var out []uint16
+	for _, t := range cat.Types {
+		if !slices.Contains(types, t.No) {
+			out = append(out, t.No)
 		}
 	}
-	for _, p := range d.Held {
-		if !slices.Contains(agreed, p.Type) {
-			held = append(held, p)
+	return out
+}
+
+// agree makes the parts of the types that agree what counts as held. What was
+// held of them otherwise, the device does not have.
+func (c *computation) agree(types []uint16) {
+	was := bits.Or(c.d.Held.All(), c.d.Unsure)
+	c.rebased = true
+	for _, p := range c.now {
+		if slices.Contains(types, p.Type) {
+			c.parts = append(c.parts, p)
 		}
 	}
-	for _, p := range now {
-		if slices.Contains(agreed, p.Type) {
-			held = append(held, p)
-			d.Unsure = bits.AndNot(d.Unsure, p.Set)
-		}
-	}
-	d.Held = held
-	return d, reset
+	c.agreed = c.parts
+	c.lost = bits.AndNot(was, c.agreed.All())
 }
 
 func limit(n int) int {
@@ -166,26 +188,40 @@ type computation struct {
 	pr     project.Projector
 	mark   Mark
 	target ident.Position
+	anew   bool // nothing that is held can have changed
+	first  func() bits.Set
+	// agreed is what the device was found to hold, lost what it was taken to
+	// hold and does not.
+	rebased bool
+	agreed  scope.Sets
+	lost    bits.Set
+	// scanned counts rows of the change index that were looked at.
+	scanned int
 
-	parts                scope.Sets // of what is held, those that count
-	held, unsure, nowAll bits.Set
-	touched              bits.Builder
-	touchedSet           map[ident.Ordinal]bool
+	parts  scope.Sets // of what is held, those that count
+	unsure bits.Set
+	// moved is what is held in a class that it does not stand in now.
+	moved      bits.Set
+	touched    bits.Builder
+	touchedSet map[ident.Ordinal]bool
 }
 
 func (c *computation) run() {
 	c.mark, c.target = c.d.Mark, c.d.Target
-	c.parts, c.unsure = c.d.Held, c.d.Unsure
 	pos := c.rd.Position()
-	if c.page.Reset {
-		c.parts, c.unsure = drop(c.parts, c.unsure, c.page.ResetTypes, func(no uint16) bits.Set { return c.rd.Index(state.TypeKey(no)) })
-		if c.page.ResetTypes == nil {
-			// Everything arrives anew, as it is now.
+	switch {
+	case c.rebased:
+		c.mark, c.target = End(pos), pos
+	case c.page.Reset:
+		c.parts, c.unsure = drop(c.d.Held, c.d.Unsure, c.page.ResetTypes, func(no uint16) bits.Set { return c.rd.Index(state.TypeKey(no)) })
+		if c.anew {
 			c.mark, c.target = End(pos), pos
 		}
+	default:
+		c.parts, c.unsure = c.d.Held, c.d.Unsure
 	}
 	c.touchedSet = map[ident.Ordinal]bool{}
-	c.held, c.nowAll = c.parts.All(), c.now.All()
+	c.compare()
 
 	done := c.removals()
 	if done {
@@ -205,12 +241,31 @@ func (c *computation) run() {
 
 	// Held records that now stand in another class and were not sent again:
 	// the device has them in a class that the mark no longer looks after.
-	sent := c.touched.Set()
-	var astray []bits.Set
-	for _, p := range c.parts {
-		astray = append(astray, bits.AndNot(bits.And(p.Set, c.nowAll), in(c.now, p.Class)))
+	if !c.moved.IsEmpty() {
+		c.d.Unsure = bits.Or(c.d.Unsure, bits.AndNot(bits.And(c.moved, c.now.All()), c.touched.Set()))
 	}
-	c.d.Unsure = bits.Or(c.d.Unsure, bits.AndNot(bits.OrAll(astray...), sent))
+}
+
+// compare finds what moved. A part that is held just as it is now takes over
+// the set it is compared with: next time there is nothing to compare, and
+// devices that hold the same share its memory.
+func (c *computation) compare() {
+	var moved []bits.Set
+	parts := slices.Clone(c.parts)
+	for i, p := range parts {
+		is := in(c.now, p.Class)
+		if bits.Equal(p.Set, is) {
+			parts[i].Set = is
+			continue
+		}
+		if s := bits.AndNot(p.Set, is); !s.IsEmpty() {
+			moved = append(moved, s)
+		}
+	}
+	c.parts, c.moved = parts, bits.OrAll(moved...)
+	if !c.page.Reset && !c.rebased {
+		c.d.Held = parts
+	}
 }
 
 func (c *computation) full() bool { return len(c.page.Items) >= c.limit }
@@ -228,7 +283,10 @@ func (c *computation) send(o ident.Ordinal, cl scope.Class, size int) bool {
 }
 
 func (c *computation) removals() bool {
-	gone := bits.AndNot(bits.Or(c.held, c.unsure), c.nowAll)
+	gone := bits.Or(c.moved, c.unsure)
+	if !gone.IsEmpty() {
+		gone = bits.AndNot(gone, c.now.All())
+	}
 	if gone.Len() <= maxRemoved {
 		c.page.Removed = gone
 		c.touched.AddSet(gone)
@@ -254,12 +312,6 @@ func (c *computation) updates() bool {
 	if !c.mark.Before(end) {
 		return true
 	}
-	same := make(scope.Sets, 0, len(c.parts))
-	for _, p := range c.parts {
-		if s := bits.AndNot(bits.And(p.Set, in(c.now, p.Class)), c.unsure); !s.IsEmpty() {
-			same = append(same, scope.Part{Class: p.Class, Set: s})
-		}
-	}
 	type change struct {
 		mark  Mark
 		class scope.Class
@@ -273,7 +325,7 @@ func (c *computation) updates() bool {
 		}
 		size, at, err := c.pr.Glance(raw, cl.Mask)
 		if err != nil {
-			panic(err)
+			panic(fmt.Errorf("%w: record %d: %w", state.ErrDamaged, o, err))
 		}
 		if m := (Mark{at, o}); c.mark.Before(m) && m.Before(end) {
 			found = append(found, change{m, cl, size})
@@ -281,8 +333,7 @@ func (c *computation) updates() bool {
 	}
 	// The rows of the change index after the mark, or all that is held,
 	// whichever are fewer.
-	all := same.All()
-	budget := all.Len()
+	budget := c.parts.Len()
 	few := true
 	n := 0
 	c.rd.Changed(c.mark.Pos-1, func(_ ident.Position, o ident.Ordinal) bool {
@@ -290,16 +341,16 @@ func (c *computation) updates() bool {
 			few = false
 			return false
 		}
-		if all.Contains(o) {
-			cl, _ := same.Of(o)
+		c.scanned++
+		if cl, ok := c.parts.Of(o); ok && in(c.now, cl).Contains(o) && !c.unsure.Contains(o) {
 			consider(o, cl)
 		}
 		return true
 	})
 	if !few {
 		found = found[:0]
-		for _, p := range same {
-			for o := range p.Set.All() {
+		for _, p := range c.parts {
+			for o := range bits.AndNot(bits.And(p.Set, in(c.now, p.Class)), c.unsure).All() {
 				consider(o, p.Class)
 			}
 		}
@@ -336,9 +387,22 @@ func (c *computation) arriving() scope.Sets {
 	return out
 }
 
-// arrivals sends them: parents before children, in ordinal order within a
-// type.
+// arrivals sends them: where not all of them fit, own work first; parents
+// before children, in ordinal order within a type.
 func (c *computation) arrivals(parts scope.Sets) bool {
+	if c.first == nil || parts.Len() <= c.limit-len(c.page.Items) {
+		return c.wave(parts)
+	}
+	first := c.first()
+	var own, rest scope.Sets
+	for _, p := range parts {
+		own = append(own, scope.Part{Class: p.Class, Set: bits.And(p.Set, first)})
+		rest = append(rest, scope.Part{Class: p.Class, Set: bits.AndNot(p.Set, first)})
+	}
+	return c.wave(own) && c.wave(rest)
+}
+
+func (c *computation) wave(parts scope.Sets) bool {
 	for len(parts) > 0 {
 		n := 1
 		for n < len(parts) && parts[n].Type == parts[0].Type {
@@ -354,7 +418,7 @@ func (c *computation) arrivals(parts scope.Sets) bool {
 			cl, _ := ofType.Of(o)
 			size, _, err := c.pr.Glance(raw, cl.Mask)
 			if err != nil {
-				panic(err)
+				panic(fmt.Errorf("%w: record %d: %w", state.ErrDamaged, o, err))
 			}
 			more = c.send(o, cl, size)
 			return more
@@ -384,18 +448,4 @@ func (c *computation) sent() scope.Sets {
 		out = append(out, scope.Part{Class: cl, Set: by[cl].Set()})
 	}
 	return out
-}
-
-// Current reports whether the device holds exactly now and nothing visible
-// changed after its mark, reading as little as can be.
-func Current(rd *state.Reader, d Device, now scope.Sets) bool {
-	page, _, changed := Compute(rd, d, now, Request{Known: true, Number: numberOf(d), Limit: 1})
-	return page.Empty() && !changed
-}
-
-func numberOf(d Device) uint64 {
-	if d.Pending != nil {
-		return d.Pending.N
-	}
-	return d.Ack
 }

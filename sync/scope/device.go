@@ -34,14 +34,7 @@ func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel
 	var chosen map[uint16]bits.Set
 	var e *eval
 	if p.Field {
-		e = newEval(rd, sub, p.Window)
-		chosen = map[uint16]bits.Set{}
-		for _, s := range sel {
-			if hasMention(s.Scope) {
-				continue
-			}
-			chosen[s.Type.No] = bits.Or(chosen[s.Type.No], e.set(s.Type, s.Scope))
-		}
+		e, chosen = choose(rd, sub, visible, p.Window, sel)
 	}
 	pick := func(part Part) bits.Set {
 		var s bits.Set
@@ -89,6 +82,35 @@ func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel
 		}
 	}
 	return all
+}
+
+// choose evaluates the selections that don't go by mention.
+func choose(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel []policy.Selection) (*eval, map[uint16]bits.Set) {
+	e := newEval(rd, sub, w)
+	// Paths lead through what the person sees: what somebody else's record
+	// refers to is no work of theirs.
+	seen := visible.All()
+	e.within = &seen
+	chosen := map[uint16]bits.Set{}
+	for _, s := range sel {
+		if !hasMention(s.Scope) {
+			chosen[s.Type.No] = bits.Or(chosen[s.Type.No], e.set(s.Type, s.Scope))
+		}
+	}
+	return e, chosen
+}
+
+// OwnWork returns what a field device of the person would carry, people apart:
+// what is worth having first.
+func OwnWork(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel []policy.Selection) bits.Set {
+	_, chosen := choose(rd, sub, visible, w, sel)
+	var sets []bits.Set
+	for _, p := range visible {
+		if s, ok := chosen[p.Type]; ok && !p.Context {
+			sets = append(sets, bits.And(p.Set, s))
+		}
+	}
+	return bits.OrAll(sets...)
 }
 
 // beneath returns the pinned records and what stands beneath them: all that

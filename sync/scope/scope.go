@@ -85,6 +85,8 @@ type eval struct {
 	window Window
 	memo   map[memoKey]bits.Set
 	away   bits.Set // what is hidden or, for an allow-list, allowed
+	// within, where set, bounds every set: profiles only.
+	within *bits.Set
 	// named are the parts whose fields mention people.
 	named Sets
 }
@@ -266,6 +268,9 @@ func (e *eval) set(t *entity.Type, s *policy.Scope) bits.Set {
 		return got
 	}
 	got := e.compute(t, s)
+	if e.within != nil {
+		got = bits.And(got, *e.within)
+	}
 	e.memo[k] = got
 	return got
 }

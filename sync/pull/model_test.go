@@ -1,0 +1,426 @@
+package pull_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/sync/bits"
+	"satchel/sync/pull"
+	"satchel/sync/scope"
+	"satchel/sync/state"
+	"satchel/sync/store"
+)
+
+// The smallest world in which the protocol can go wrong: one device and eight
+// records of two types, each in no class, or in one of two. What the records
+// hold is their version; pages are lost, come late and in another order.
+
+const records = 8
+
+// rows is a state of eight records: just what pull reads.
+type rows struct {
+	pos     uint64
+	changed [records]uint64
+	recs    [records][]byte
+	index   map[string][]byte
+}
+
+func (r *rows) Get(b store.Bucket, k []byte) []byte {
+	switch b {
+	case store.Meta:
+		if string(k) == "applied" {
+			return binary.BigEndian.AppendUint64(nil, r.pos)
+		}
+	case store.Records:
+		if o := binary.BigEndian.Uint32(k); o >= 1 && o <= records {
+			return r.recs[o-1]
+		}
+	}
+	return nil
+}
+
+func (r *rows) Scan(b store.Bucket, from []byte, fn func(k, v []byte) bool) {
+	switch b {
+	case store.Index:
+		if v, ok := r.index[string(from)]; ok {
+			fn(append(append([]byte(nil), from...), 0, 0), v)
+		}
+	case store.Records:
+		for o := binary.BigEndian.Uint32(from); o <= records; o++ {
+			if o >= 1 && !fn(binary.BigEndian.AppendUint32(nil, o), r.recs[o-1]) {
+				return
+			}
+		}
+	case store.Changes:
+		at := binary.BigEndian.Uint64(from)
+		for {
+			best := -1
+			for i, c := range r.changed {
+				if c >= at && (best < 0 || c < r.changed[best]) {
+					best = i
+				}
+			}
+			if best < 0 {
+				return
+			}
+			k := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, r.changed[best]), uint32(best+1))
+			if !fn(k, nil) {
+				return
+			}
+			at = r.changed[best] + 1 // one record a position
+		}
+	}
+}
+
+func catalogue(t testing.TB) *entity.Catalogue {
+	fields := func() []*entity.Field { return []*entity.Field{entity.Integer(1, "a"), entity.Integer(2, "b")} }
+	cat, err := entity.NewCatalogue(
+		&entity.Type{No: 1, Name: "parent", Apps: []entity.App{entity.Service}, Rank: 1, Fields: fields()},
+		&entity.Type{No: 2, Name: "child", Apps: []entity.App{entity.Service}, Rank: 2, Fields: fields()},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cat
+}
+
+// variant is the protocol, or the protocol with a rule left out.
+type variant struct {
+	late     bool // pages may come late; otherwise they are lost or in time
+	noUnsure bool // the server forgets what it is unsure of
+	noFrom   bool // the phone takes any page
+	resets   bool // the phone also asks to heal a type, loses its token, or its store
+}
+
+// sentAs is what a phone has of a record: the class it was sent in and the
+// version of the fields of that class.
+type sentAs struct {
+	class   int
+	version uint64
+}
+
+type wirePage struct {
+	from, token string
+	reset       bool
+	types       []uint16
+	removed     []uint32
+	sent        map[uint32]sentAs
+	complete    map[uint32]sentAs // what the phone then holds, where complete
+}
+
+func typeOf(o uint32) uint16 { return uint16(1 + (o-1)/(records/2)) }
+
+// mask of a class: the second sees both fields.
+func maskOf(class int) entity.Mask { return []entity.Mask{0, 1 << 1, 1<<1 | 1<<2}[class] }
+
+type history struct {
+	rng   *rand.Rand
+	cat   *entity.Catalogue
+	rows  *rows
+	recs  [records]*entity.Record
+	class [records]int
+	dev   pull.Device
+	v     variant
+
+	phone map[uint32]sentAs
+	token string
+	given map[uint32]bool
+	late  []wirePage
+}
+
+func (h *history) seen(o uint32) sentAs {
+	c := h.class[o-1]
+	if c == 0 {
+		return sentAs{}
+	}
+	return sentAs{c, uint64(h.recs[o-1].Last(maskOf(c)).Pos)}
+}
+
+func (h *history) write(o uint32, field uint8) {
+	h.rows.pos++
+	r := h.recs[o-1]
+	r.Put(field, entity.IntValue(int64(h.rows.pos)))
+	r.Seal(entity.Stamp{Pos: ident.Position(h.rows.pos), At: 1})
+	h.rows.recs[o-1] = r.Append(nil)
+	h.rows.changed[o-1] = h.rows.pos
+}
+
+func (h *history) now() scope.Sets {
+	by := map[scope.Class][]uint32{}
+	var out scope.Sets
+	for _, typ := range []uint16{1, 2} {
+		for c := 1; c <= 2; c++ {
+			cl := scope.Class{Type: typ, Mask: maskOf(c)}
+			for o := uint32(1); o <= records; o++ {
+				if typeOf(o) == typ && h.class[o-1] == c {
+					by[cl] = append(by[cl], o)
+				}
+			}
+			if len(by[cl]) > 0 {
+				out = append(out, scope.Part{Class: cl, Set: bits.Of(by[cl]...)})
+			}
+		}
+	}
+	return out
+}
+
+// pull is a pull as apply handles it: the state is kept only where Compute
+// says that it changed.
+func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string) {
+	req := pull.Request{Limit: limit, Heal: heal, Fresh: token == ""}
+	if !req.Fresh {
+		n, err := strconv.ParseUint(token, 10, 64)
+		req.Number, req.Known = n, err == nil
+	}
+	rd := state.NewReader(h.cat, h.rows)
+	page, after, changed := pull.Compute(rd, h.dev, h.now(), req)
+	if h.v.noUnsure {
+		after.Unsure = bits.Set{}
+	}
+	if changed || !page.Empty() {
+		h.dev = after
+	}
+	out := wirePage{from: token, token: token, reset: page.Reset, types: page.ResetTypes, removed: page.Removed.Slice(), sent: map[uint32]sentAs{}}
+	if !page.Empty() {
+		out.token = strconv.FormatUint(page.N, 10)
+	}
+	if len(page.Items) > max(limit, 1) {
+		return out, "a page is longer than its limit"
+	}
+	last := 0
+	for _, o := range out.removed {
+		if h.class[o-1] != 0 {
+			return out, "a removal of what is visible"
+		}
+		if !h.given[o] {
+			return out, "a removal of what was never given"
+		}
+	}
+	for _, it := range page.Items {
+		want := h.seen(it.Ord)
+		if want.class == 0 || maskOf(want.class) != it.Class.Mask {
+			return out, "a record is sent in another class than its own"
+		}
+		if _, twice := out.sent[it.Ord]; twice {
+			return out, "a record is sent twice on a page"
+		}
+		out.sent[it.Ord] = want
+		h.given[it.Ord] = true
+		last++
+	}
+	if page.Complete {
+		out.complete = map[uint32]sentAs{}
+		for o := uint32(1); o <= records; o++ {
+			if x := h.seen(o); x.class != 0 {
+				out.complete[o] = x
+			}
+		}
+	}
+	return out, ""
+}
+
+// apply takes a page as a phone does.
+func (h *history) apply(p wirePage) string {
+	if p.from != h.token && !h.v.noFrom {
+		return ""
+	}
+	if p.reset {
+		for o := range h.phone {
+			hit := p.types == nil
+			for _, t := range p.types {
+				hit = hit || t == typeOf(o)
+			}
+			if hit {
+				delete(h.phone, o)
+			}
+		}
+	}
+	for _, o := range p.removed {
+		delete(h.phone, o)
+	}
+	for o, x := range p.sent {
+		h.phone[o] = x
+	}
+	h.token = p.token
+	if p.complete != nil {
+		if s := differ(p.complete, h.phone); s != "" {
+			return "a complete page, applied: " + s
+		}
+	}
+	return ""
+}
+
+func differ(want, got map[uint32]sentAs) string {
+	for o := uint32(1); o <= records; o++ {
+		switch w, g := want[o], got[o]; {
+		case w == g:
+		case w.class == 0:
+			return "a revoked record stays"
+		case g.class == 0:
+			return "a record is missing"
+		case w.class != g.class:
+			return "a record is in another class"
+		default:
+			return "a record is stale"
+		}
+	}
+	return ""
+}
+
+// runHistory plays one history and returns what went wrong, "" for nothing.
+func runHistory(cat *entity.Catalogue, seed uint64, steps int, v variant) string {
+	h := &history{
+		rng: rand.New(rand.NewPCG(seed, 1)), cat: cat, v: v, phone: map[uint32]sentAs{}, given: map[uint32]bool{},
+		rows: &rows{index: map[string][]byte{}},
+	}
+	for o := uint32(1); o <= records; o++ {
+		h.recs[o-1] = &entity.Record{Type: cat.TypeNo(typeOf(o)), ID: ident.RecordID(fmt.Sprintf("record-%d", o)), Ord: o}
+		h.write(o, 1)
+		h.write(o, 2)
+		h.class[o-1] = h.rng.IntN(3)
+	}
+	for typ, set := range map[uint16]bits.Set{1: bits.Range(1, records/2), 2: bits.Range(records/2+1, records)} {
+		for _, c := range set.Chunks() {
+			h.rows.index[string(state.TypeKey(typ))] = c.Bytes()
+		}
+	}
+	deliver := func(p wirePage) string {
+		switch h.rng.IntN(3) {
+		case 0:
+			return h.apply(p)
+		case 2:
+			if v.late {
+				h.late = append(h.late, p)
+			}
+		}
+		return ""
+	}
+	for range steps {
+		bad := ""
+		switch h.rng.IntN(4) {
+		case 0, 1:
+			o := uint32(1 + h.rng.IntN(records))
+			if h.rng.IntN(2) == 0 {
+				h.rows.pos++
+				h.class[o-1] = h.rng.IntN(3)
+			} else {
+				h.write(o, uint8(1+h.rng.IntN(2)))
+			}
+		case 2:
+			var heal []uint16
+			if v.resets {
+				switch h.rng.IntN(12) {
+				case 0:
+					heal = []uint16{uint16(1 + h.rng.IntN(2))}
+				case 1:
+					h.token = "not a number of this device"
+				case 2:
+					h.token, h.phone = "", map[uint32]sentAs{}
+				}
+			}
+			var p wirePage
+			if p, bad = h.pull(h.token, 1+h.rng.IntN(3), heal); bad == "" {
+				bad = deliver(p)
+			}
+		case 3:
+			if len(h.late) > 0 {
+				k := h.rng.IntN(len(h.late))
+				p := h.late[k]
+				h.late = append(h.late[:k], h.late[k+1:]...)
+				bad = h.apply(p)
+			}
+		}
+		if bad != "" {
+			return bad
+		}
+	}
+	for range 40 {
+		p, bad := h.pull(h.token, 2, nil)
+		if bad == "" {
+			bad = h.apply(p)
+		}
+		if bad != "" {
+			return bad
+		}
+		if p.complete != nil && p.token == p.from {
+			break
+		}
+	}
+	want := map[uint32]sentAs{}
+	for o := uint32(1); o <= records; o++ {
+		if x := h.seen(o); x.class != 0 {
+			want[o] = x
+		}
+	}
+	return differ(want, h.phone)
+}
+
+// seeds is how many histories are played: PULL_SEEDS, or a few.
+func seeds(short int) uint64 {
+	if n, err := strconv.Atoi(os.Getenv("PULL_SEEDS")); err == nil {
+		return uint64(n)
+	}
+	return uint64(short)
+}
+
+func failures(t *testing.T, v variant, n uint64, steps int) (bad map[string]int, total int) {
+	cat := catalogue(t)
+	bad = map[string]int{}
+	for seed := range n {
+		if s := runHistory(cat, seed, steps, v); s != "" {
+			bad[s]++
+			total++
+			if total == 1 {
+				t.Logf("seed %d: %s", seed, s)
+			}
+		}
+	}
+	return bad, total
+}
+
+// TestProtocolHolds: with all its rules the protocol brings every phone into
+// step, whatever is lost or late.
+func TestProtocolHolds(t *testing.T) {
+	for name, v := range map[string]variant{
+		"losses": {}, "late pages": {late: true}, "late pages, resets": {late: true, resets: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if bad, n := failures(t, v, seeds(1500), 80); n > 0 {
+				t.Errorf("%d histories went wrong: %v", n, bad)
+			}
+		})
+	}
+}
+
+// TestRulesAreNeeded: without any one rule some histories go wrong. It shows
+// that the test above can fail, and why the rules are there.
+func TestRulesAreNeeded(t *testing.T) {
+	for name, v := range map[string]variant{
+		"nothing unsure, losses":     {noUnsure: true},
+		"nothing unsure, late pages": {noUnsure: true, late: true},
+		"any page taken":             {noFrom: true, late: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, n := failures(t, v, 300, 80); n == 0 {
+				t.Error("no history went wrong")
+			} else {
+				t.Logf("%d of 300 histories go wrong", n)
+			}
+		})
+	}
+}
+
+func FuzzProtocol(f *testing.F) {
+	f.Add(uint64(1), uint8(80))
+	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) {
+		if s := runHistory(catalogue(t), seed, int(steps), variant{late: true, resets: true}); s != "" {
+			t.Error(s)
+		}
+	})
+}
