@@ -175,6 +175,8 @@ func TestFilters(t *testing.T) {
 		{`client ne never-was-1`, func(map[string]any) bool { return true }},
 		{`id in (crowd-0001, crowd-0002, never-was-1)`, func(it map[string]any) bool { return str(it, "id") == "crowd-0001" || str(it, "id") == "crowd-0002" }},
 		{`id ne crowd-0001`, func(it map[string]any) bool { return str(it, "id") != "crowd-0001" }},
+		{`status eq In Progress and title ne 'x'`, func(it map[string]any) bool { return str(it, "status") == "In Progress" }},
+		{`status eq 'Scheduled'`, func(it map[string]any) bool { return str(it, "status") == "Scheduled" }},
 		{`status eq Scheduled`, func(it map[string]any) bool { return str(it, "status") == "Scheduled" }},
 		{`updatedAt gt 2026-03-02T09:30:00Z`, func(it map[string]any) bool { return str(it, "updatedAt") > "2026-03-02T09:30" }},
 		{`description null`, func(it map[string]any) bool { return !has(it, "description") }},

@@ -231,7 +231,8 @@ func (q *query) searched() entity.Mask {
 }
 
 // parseFilter reads conditions joined by "and": field op value, where value is
-// a bare word or a text in double quotes with \" and \\, a list of them in
+// a bare word (of a choice also several), or a text in single or double quotes with
+// the quote and \\ written with a backslash, a list of them in
 // parentheses for in, and true, false or nothing for null.
 func (q *query) parseFilter(s string) error {
 	if strings.TrimSpace(s) == "" {
@@ -301,7 +302,11 @@ func (q *query) condition(sc *words, f *entity.Field, o op) (condition, error) {
 		}
 		return c, nil
 	}
-	word, quoted, err := sc.word()
+	read := sc.word
+	if f.Kind == entity.Enum {
+		read = sc.choice
+	}
+	word, quoted, err := read()
 	if err != nil {
 		return c, err
 	}
@@ -393,7 +398,8 @@ func (w *words) word() (text string, quoted bool, err error) {
 	if w.end() {
 		return "", false, nil
 	}
-	if w.rest[0] != '"' {
+	end := w.rest[0]
+	if end != '"' && end != '\'' {
 		i := strings.IndexAny(w.rest, " \t(),\"")
 		if i < 0 {
 			i = len(w.rest)
@@ -404,13 +410,13 @@ func (w *words) word() (text string, quoted bool, err error) {
 	var b strings.Builder
 	for i := 1; i < len(w.rest); i++ {
 		switch c := w.rest[i]; c {
-		case '"':
+		case end:
 			w.rest = w.rest[i+1:]
 			return b.String(), true, nil
 		case '\\':
 			i++
-			if i == len(w.rest) || (w.rest[i] != '"' && w.rest[i] != '\\') {
-				return "", false, badParameter("filter", `In a quoted text only \" and \\ are written with a backslash.`)
+			if i == len(w.rest) || (w.rest[i] != end && w.rest[i] != '\\') {
+				return "", false, badParameter("filter", `In a quoted text only the quote and \\ are written with a backslash.`)
 			}
 			b.WriteByte(w.rest[i])
 		default:
@@ -418,6 +424,24 @@ func (w *words) word() (text string, quoted bool, err error) {
 		}
 	}
 	return "", false, badParameter("filter", "A quoted text has no end.")
+}
+
+// choice returns a quoted text, or the bare words up to the next "and": a
+// status of two words needs no quotes, since what is no choice is refused.
+func (w *words) choice() (text string, quoted bool, err error) {
+	text, quoted, err = w.word()
+	if err != nil || quoted || text == "" || text == "and" {
+		return text, quoted, err
+	}
+	for {
+		ahead := *w
+		next, q, err := ahead.word()
+		if err != nil || q || next == "" || next == "and" {
+			return text, false, nil // what stands there is judged where it is read
+		}
+		text += " " + next
+		*w = ahead
+	}
 }
 
 // list returns the words of a list in parentheses.
