@@ -4,6 +4,7 @@
 package session
 
 import (
+	"context"
 	"encoding/base32"
 	"encoding/json"
 	"strings"
@@ -80,7 +81,7 @@ func refreshKey(t *tenant.Tenant) (token.RefreshKey, error) {
 	return key, err
 }
 
-func (b *loginBody) check() error {
+func (b *loginBody) valid() error {
 	switch {
 	case b.Tenant == "" || len(b.Tenant) > 40:
 		return fault.New(fault.MissingField).OnField("tenant")
@@ -114,50 +115,76 @@ func (s *Service) login(c *fiber.Ctx) error {
 	if err := strictjson.Decode(raw, &b); err != nil {
 		return err
 	}
-	if err := b.check(); err != nil {
+	if err := b.valid(); err != nil {
 		return err
 	}
-	// Whatever is wrong, a password is hashed and the answer is the same.
+	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
+	if err != nil {
+		t = nil
+	}
+	// A sign-in beside this one may have renewed the stored hash meanwhile;
+	// then the password is checked once more.
+	for try := 0; ; try++ {
+		l, first, err := s.check(c.Context(), t, &b)
+		if err != nil {
+			return err
+		}
+		res, err := t.Submit(c.Context(), &command.Command{Login: l})
+		if fault.Is(err, fault.InvalidCredentials) && try == 0 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return s.answer(c, t, res.Login, first)
+	}
+}
+
+// check verifies the password and makes the command that opens the session,
+// with the session's first refresh token. Whatever is wrong, a password is
+// hashed and the answer is the same.
+func (s *Service) check(ctx context.Context, t *tenant.Tenant, b *loginBody) (*command.Login, string, error) {
 	var employee ident.RecordID
 	var stored string
-	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
-	if err == nil {
-		err = t.Read(func(v *tenant.View) error {
+	if t != nil {
+		err := t.Read(func(v *tenant.View) error {
 			if id, ok := apply.FindEmployee(v.Reader, b.Email); ok {
 				employee, stored = id, apply.Credential(v.Reader, id)
 			}
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 	}
 	if stored == "" {
-		s.Hasher.Dummy(c.Context(), b.Password)
-		return fault.New(fault.InvalidCredentials)
+		if err := s.Hasher.Dummy(ctx, b.Password); err != nil {
+			return nil, "", err
+		}
+		return nil, "", fault.New(fault.InvalidCredentials)
 	}
-	ok, rehash, err := s.Hasher.Verify(c.Context(), stored, b.Password)
+	ok, rehash, err := s.Hasher.Verify(ctx, stored, b.Password)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	if !ok {
-		return fault.New(fault.InvalidCredentials)
+		return nil, "", fault.New(fault.InvalidCredentials)
 	}
 	key, err := refreshKey(t)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	session := newSession(t)
 	var random [32]byte
 	t.Random(random[:])
 	first, err := key.NewRefresh(random, session)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	l := &command.Login{Employee: employee, Credential: apply.CredentialDigest(stored), Session: session, First: refresh.Hash(first)}
 	if rehash {
-		if l.Rehash, err = s.Hasher.Hash(c.Context(), b.Password); err != nil {
-			return err
+		if l.Rehash, err = s.Hasher.Hash(ctx, b.Password); err != nil {
+			return nil, "", err
 		}
 	}
 	if d := b.Device; d != nil {
@@ -168,11 +195,7 @@ func (s *Service) login(c *fiber.Ctx) error {
 			Installation: d.Installation, Incarnation: d.Incarnation, Name: d.Name, Platform: d.Platform, PushToken: d.PushToken,
 		}
 	}
-	res, err := t.Submit(c.Context(), &command.Command{Login: l})
-	if err != nil {
-		return err
-	}
-	return s.answer(c, t, res.Login, first)
+	return l, first, nil
 }
 
 type refreshBody struct {

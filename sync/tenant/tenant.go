@@ -39,7 +39,18 @@ type Options struct {
 	Clock  func() time.Time
 	Random io.Reader
 	Log    *slog.Logger
+	// KeepEntries is how many log entries are kept behind the last one; 0 for
+	// DefaultKeepEntries. The state does not need them: they are there to be
+	// looked at and replayed.
+	KeepEntries int
 }
+
+// DefaultKeepEntries is how many log entries a tenant keeps.
+const DefaultKeepEntries = 50_000
+
+// truncateEvery is after how many entries the log's far end is cut, a commit's
+// worth at a time.
+const truncateEvery = 1000
 
 // Limits of a batch.
 const (
@@ -430,6 +441,26 @@ func (t *Tenant) append(batch []*request) {
 			t.wakeField()
 		}
 	})
+	t.truncate()
+}
+
+// truncate cuts the far end of the log from time to time.
+func (t *Tenant) truncate() {
+	keep := t.opts.KeepEntries
+	if keep == 0 {
+		keep = DefaultKeepEntries
+	}
+	floor, last := t.log.Bounds()
+	if int64(last)-int64(floor) < int64(keep+truncateEvery) || t.Failed() != nil {
+		return
+	}
+	t.leave() // an open state would keep the freed pages from being used again
+	err := t.log.Truncate(last - ident.Position(keep))
+	switch {
+	case err == nil, errors.Is(err, store.ErrDiskFull): // tried again with the next entry
+	default:
+		t.stop(err)
+	}
 }
 
 // fold appends an entry; a panic while it is applied is an error.

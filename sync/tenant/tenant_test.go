@@ -59,7 +59,9 @@ type world struct {
 	cat   *entity.Catalogue
 }
 
-func open(t testing.TB, eng store.Engine) *world {
+func open(t testing.TB, eng store.Engine) *world { return openKeeping(t, eng, 0) }
+
+func openKeeping(t testing.TB, eng store.Engine, entries int) *world {
 	t.Helper()
 	cat, err := module.Catalogue()
 	if err != nil {
@@ -76,7 +78,7 @@ func open(t testing.TB, eng store.Engine) *world {
 	w := &world{t: t, eng: eng, clock: &clock{}, cat: cat}
 	w.clock.at.Store(1_700_000_000_000)
 	w.ten, err = tenant.Open(tenant.Options{
-		ID: "t", Cat: cat, Roles: rs, Field: roles.Field(), Engine: eng, Clock: w.clock.now, Random: &random{src: rand.NewChaCha8([32]byte{1})},
+		ID: "t", Cat: cat, Roles: rs, Field: roles.Field(), Engine: eng, Clock: w.clock.now, Random: &random{src: rand.NewChaCha8([32]byte{1})}, KeepEntries: entries,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,8 +124,9 @@ func (w *world) person(id ident.RecordID, keys ...string) {
 	w.ok(&command.Command{Secret: &command.Secret{Employee: id, Hash: "h"}})
 }
 
-func small(t testing.TB, eng store.Engine) *world {
-	w := open(t, eng)
+func small(t testing.TB, eng store.Engine) *world { return fill(open(t, eng)) }
+
+func fill(w *world) *world {
 	w.ok(&command.Command{Setup: &command.Setup{Name: "Ada", Email: "ada@example.com", Employee: "emp-ada-1", Hash: "h", Secret: []byte("0123456789abcdef")}})
 	w.person("emp-eng-1", "service.engineer", "mobile.service-agent-user")
 	w.person("emp-eng-2", "service.engineer", "mobile.service-agent-user")
@@ -542,4 +545,20 @@ func TestManyBig(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestLogIsCut: the log keeps what it is told to, and the state does not mind.
+func TestLogIsCut(t *testing.T) {
+	eng := store.NewMem()
+	w := fill(openKeeping(t, eng, 50))
+	for i := range 1200 {
+		w.ok(title(fmt.Sprintf("Boiler %d", i)))
+	}
+	floor, last := w.ten.Log().Bounds()
+	if kept := int(last-floor) + 1; kept < 50 || kept > 1100 {
+		t.Fatalf("%d entries kept, %d to %d", kept, floor, last)
+	}
+	if err := w.ten.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
