@@ -37,7 +37,7 @@ import (
 func operatorCommands() []*cobra.Command {
 	return []*cobra.Command{
 		initCommand(), tenantCommand(), userCommand(), roleCommand(), backupCommand(), restoreCommand(),
-		compactCommand(), verifyCommand(), explainCommand(), importCommand(),
+		compactCommand(), verifyCommand(), explainCommand(), importCommand(), simCommand(),
 	}
 }
 
@@ -551,7 +551,7 @@ func (f *folder) restore(from string, force bool) error {
 		err = fmt.Errorf("%s is damaged: %s", from, rep.Problems[0])
 	}
 	if err == nil {
-		_, err = oplog.BumpEpoch(eng)
+		_, err = oplog.BumpEpoch(eng, ident.MillisOf(time.Now()))
 	}
 	if err := errors.Join(err, eng.Close()); err != nil {
 		return err
