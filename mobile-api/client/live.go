@@ -231,6 +231,8 @@ type connection struct {
 	ignored      int
 	wasEmpty     bool
 	useful       bool
+	// pause is until a pull that was put off is sent.
+	pause *time.Timer
 
 	release  func() // of the lock held while a push is on its way
 	pushedAt *time.Timer
@@ -244,8 +246,9 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	if err != nil {
 		return false, false, err
 	}
-	c := &connection{p: p, ws: ws, token: token, onChange: onChange, pushedAt: time.NewTimer(time.Hour)}
+	c := &connection{p: p, ws: ws, token: token, onChange: onChange, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour)}
 	c.pushedAt.Stop()
+	c.pause.Stop()
 	frames := make(chan frame)
 	failed := make(chan error, 1)
 	done := make(chan struct{})
@@ -289,6 +292,7 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	_ = ws.Close() // the connection is given up either way
 	<-finished
 	c.pushedAt.Stop()
+	c.pause.Stop()
 	if c.release != nil {
 		c.release()
 	}
@@ -328,9 +332,6 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 	}
 	ping := time.NewTicker(c.p.pingEvery)
 	defer ping.Stop()
-	pause := time.NewTimer(time.Hour)
-	pause.Stop()
-	defer pause.Stop()
 	for {
 		var err error
 		select {
@@ -340,7 +341,7 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 			return err
 		case <-ping.C:
 			err = c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait))
-		case <-pause.C:
+		case <-c.pause.C:
 			err = c.sendPull()
 		case <-c.pushedAt.C:
 			return errors.New("client: live: a push was not answered in time")
@@ -354,7 +355,7 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 				var later bool
 				if later, err = c.onPage(&f.page); err == nil {
 					if later {
-						pause.Reset(emptyPause)
+						c.pause.Reset(emptyPause)
 					} else {
 						err = c.sendPull()
 					}
@@ -378,7 +379,13 @@ func (c *connection) write(v any) error {
 	return c.ws.WriteJSON(v)
 }
 
+// sendPull pulls, unless a Sync does so over HTTP: two that pull at once would
+// supersede each other's pages, and none would ever count as applied.
 func (c *connection) sendPull() error {
+	if len(c.p.syncing) > 0 {
+		c.pause.Reset(emptyPause)
+		return nil
+	}
 	req, version, err := c.p.pullRequest(&c.pull)
 	if err != nil {
 		return err
@@ -465,6 +472,9 @@ func (c *connection) onPage(pg *page) (later bool, err error) {
 		return false, nil
 	}
 	c.ignored, c.useful = 0, true
+	if out.requeued {
+		c.p.poke()
+	}
 	if diverged := c.pull.after(out); len(diverged) > 0 {
 		c.p.log.Error("types differ from the server's digest after healing", "types", diverged)
 	}

@@ -406,10 +406,20 @@ func (p *Phone) adoptDevice(t tx, d device) error {
 	if err != nil {
 		return err
 	}
-	for i := range settled { // the first round of the new device shows their effect
-		if err := unsettle(t, &settled[i]); err != nil {
+	for i := range settled {
+		if old.ID == "" {
+			// A new incarnation: its first round shows their effect.
+			if err := unsettle(t, &settled[i]); err != nil {
+				return err
+			}
+			continue
+		}
+		// The same incarnation under another id: the server was restored to a
+		// time before it knew the device, and has lost them.
+		if err := t.del(bucketSettled, numberKey(settled[i].N)); err != nil {
 			return err
 		}
+		unsent = append(unsent, settled[i])
 	}
 	rename := map[string]string{}
 	for _, m := range unsent {

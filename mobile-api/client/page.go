@@ -71,6 +71,9 @@ type applied struct {
 	// differ are the types whose digest is not the server's, on a page that
 	// ends a round.
 	differ []string
+	// requeued: the server had lost work that it had confirmed; it is in the
+	// outbox again.
+	requeued bool
 }
 
 // applyHow says how a page was asked for.
@@ -122,7 +125,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 		for typ := range touched {
 			delete(p.sums, typ)
 		}
-		if err := applySettled(t, pg, how.reconciled); err != nil {
+		if out.requeued, err = applySettled(t, pg, how.reconciled); err != nil {
 			return err
 		}
 		if pg.Complete != nil && !pg.More {
@@ -323,37 +326,39 @@ func doubt(t tx, typ string) error {
 // show: at once where the page brings or removes the record, for the others
 // when a round ends that began with them in effect. Without the second half of
 // that rule an old value would show between a page that is cut and the next.
-func applySettled(t tx, pg *page, reconciled bool) error {
+func applySettled(t tx, pg *page, reconciled bool) (requeued bool, err error) {
+	// The server did not know the checkpoint: it was restored, perhaps to a time
+	// before what it had confirmed. What it has all the same it answers again.
+	anew := reconciled || pg.Reset && len(pg.ResetTypes) == 0
 	start, open := getNumber(t, keyRound)
-	if open = open && !reconciled; !open {
+	if open = open && !anew; !open {
 		start = pg.Processed
 	}
 	if pg.More {
 		if !open {
 			if err := putNumber(t, keyRound, start); err != nil {
-				return err
+				return false, err
 			}
 		}
 	} else {
 		if err := t.del(bucketMeta, keyRound); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if reconciled {
-		// A server that was restored may have lost what it had confirmed.
-		if _, err := requeue(t, pg.Processed+1); err != nil {
-			return err
+	if anew {
+		if requeued, err = requeue(t, pg.Processed+1); err != nil {
+			return false, err
 		}
 	}
 	var settled []wire.Mutation
-	err := eachEdit(t, func(e edit) error {
+	err = eachEdit(t, func(e edit) error {
 		if e.settled && e.N <= pg.Processed {
 			settled = append(settled, e.Mutation)
 		}
 		return nil
 	})
 	if err != nil || len(settled) == 0 {
-		return err
+		return requeued, err
 	}
 	named := make(map[wire.Ref]bool, len(pg.Removed)+len(pg.Records))
 	for _, r := range pg.Removed {
@@ -366,11 +371,11 @@ func applySettled(t tx, pg *page, reconciled bool) error {
 		m := &settled[i]
 		if named[wire.Ref{Type: m.Type, ID: m.ID}] || !pg.More && m.N <= start {
 			if err := unsettle(t, m); err != nil {
-				return err
+				return requeued, err
 			}
 		}
 	}
-	return nil
+	return requeued, nil
 }
 
 // compare returns the types in which the store is not what the server says,

@@ -164,6 +164,11 @@ func (p *Phone) Login(ctx context.Context, email, password string) error {
 // on. The session here is gone even where the server could not be reached, in
 // which case that is the error.
 func (p *Phone) Logout(ctx context.Context) error {
+	// The server ends a session for a token that is good. Where none can be had
+	// it is tried with the one there is.
+	if _, err := p.token(ctx); errors.Is(err, ErrSignedOut) || errors.Is(err, ErrWiped) {
+		return err
+	}
 	s, err := p.session()
 	if err != nil {
 		return err

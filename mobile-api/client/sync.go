@@ -20,6 +20,8 @@ type Report struct {
 	Healed  []string // types sent anew because their digest differed
 	// Complete: the last page ended a round, and every digest agreed.
 	Complete bool
+
+	requeued bool // work that the server had lost is in the outbox again
 }
 
 const (
@@ -45,7 +47,13 @@ func (p *Phone) Sync(ctx context.Context) (Report, error) {
 	if pushErr != nil && (!errors.As(pushErr, &e) || over(pushErr)) {
 		return rep, pushErr // no answer at all, or no session any more
 	}
-	return rep, errors.Join(pushErr, p.pullAll(ctx, &rep, nil))
+	err = p.pullAll(ctx, &rep, nil)
+	if rep.requeued && pushErr == nil && err == nil {
+		if pushErr = p.pushAll(ctx, &rep); pushErr == nil {
+			err = p.pullAll(ctx, &rep, nil)
+		}
+	}
+	return rep, errors.Join(pushErr, err)
 }
 
 // over reports whether an error ends all contact until a person acts.
@@ -217,6 +225,7 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 		rep.Pages++
 		rep.Records += len(pg.Records)
 		rep.Removed += len(pg.Removed)
+		rep.requeued = rep.requeued || out.requeued
 		carried = carried || !pg.empty()
 		for _, typ := range req.Heal {
 			if !slices.Contains(rep.Healed, typ) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -40,6 +43,74 @@ type frame struct {
 	Acked     uint64            `json:"acked"`
 	Now       string            `json:"now"`
 	Mutations []json.RawMessage `json:"mutations"`
+}
+
+// members are what a frame of each kind may have beside its kind.
+var members = map[string][]string{
+	wire.KindAuth: {"token"},
+	wire.KindPull: {"checkpoint", "limit", "profile", "window", "pins", "schema", "reconcile", "heal"},
+	wire.KindPush: {"acked", "now", "mutations"},
+}
+
+// readFrame decodes a frame and refuses members of another kind's.
+func readFrame(raw []byte) (*frame, error) {
+	f := new(frame)
+	if err := strictjson.Decode(raw, f); err != nil {
+		return nil, err
+	}
+	allowed, known := members[f.Kind]
+	if !known {
+		return nil, fault.Newf(fault.BadParameter, "There is no frame kind %q.", f.Kind).OnField("kind")
+	}
+	fields, err := strictjson.Object(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range fields {
+		if m.Key != "kind" && !slices.Contains(allowed, m.Key) {
+			return nil, fault.New(fault.UnknownField).OnField(m.Key)
+		}
+	}
+	return f, nil
+}
+
+// lives are the live connections by device, so that a pull over HTTP can tell
+// the socket that it no longer knows what the device has.
+type lives struct {
+	mu sync.Mutex
+	of map[liveKey]*liveConn
+}
+
+// liveKey names a device; ids are a tenant's own.
+type liveKey struct {
+	tenant *tenant.Tenant
+	device ident.DeviceID
+}
+
+func (l *lives) join(c *liveConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of == nil {
+		l.of = map[liveKey]*liveConn{}
+	}
+	l.of[liveKey{c.caller.Tenant, c.caller.Device}] = c
+}
+
+func (l *lives) part(c *liveConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := (liveKey{c.caller.Tenant, c.caller.Device}); l.of[k] == c {
+		delete(l.of, k)
+	}
+}
+
+// overtake notes that a device pulls over HTTP.
+func (l *lives) overtake(caller *edge.Caller) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.of[liveKey{caller.Tenant, caller.Device}]; c != nil {
+		c.overtaken.Store(true)
+	}
 }
 
 func (f *frame) pull() *wire.Pull {
@@ -81,8 +152,11 @@ func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller) {
 		}
 	}
 	l := &liveConn{s: s, conn: conn, caller: caller, frames: make(chan *frame)}
+	l.expires.Store(int64(caller.Expires))
 	l.live = caller.Tenant.Join(caller.Session, caller.Device, caller.Employee)
 	defer caller.Tenant.Part(l.live)
+	s.lives.join(l)
+	defer s.lives.part(l)
 	// What ended the session before Join is noticed here, what ends it after
 	// is told by Join.
 	if _, err := s.admit(caller, nil); err != nil {
@@ -114,8 +188,8 @@ func (s *Server) signIn(conn *upgrade.Conn) (*edge.Caller, bool) {
 		return nil, false
 	}
 	conn.SetReadLimit(upgrade.DefaultReadLimit)
-	var f frame
-	if err := strictjson.Decode(raw, &f); err != nil || f.Kind != wire.KindAuth {
+	f, err := readFrame(raw)
+	if err != nil || f.Kind != wire.KindAuth {
 		conn.Close(wire.CloseExpired, "the first frame must be auth")
 		return nil, false
 	}
@@ -148,12 +222,18 @@ type liveConn struct {
 	live   *tenant.Live
 	frames chan *frame
 
+	expires atomic.Int64 // ident.Millis, of the newest access token
+
 	// Of the goroutine in run: the checkpoint the device last named, whether
 	// a page is on its way, and whether something happened meanwhile.
 	checkpoint string
 	started    bool
 	inflight   bool
 	dirty      bool
+
+	// overtaken: the device has pulled over HTTP since its last pull here, so
+	// checkpoint may not be its own any more.
+	overtaken atomic.Bool
 }
 
 // read hands frames to run, one at a time: a device that sends faster than it
@@ -164,8 +244,8 @@ func (l *liveConn) read() {
 		if err != nil {
 			return
 		}
-		f := new(frame)
-		if err := strictjson.Decode(raw, f); err != nil {
+		f, err := readFrame(raw)
+		if err != nil {
 			l.problem(err)
 			l.conn.Close(1008, "a frame can't be read")
 			return
@@ -178,8 +258,12 @@ func (l *liveConn) read() {
 	}
 }
 
+// maxExpiryWait bounds how long the expiry of a token is waited for at a time,
+// so that a clock that is set is noticed.
+const maxExpiryWait = 30 * time.Second
+
 func (l *liveConn) run() {
-	expiry := time.NewTimer(l.left())
+	expiry := time.NewTimer(min(l.left(), maxExpiryWait))
 	defer expiry.Stop()
 	for {
 		var err error
@@ -190,22 +274,26 @@ func (l *liveConn) run() {
 			l.conn.Close(code, endText(code))
 			return
 		case <-expiry.C:
-			l.conn.Close(wire.CloseExpired, string(fault.TokenExpired))
-			return
+			expiry.Reset(min(max(l.left(), 0), maxExpiryWait))
+			err = l.good()
 		case f := <-l.frames:
 			if f.Kind == wire.KindAuth {
 				if err = l.renew(f.Token); err == nil {
-					expiry.Reset(l.left())
+					expiry.Reset(min(l.left(), maxExpiryWait))
 				}
 				break
 			}
-			err = l.frame(f)
+			if err = l.good(); err == nil {
+				err = l.frame(f)
+			}
 		case <-l.live.Dirty():
 			if !l.started || l.inflight {
 				l.dirty = true
 				break
 			}
-			err = l.pull(&wire.Pull{Checkpoint: l.checkpoint}, false)
+			if err = l.good(); err == nil {
+				err = l.next()
+			}
 		}
 		if err != nil && !l.failed(err) {
 			return
@@ -223,9 +311,17 @@ func endText(code int) string {
 	return "going away"
 }
 
+// good refuses once the access token has expired.
+func (l *liveConn) good() error {
+	if l.left() <= 0 {
+		return fault.New(fault.TokenExpired)
+	}
+	return nil
+}
+
 // left is how long the access token is still good.
 func (l *liveConn) left() time.Duration {
-	return time.Duration(l.caller.Expires-ident.MillisOf(l.s.Auth.Clock())) * time.Millisecond
+	return time.Duration(l.expires.Load()-int64(ident.MillisOf(l.s.Auth.Clock()))) * time.Millisecond
 }
 
 // renew takes a fresh access token of the same session.
@@ -237,7 +333,7 @@ func (l *liveConn) renew(tok string) error {
 	if caller.Session != l.caller.Session || caller.Tenant != l.caller.Tenant {
 		return fault.Newf(fault.InvalidToken, "The access token is of another session.")
 	}
-	l.caller.Expires = caller.Expires
+	l.expires.Store(int64(caller.Expires))
 	return nil
 }
 
@@ -246,6 +342,7 @@ func (l *liveConn) frame(f *frame) error {
 	case wire.KindPull:
 		first := !l.started
 		l.started, l.inflight, l.dirty = true, false, false
+		l.overtaken.Store(false)
 		l.checkpoint = f.Checkpoint
 		return l.pull(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil)
 	case wire.KindPush:
@@ -263,7 +360,24 @@ func (l *liveConn) frame(f *frame) error {
 		}
 		return l.send(wire.KindResults, body)
 	}
-	return fault.Newf(fault.BadParameter, "There is no frame kind %q.", f.Kind).OnField("kind")
+	return fault.New(fault.BadParameter).OnField("kind")
+}
+
+// next sends what has become due for the device, which did not ask for it.
+func (l *liveConn) next() error {
+	if !l.overtaken.Load() {
+		return l.pull(&wire.Pull{Checkpoint: l.checkpoint}, false)
+	}
+	// From a checkpoint that the device has left behind, the next page would
+	// be a reset. This one only says that there is more, for it to ask.
+	body, err := json.Marshal(wire.Page{
+		From: l.checkpoint, Checkpoint: l.checkpoint, Removed: []wire.Ref{}, Records: []wire.Record{}, More: true,
+	})
+	if err != nil {
+		return err
+	}
+	l.inflight = true
+	return l.send(wire.KindPage, body)
 }
 
 // pull computes and sends the next page. A page with nothing to apply is sent
@@ -288,19 +402,41 @@ func (l *liveConn) pull(w *wire.Pull, answer bool) error {
 	}
 	if l.dirty && !l.inflight {
 		l.dirty = false
-		return l.pull(&wire.Pull{Checkpoint: l.checkpoint}, false)
+		return l.next()
 	}
 	return nil
 }
 
 // send writes a frame: the body's members beside its kind.
 func (l *liveConn) send(kind string, body []byte) error {
+	sent := make(chan struct{})
+	defer close(sent)
+	slow := time.AfterFunc(slowWrite, func() { l.watch(sent) })
+	defer slow.Stop()
 	b := make([]byte, 0, len(body)+len(kind)+10)
 	b = append(b, `{"kind":"`...)
 	b = append(b, kind...)
 	b = append(b, `",`...)
 	b = append(b, body[1:]...)
 	return l.conn.Write(context.Background(), b)
+}
+
+// slowWrite is when a device that takes a frame slowly is watched beside the
+// goroutine that waits for it: the end of its session must not wait as well.
+const slowWrite = 100 * time.Millisecond
+
+// watch closes the connection if its session ends before sent.
+func (l *liveConn) watch(sent <-chan struct{}) {
+	expiry := time.NewTimer(l.left())
+	defer expiry.Stop()
+	select {
+	case <-sent:
+	case <-l.conn.Done():
+	case code := <-l.live.Ended():
+		l.conn.Close(code, endText(code))
+	case <-expiry.C:
+		l.conn.Close(wire.CloseExpired, string(fault.TokenExpired))
+	}
 }
 
 func (l *liveConn) problem(err error) {

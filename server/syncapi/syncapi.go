@@ -37,6 +37,8 @@ const (
 type Server struct {
 	Auth    *edge.Auth
 	Sockets *upgrade.Registry
+
+	lives lives
 }
 
 // Mount adds the routes.
@@ -72,6 +74,7 @@ func (s *Server) pull(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	s.lives.overtake(caller)
 	cmd := caller.Command()
 	cmd.Pull = p
 	page, err := caller.Tenant.Pull(c.Context(), cmd, true)
@@ -223,16 +226,16 @@ func mutation(raw json.RawMessage) (command.Mutation, error) {
 	var w wire.Mutation
 	derr := strictjson.Decode(raw, &w)
 	if derr != nil {
-		fields, err := strictjson.Object(raw)
-		if err != nil {
-			return command.Mutation{}, err
-		}
-		n, ok := fields.Get("n")
-		if !ok || json.Unmarshal(n, &w.N) != nil || w.N == 0 {
+		m, ok := unread(raw)
+		if !ok {
 			return command.Mutation{}, derr
 		}
 		f := fault.Of(derr)
-		return command.Mutation{N: w.N, Hash: hash[:], Refuse: f.Code, RefuseText: f.Message}, nil
+		m.Hash, m.Refuse, m.RefuseText = hash[:], f.Code, f.Message
+		if len(raw) > maxMutation {
+			m = command.Mutation{N: m.N, Hash: m.Hash, Refuse: m.Refuse, RefuseText: m.RefuseText}
+		}
+		return m, nil
 	}
 	if w.N == 0 {
 		return command.Mutation{}, fault.Newf(fault.BadValue, "Mutations are numbered from 1.").OnField("n")
@@ -254,6 +257,36 @@ func mutation(raw json.RawMessage) (command.Mutation, error) {
 		m.Refuse, m.RefuseText = fault.BadValue, "at must be a time like 2026-01-31T08:00:00Z."
 	}
 	return m, nil
+}
+
+// unread takes what can be taken of a mutation that is not as it should be, so
+// that its content can be kept: members that have no place of their own stand
+// among the fields. ok is false where it has no number to be refused under.
+func unread(raw json.RawMessage) (m command.Mutation, ok bool) {
+	members, err := strictjson.Object(raw)
+	if err != nil {
+		return m, false
+	}
+	places := map[string]any{
+		"n": &m.N, "op": &m.Op, "type": &m.Type, "id": &m.ID, "fields": &m.Fields, "was": &m.Was,
+		"action": &m.Action, "args": &m.Args, "after": &m.After,
+	}
+	var rest strictjson.Fields
+	for _, f := range members {
+		into, known := places[f.Key]
+		if !known || json.Unmarshal(f.Raw, into) != nil {
+			rest = append(rest, f)
+		}
+	}
+	if m.Fields == nil && len(rest) > 0 {
+		m.Fields = command.Object{}
+	}
+	for _, f := range rest {
+		if _, taken := m.Fields[f.Key]; !taken {
+			m.Fields[f.Key] = f.Raw
+		}
+	}
+	return m, m.N > 0
 }
 
 func (s *Server) verify(c *fiber.Ctx) error {
