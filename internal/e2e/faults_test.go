@@ -152,6 +152,41 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreSendsLittle: after a restore a phone that was in step says what it
+// holds, and only the types that differ are sent again.
+func TestRestoreSendsLittle(t *testing.T) {
+	s := newServer(t)
+	p := s.phone(mia, "office")
+	p.sync()
+	saved := s.backup()
+	s.Import(Row("client", "client-one", "city", "of the lost future"))
+	addr := s.app.Address()
+	s.halt()
+	if err := os.Rename(saved, s.dir+"/tenants/"+slug+".db"); err != nil {
+		t.Fatal(err)
+	}
+	eng, err := store.OpenBolt(s.dir+"/tenants/"+slug+".db", store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := oplog.BumpEpoch(eng, ident.MillisOf(time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	if err := eng.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.boot(addr)
+	rep, err := p.Sync(context.Background())
+	if err != nil || !rep.Complete || rep.Records > 0 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	s.Import(Row("client", "client-one", "city", "of the new one"))
+	if rep, err = p.Sync(context.Background()); err != nil || rep.Records != 1 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	p.verify()
+}
+
 // TestTwoWaysAtOnce: one device over the socket and over HTTP at the same
 // time, with answers lost, while it works and others do: it converges, and a
 // change costs no second copy of everything.

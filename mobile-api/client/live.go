@@ -457,6 +457,13 @@ func (c *connection) onResults(rs results) error {
 // onPage applies a page. later asks for its acknowledgement to wait a little:
 // two that answer each other with nothing must not spin.
 func (c *connection) onPage(pg *page) (later bool, err error) {
+	if c.pull.offers(pg) {
+		if err := c.p.st.update(func(t tx) error { return resendSettings(t, nil) }); err != nil {
+			return false, err
+		}
+		c.acked = false
+		return false, nil // the caller pulls
+	}
 	how := applyHow{reconciled: c.pull.reconcile, live: true}
 	if c.acked && pg.From == c.ackedCP {
 		how.settings = c.ackedVersion

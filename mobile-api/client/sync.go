@@ -130,6 +130,18 @@ type pullState struct {
 	heal      []string
 	healed    map[string]int
 	refusals  int // bad_checkpoint in a row
+	offered   bool
+}
+
+// offers reports whether a page that would drop everything is to be answered
+// by saying what the device holds, so that only what differs is sent again.
+// It says so once; a server that resets all the same is followed.
+func (s *pullState) offers(pg *page) bool {
+	if !pg.Reset || len(pg.ResetTypes) > 0 || pg.From == "" || s.reconcile || s.offered {
+		return false
+	}
+	s.reconcile, s.offered, s.heal = true, true, nil
+	return true
 }
 
 // pullRequest makes the next pull, with the settings' version that it brings
@@ -209,6 +221,12 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 		}
 		if err != nil {
 			return err
+		}
+		if s.offers(&pg) {
+			if err := p.st.update(func(t tx) error { return resendSettings(t, nil) }); err != nil {
+				return err
+			}
+			continue
 		}
 		out, err := p.applyPage(&pg, applyHow{reconciled: s.reconcile, settings: version})
 		if err != nil {
