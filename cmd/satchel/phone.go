@@ -121,7 +121,14 @@ func (f *phone) command(use, short string, args cobra.PositionalArgs, run device
 				return err
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
-			return r.plain(run(r, a))
+			err = run(r, a)
+			if errors.Is(err, client.ErrSignedOut) && r.passwordGiven() {
+				// Whoever hands over a password with the command wants it done.
+				if err = r.signIn(); err == nil {
+					err = run(r, a)
+				}
+			}
+			return r.plain(err)
 		},
 	}
 }
@@ -249,12 +256,21 @@ func (r *phoneRun) readPassword() (string, error) {
 	return "", usageError{errors.New("give the password by SATCHEL_PASSWORD, --password-stdin or --password")}
 }
 
-func (f *phone) login(r *phoneRun, _ []string) error {
+// passwordGiven reports whether there is a password without asking for one.
+func (r *phoneRun) passwordGiven() bool {
+	return r.f.password != "" || r.f.passwordStdin || os.Getenv("SATCHEL_PASSWORD") != ""
+}
+
+func (r *phoneRun) signIn() error {
 	pw, err := r.readPassword()
 	if err != nil {
 		return err
 	}
-	if err := r.Login(r.ctx, f.user, pw); err != nil {
+	return r.Login(r.ctx, r.f.user, pw)
+}
+
+func (f *phone) login(r *phoneRun, _ []string) error {
+	if err := r.signIn(); err != nil {
 		return err
 	}
 	s, err := r.Status()
