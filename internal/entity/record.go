@@ -268,7 +268,9 @@ func (rd *Reader) Read(b []byte, withBy bool) error {
 	if n, b, ok = uvarint(b); !ok || n > 64 {
 		return ErrCorrupt
 	}
-	rd.Stamps = rd.Stamps[:0]
+	if rd.Stamps = rd.Stamps[:0]; cap(rd.Stamps) < int(n) {
+		rd.Stamps = make([]Stamp, 0, n)
+	}
 	for range n {
 		var s Stamp
 		if v, b, ok = uvarint(b); !ok {
@@ -331,7 +333,7 @@ func (c *Catalogue) Decode(ord ident.Ordinal, b []byte) (*Record, error) {
 	if t == nil {
 		return nil, ErrCorrupt
 	}
-	r := &Record{Type: t, ID: ident.RecordID(rd.ID), Ord: ord, Stamps: slices.Clone(rd.Stamps)}
+	r := &Record{Type: t, ID: ident.RecordID(rd.ID), Ord: ord, Stamps: rd.Stamps} // the Reader is this record's alone
 	r.Cells = make([]Cell, 0, rd.n+2)
 	last := -1
 	for {

@@ -205,7 +205,14 @@ var emptyDigest = hex.EncodeToString(sha256.New().Sum(nil))
 // Digest summarises a sync set's records of a type: how many, and the hex
 // SHA-256 over "id\0rev\n" of each, sorted by id.
 func Digest(rd *state.Reader, sets scope.Sets, typ uint16) (int, string) {
-	var lines []string
+	n := 0
+	for _, p := range sets {
+		if p.Type == typ {
+			n += p.Set.Len()
+		}
+	}
+	lines := make([][]byte, 0, n)
+	room := make([]byte, 0, n*(len(ident.NewRecordID([15]byte{}))+len("\x000123456789abcdef\n")))
 	var pr project.Projector
 	for _, p := range sets {
 		if p.Type != typ {
@@ -216,14 +223,17 @@ func Digest(rd *state.Reader, sets scope.Sets, typ uint16) (int, string) {
 			if err != nil {
 				panic(err)
 			}
-			lines = append(lines, string(pr.ID())+"\x00"+rev.String()+"\n")
+			at := len(room) // where it outgrows the room, earlier lines keep theirs
+			room = append(append(room, pr.ID()...), 0)
+			room = append(rev.Append(room), '\n')
+			lines = append(lines, room[at:])
 			return true
 		})
 	}
-	slices.Sort(lines)
+	slices.SortFunc(lines, bytes.Compare)
 	h := sha256.New()
 	for _, l := range lines {
-		h.Write([]byte(l))
+		h.Write(l)
 	}
 	return len(lines), hex.EncodeToString(h.Sum(nil))
 }
@@ -245,6 +255,9 @@ func Digests(rd *state.Reader, sets scope.Sets) map[string]wire.Summary {
 // Encode appends the page as JSON, read from the snapshot of the commit that
 // made it.
 func (p *Page) Encode(rd *state.Reader, dst []byte, digests map[string]wire.Summary) ([]byte, error) {
+	// Beside its fields a record has about 130 bytes, a removal 60; pages are
+	// too large to be copied over and over as they grow.
+	dst = slices.Grow(dst, p.Size+130*len(p.Items)+60*p.Removed.Len()+1024)
 	b := bytes.NewBuffer(dst)
 	b.WriteString(`{"from":`)
 	b.Write(encode(p.From))

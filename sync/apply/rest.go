@@ -30,6 +30,9 @@ func (m *Machine) SetEpoch(e uint64) { m.epoch = e }
 // the command need not go through the log. A pull that has nothing to send is
 // such a command.
 func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
+	if m.brings(c) {
+		return Result{}, false
+	}
 	mark := m.w.Mark()
 	rows := m.w.Len()
 	r := m.start(c)
@@ -41,6 +44,20 @@ func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
 	}()
 	res = r.dispatch()
 	return res, m.w.Len() == rows && res.Err == nil
+}
+
+// brings reports whether a pull is sure to have a page that must be stored: of
+// a device that has nothing, or in the midst of a round. To compute such a
+// page only to find that it can't be answered from here would double its cost.
+func (m *Machine) brings(c *command.Command) bool {
+	if c.Pull == nil {
+		return false
+	}
+	if c.Pull.Checkpoint == "" {
+		return true
+	}
+	d := m.devices[c.Device]
+	return d != nil && d.Sync.Pending != nil && d.Sync.Pending.Target != 0
 }
 
 // Watched is a device that somebody waits for changes of.

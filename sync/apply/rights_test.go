@@ -176,6 +176,9 @@ func TestEligibleAssignees(t *testing.T) {
 		assign("act-one-1", "client-one"),    // nobody
 		assign("act-gas-01", "emp-eng-1"),    // lacks the skill
 		w.do(write("emp-mgr-1", command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", "job-one-1", "title", "x", "assignee", "emp-off-1")})).Err,
+		w.do(write("emp-mgr-1", command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", "job-one-1", "title", "x", "assignee", "emp-eng-2")})).Err,
+		w.do(write("emp-mgr-1", command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", "job-one-1", "title", "x", "assignee", "emp-nowhere-1")})).Err,
+		w.do(write("emp-mgr-1", command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", "job-one-1", "title", "x", "assignee", "client-one")})).Err,
 	} {
 		if !fault.Is(err, fault.AssigneeNotEligible) {
 			t.Fatal(err)
@@ -267,4 +270,32 @@ func TestIdempotencyKeys(t *testing.T) {
 	long := create("h")
 	long.Write.Key = string(make([]byte, 1000))
 	w.refused(fault.BadParameter, long)
+}
+
+// TestOrganizationalRolesAreChecked: a role that can't be compiled is refused
+// when it is written, not found to give nothing later.
+func TestOrganizationalRolesAreChecked(t *testing.T) {
+	w := field(t)
+	role := func(fields string) command.Row {
+		var o command.Object
+		if err := json.Unmarshal([]byte(fields), &o); err != nil {
+			t.Fatal(err)
+		}
+		return command.Row{Type: "organizationalRole", ID: "org-role-1", Fields: o}
+	}
+	for _, bad := range []string{
+		`{"name":"A","baseRoles":["no.such-role"]}`,
+		`{"name":"A","baseRoles":["level.customer-administrator"]}`,
+		`{"name":"A","baseRoles":["base"]}`,
+		`{"name":"A","baseRoles":["service.guest"],"cutFields":["client.noSuchField"]}`,
+		`{"name":"A","baseRoles":["service.guest"],"cutFields":["nothing"]}`,
+	} {
+		if c := w.ok(rows(role(bad))).Count; len(c.Rejected) != 1 || !fault.Is(c.Rejected[0].Err, fault.BadValue) {
+			t.Errorf("%s: %+v", bad, c)
+		}
+	}
+	w.load(role(`{"name":"A","baseRoles":["service.guest"],"cutFields":["client.name"],"apps":["service"]}`))
+	if c := w.ok(rows(role(`{"cutFields":["client.noSuchField"]}`))).Count; len(c.Rejected) != 1 {
+		t.Errorf("changed: %+v", c)
+	}
 }

@@ -245,7 +245,9 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	for _, no := range nos {
 		draft.Put(no, vals[no])
 	}
-	if err := r.refer(draft, draft.Dirty()); err != nil {
+	// Whether somebody can be given the work is one answer for all reasons,
+	// below; that the client is hidden from them must not show here.
+	if err := r.refer(draft, draft.Dirty()&^assigned(t)); err != nil {
 		return outcome{}, err
 	}
 	if err := r.belong(draft); err != nil {
@@ -697,6 +699,17 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 	return out, r.save(before, after)
 }
 
+// assigned is the fields that actions assign people to.
+func assigned(t *entity.Type) entity.Mask {
+	var m entity.Mask
+	for _, a := range t.Actions {
+		if f := t.Field(a.Assigns); f != nil {
+			m |= 1 << f.No
+		}
+	}
+	return m
+}
+
 // assignable judges whether a person may be given the work: one answer for
 // every reason.
 func (r *run) assignable(t *entity.Type, a *entity.Action, rec *entity.Record, person ident.RecordID) error {
@@ -732,6 +745,12 @@ func (r *run) save(before, after *entity.Record) error {
 	if t.Check != nil {
 		if err := t.Check(r, before, after); err != nil {
 			return err
+		}
+	}
+	if t.Name == subject.Organizational {
+		// One that can't be compiled would give its holders nothing, silently.
+		if _, err := r.cfg.Roles.Organizational(after); err != nil {
+			return fault.Newf(fault.BadValue, "A role is built on roles of the manual and cuts fields that there are, as type.field.").Because(err)
 		}
 	}
 	for _, f := range t.Fields {

@@ -82,7 +82,7 @@ func orChunk(a, b *chunk) *chunk {
 	case a.n:
 		return b
 	default:
-		return &chunk{roaring.Or(a.bm, b.bm), a.n + b.n - n}
+		return chunkOf(roaring.Or(a.bm, b.bm), a.n+b.n-n)
 	}
 }
 
@@ -98,7 +98,7 @@ func andChunk(a, b *chunk) *chunk {
 	case b.n:
 		return b
 	default:
-		return &chunk{roaring.And(a.bm, b.bm), n}
+		return chunkOf(roaring.And(a.bm, b.bm), n)
 	}
 }
 
@@ -112,7 +112,7 @@ func andNotChunk(a, b *chunk) *chunk {
 	case a.n:
 		return nil
 	default:
-		return &chunk{roaring.AndNot(a.bm, b.bm), a.n - n}
+		return chunkOf(roaring.AndNot(a.bm, b.bm), a.n-n)
 	}
 }
 

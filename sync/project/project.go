@@ -22,10 +22,11 @@ type Rev uint64
 
 func (r Rev) String() string {
 	var b [16]byte
-	return string(r.append(b[:0]))
+	return string(r.Append(b[:0]))
 }
 
-func (r Rev) append(dst []byte) []byte {
+// Append appends the rev's 16 characters to dst.
+func (r Rev) Append(dst []byte) []byte {
 	var raw [8]byte
 	for i := range raw {
 		raw[i] = byte(r >> (56 - 8*i))
@@ -148,7 +149,7 @@ func (p *Projector) AppendStored(dst, raw []byte, t *entity.Type, mask entity.Ma
 	if err != nil {
 		return dst, err
 	}
-	rev.append(dst[at:at])
+	rev.Append(dst[at:at])
 	return append(dst, '}', '}'), nil
 }
 
@@ -172,7 +173,7 @@ func (p *Projector) AppendREST(dst, raw []byte, id ident.RecordID, mask entity.M
 	if len(dst) == n+1 {
 		dst = dst[:n]
 	}
-	rev.append(dst[at:at])
+	rev.Append(dst[at:at])
 	return append(dst, '}'), rev, nil
 }
 

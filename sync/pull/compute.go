@@ -65,6 +65,8 @@ type Page struct {
 	ResetTypes []uint16
 	// Rebase: the page has nothing to apply but a checkpoint to go on from.
 	Rebase bool
+	// Size is the bytes of the items' visible segments.
+	Size int
 }
 
 // Empty reports whether there is nothing to apply.
@@ -234,7 +236,7 @@ func (c *computation) run() {
 			done = c.updates()
 		}
 	}
-	c.page.More, c.page.Complete = !done, done
+	c.page.More, c.page.Complete, c.page.Size = !done, done, c.size
 	if done {
 		c.target = 0
 	}

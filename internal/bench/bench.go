@@ -1,0 +1,250 @@
+// Package bench measures a server as its users meet it: it prepares a tenant,
+// starts the server as a process of its own, and is every one of its clients,
+// over HTTP and WebSockets on loopback. Commits are durable and permission
+// checks are on, as always; there is no path through the server that only a
+// benchmark takes. DESIGN.md says what each work does and how it is timed.
+//
+// cmd/satchel imports it; nothing else may.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"satchel/sync/tenant"
+)
+
+// Config says what is measured and how.
+type Config struct {
+	// Works names what is to be measured, as in Works; empty for all.
+	Works []string
+	// Runs is how often each work is done.
+	Runs int
+	// Records is how many assets the tenant has: ten of them public, the
+	// others divided evenly among as many sales areas as there are users.
+	Records int
+	// Users is how many people look at them, an even number; user u sees the
+	// public ones and those of area u/2.
+	Users int
+	// WriteTime is how long one run of B writes.
+	WriteTime time.Duration
+	// Large is how many assets the tenant of start1M has.
+	Large int
+	// Folder is where the data folders are made.
+	Folder string
+	// Serve is the command line that serves a data folder; the flags --data,
+	// --listen and --admin-listen are put behind it.
+	Serve []string
+	// Open makes the tenant with the slug "bench" in a data folder; closing it
+	// leaves the folder to a server.
+	Open func(dir string) (t *tenant.Tenant, closing func() error, err error)
+	// Report receives each figure as soon as it is known.
+	Report func(Line)
+	// Progress receives a line a step, nil for none.
+	Progress func(string)
+	// Log takes what the server writes to its standard error.
+	Log io.Writer
+}
+
+// Line is one figure. Value is the median, of the runs or of the single
+// events, P50 and P99 are those of the single events where there are such.
+type Line struct {
+	Name  string  `json:"name"`
+	Unit  string  `json:"unit"`
+	Value float64 `json:"value"`
+	P50   float64 `json:"p50"`
+	P99   float64 `json:"p99"`
+	// Runs counts what the figure is made of: runs, or single events.
+	Runs int `json:"runs"`
+}
+
+// work is one thing to measure.
+type work struct {
+	name string
+	does string
+	run  func(*bench, context.Context) error
+	// served: it needs the tenant and a running server.
+	served bool
+}
+
+var works = []work{
+	{"parts", "what the disk, the store and loopback HTTP give by themselves", (*bench).partsOf, true},
+	{"start", "from the start of the process to the first answers", (*bench).start, true},
+	{"A1", "first sync of one user's records by a fresh device", (*bench).firstSync, true},
+	{"A2", "first sync of everything by a fresh device", (*bench).fullSync, true},
+	{"B16", "durable updates from 16 writers", func(b *bench, ctx context.Context) error { return b.writes(ctx, 16) }, true},
+	{"B64", "durable updates from 64 writers", func(b *bench, ctx context.Context) error { return b.writes(ctx, 64) }, true},
+	{"C10", "a write that 10 of 500 live clients may see", (*bench).someSee, true},
+	{"C500", "a write that all 500 live clients see", (*bench).allSee, true},
+	{"D1000", "the right to 1,000 records taken", (*bench).revoked, true},
+	{"R1000", "the right to 1,000 records given back", (*bench).restored, true},
+	{"D1", "one record leaves the view", (*bench).left, true},
+	{"E", "memory of an idle live client", (*bench).idle, true},
+	{"start1M", "start and memory with 1,000,000 records", (*bench).startLarge, false},
+}
+
+// Work is a work's name and what it does.
+type Work struct{ Name, Does string }
+
+// Works lists what can be measured, in the order it is done in.
+func Works() []Work {
+	out := make([]Work, len(works))
+	for i, w := range works {
+		out[i] = Work{w.name, w.does}
+	}
+	return out
+}
+
+// Check reports what is wrong with the configuration.
+func (c *Config) Check() error {
+	for _, n := range c.Works {
+		if !slices.ContainsFunc(works, func(w work) bool { return w.name == n }) {
+			return fmt.Errorf("there is no work %q", n)
+		}
+	}
+	switch {
+	case c.Runs < 1:
+		return errors.New("there must be one run at least")
+	case c.Users < 2 || c.Users%2 != 0:
+		return errors.New("the users must be an even number")
+	case c.Records < c.Users || c.Large < c.Users:
+		return errors.New("there must be a record for each user at least")
+	case c.WriteTime <= 0:
+		return errors.New("the time to write must be positive")
+	}
+	return nil
+}
+
+// bench is a run of the benchmark.
+type bench struct {
+	Config
+	dir    string
+	world  *world
+	server *process
+	http   *client
+	live   []*phone // of C, D and R, connected when first needed
+	fresh  int      // devices used up by A1
+	full   int      // devices used up by A2
+	taken  int      // users that D1000 and R1000 have done
+	spent  int      // records that D1 deleted
+}
+
+// Run measures. It stops the server it started, whatever happens.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	b := &bench{Config: cfg, dir: filepath.Join(cfg.Folder, "data")}
+	defer func() { err = errors.Join(err, b.stop()) }()
+	todo := works
+	if len(cfg.Works) > 0 {
+		todo = nil
+		for _, w := range works {
+			if slices.Contains(cfg.Works, w.name) {
+				todo = append(todo, w)
+			}
+		}
+	}
+	for _, w := range todo {
+		if w.served && b.world == nil {
+			if err := b.prepare(ctx); err != nil {
+				return fmt.Errorf("preparing: %w", err)
+			}
+		}
+		b.say("%s: %s", w.name, w.does)
+		if err := w.run(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare builds the tenant and starts the server.
+func (b *bench) prepare(ctx context.Context) error {
+	b.say("load: %d records", b.Records)
+	w, took, err := b.build(ctx, b.dir, b.Records)
+	if err != nil {
+		return err
+	}
+	b.world = w
+	b.one("load", "records/s", float64(b.Records)/took.Seconds())
+	return b.restart(ctx)
+}
+
+// build makes a data folder with a tenant in it.
+func (b *bench) build(ctx context.Context, dir string, records int) (*world, time.Duration, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, 0, err
+	}
+	t, closing, err := b.Open(dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	w, took, err := build(ctx, t, shape{records: records, users: b.Users, fresh: 3 * b.Runs, all: b.Runs})
+	return w, took, errors.Join(err, closing())
+}
+
+// restart starts the server anew; every live client is gone then.
+func (b *bench) restart(ctx context.Context) error {
+	if err := b.stop(); err != nil {
+		return err
+	}
+	p, err := start(ctx, b.Serve, b.dir, b.Log)
+	if err != nil {
+		return err
+	}
+	b.server, b.http = p, newClient(p.address)
+	return nil
+}
+
+func (b *bench) stop() error {
+	for _, p := range b.live {
+		p.close()
+	}
+	b.live = nil
+	if b.server == nil {
+		return nil
+	}
+	err := b.server.stop()
+	b.server = nil
+	return err
+}
+
+func (b *bench) say(format string, args ...any) {
+	if b.Progress != nil {
+		b.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// one reports a figure that was measured once.
+func (b *bench) one(name, unit string, v float64) { b.Report(Line{name, unit, v, v, v, 1}) }
+
+// many reports a figure that is the median of what was measured.
+func (b *bench) many(name, unit string, vs []float64) { b.Report(line(name, unit, vs)) }
+
+func line(name, unit string, vs []float64) Line {
+	vs = slices.Sorted(slices.Values(vs))
+	m := quantile(vs, 0.5)
+	return Line{name, unit, m, m, quantile(vs, 0.99), len(vs)}
+}
+
+// quantile returns the smallest of the sorted values that at least the share
+// q of them does not exceed.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	i := int(q*float64(len(sorted))+0.999999) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,147 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"satchel/internal/ident"
+)
+
+func TestQuantile(t *testing.T) {
+	hundred := make([]float64, 100)
+	for i := range hundred {
+		hundred[i] = float64(i + 1)
+	}
+	for _, c := range []struct {
+		vs   []float64
+		q    float64
+		want float64
+	}{
+		{nil, 0.5, 0}, {[]float64{3}, 0.99, 3}, {[]float64{1, 2, 3}, 0.5, 2}, {[]float64{1, 2}, 0.5, 1},
+		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100},
+	} {
+		if got := quantile(c.vs, c.q); got != c.want {
+			t.Errorf("quantile %v of %d values is %v, want %v", c.q, len(c.vs), got, c.want)
+		}
+	}
+	if l := line("x", "ms", []float64{9, 1, 5}); l.Value != 5 || l.P50 != 5 || l.P99 != 9 || l.Runs != 3 {
+		t.Errorf("line %+v", l)
+	}
+}
+
+func TestScan(t *testing.T) {
+	got, err := scan([]byte(`{"kind":"page","from":"","checkpoint":"1.ab","removed":[{"type":"asset","id":"a"},{"type":"asset","id":"b"}],` +
+		`"records":[{"type":"asset","id":"c","rev":"0123456789abcdef","fields":{"name":"more"}}],"processed":0,"more":false,` +
+		`"complete":{"types":{"asset":{"count":1,"digest":"00"}}}}`))
+	if err != nil || got != (page{checkpoint: "1.ab", removed: 2, records: 1, complete: true}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got, err = scan([]byte(`{"from":"1.ab","checkpoint":"2.cd","removed":[],"records":[],"processed":7,"more":true}`))
+	if err != nil || got != (page{checkpoint: "2.cd", more: true}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"", `{"kind":"error"}`, `{"checkpoint":"x`, `{"checkpoint":"x","removed":[`, `{"checkpoint":"x","removed":[],"records":[`} {
+		if _, err := scan([]byte(bad)); err == nil {
+			t.Errorf("%q was taken for a page", bad)
+		}
+	}
+}
+
+// TestEvent: it is over when the last of those concerned has everything, and
+// pages at others are counted.
+func TestEvent(t *testing.T) {
+	near, far := &phone{user: 1}, &phone{user: 2}
+	b := &bench{live: []*phone{near, far}}
+	e := &event{concern: func(p *phone) bool { return p.user == 1 }, count: records, need: 3}
+	b.watch(e)
+	e.began = time.Now()
+	e.page(near, page{records: 2}, e.began.Add(time.Millisecond))
+	select {
+	case <-e.done:
+		t.Fatal("over before all of it came")
+	default:
+	}
+	e.page(near, page{records: 1}, e.began.Add(2*time.Millisecond))
+	<-e.done
+	e.page(near, page{records: 9}, e.began.Add(time.Second))
+	e.page(far, page{records: 1}, e.began)
+	if !slices.Equal(e.waits, []float64{2}) || e.astray != 1 {
+		t.Errorf("waits %v, %d astray", e.waits, e.astray)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := Config{Runs: 1, Records: 100, Users: 10, Large: 100, WriteTime: time.Second}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*Config){
+		"no work": func(c *Config) { c.Works = []string{"A9"} }, "no run": func(c *Config) { c.Runs = 0 },
+		"odd": func(c *Config) { c.Users = 9 }, "few records": func(c *Config) { c.Records = 9 },
+		"no time": func(c *Config) { c.WriteTime = 0 }, "few large": func(c *Config) { c.Large = 1 },
+	} {
+		c := good
+		spoil(&c)
+		if c.Check() == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
+// TestAsset: records have the size that the peers were measured with, and no
+// quotes that scan would stumble over.
+func TestAsset(t *testing.T) {
+	total := 0
+	const n = 1000
+	for i := range n {
+		id, client := key("asset %d", i), key("client %d", i)
+		r := asset(id, client, i)
+		fields, err := json.Marshal(r.Fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(fields), `\`) || !id.Valid() {
+			t.Fatalf("record %s %s", id, fields)
+		}
+		// What a page adds to the fields as given.
+		total += len(fields) + len(`{"type":"asset","id":"","rev":"0123456789abcdef","fields":,"clientId":"","createdAt":"2026-01-31T08:00:00.000Z","updatedAt":"2026-01-31T08:00:00.000Z"}`) +
+			len(id) + len(client)
+	}
+	if mean := total / n; mean < 300 || mean > 340 {
+		t.Errorf("records have %d bytes, want about 316", mean)
+	}
+	if key("a") == key("b") || key("a") != key("a") || key("a") == ident.RecordID("") {
+		t.Error("ids")
+	}
+}
+
+func TestReports(t *testing.T) {
+	l := Line{Name: "A1", Unit: "ms", Value: 1.23456, P50: 1.23456, P99: 2, Runs: 5}
+	var b bytes.Buffer
+	JSON(&b)(l)
+	if got := b.String(); got != `{"name":"A1","unit":"ms","value":1.235,"p50":1.235,"p99":2,"runs":5}`+"\n" {
+		t.Errorf("JSON %s", got)
+	}
+	b.Reset()
+	report, end := Table(&b)
+	report(l)
+	if err := end(); err != nil || !strings.Contains(b.String(), "1.235") || !strings.Contains(b.String(), "p99") {
+		t.Errorf("table %q, %v", b.String(), err)
+	}
+}
+
+func TestMeters(t *testing.T) {
+	if n := kilobytes([]byte("VmRSS:\t   1200 kB\nRssAnon:\t 80 kB\n"), "RssAnon:"); n != 80*1024 {
+		t.Errorf("%v bytes", n)
+	}
+	if n := metric([]byte("# HELP a b\na_bytes 1.5e+06\na 3\n"), "a"); n != 3 {
+		t.Errorf("metric %v", n)
+	}
+	if n, err := syncRate(t.TempDir() + "/f"); err != nil || n <= 0 {
+		t.Errorf("%v, %v", n, err)
+	}
+}

@@ -1,0 +1,275 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/valyala/fasthttp"
+)
+
+// client speaks HTTP with the server over connections that are kept.
+type client struct {
+	host *fasthttp.HostClient
+	base string
+}
+
+func newClient(address string) *client {
+	return &client{
+		host: &fasthttp.HostClient{Addr: address, MaxConns: 1024, MaxIdleConnDuration: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute},
+		base: "http://" + address,
+	}
+}
+
+// send makes a request and calls f with the answer's body, which is valid
+// until f returns. encoding is what the client accepts, "" for nothing.
+func (c *client) send(method, path, access, encoding string, body []byte, f func([]byte) error) error {
+	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(res)
+	req.Header.SetMethod(method)
+	req.SetRequestURI(c.base + path)
+	if access != "" {
+		req.Header.Set("Authorization", "Bearer "+access)
+	}
+	if encoding != "" {
+		req.Header.Set("Accept-Encoding", encoding)
+	}
+	if body != nil {
+		req.Header.SetContentType("application/json")
+		req.SetBodyRaw(body)
+	}
+	if err := c.host.Do(req, res); err != nil {
+		return err
+	}
+	if s := res.StatusCode(); s >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s %s: %d %s", method, path, s, res.Body())
+	}
+	if got := string(res.Header.Peek("Content-Encoding")); got != encoding && len(res.Body()) > 4096 {
+		return fmt.Errorf("%s: the answer's encoding is %q", path, got)
+	}
+	if f == nil {
+		return nil
+	}
+	return f(res.Body())
+}
+
+// token returns an access token that is good for a while yet.
+func (c *client) token(a *account) (string, error) {
+	if time.Until(a.until) > time.Minute {
+		return a.access, nil
+	}
+	body, err := json.Marshal(map[string]string{"refreshToken": a.refresh})
+	if err != nil {
+		return "", err
+	}
+	var out struct {
+		Access    string `json:"accessToken"`
+		Refresh   string `json:"refreshToken"`
+		ExpiresIn int64  `json:"expiresIn"`
+	}
+	err = c.send(http.MethodPost, "/v1/auth/refresh", "", "", body, func(b []byte) error { return json.Unmarshal(b, &out) })
+	if err != nil {
+		return "", err
+	}
+	a.access, a.refresh, a.until = out.Access, out.Refresh, time.Now().Add(time.Duration(out.ExpiresIn)*time.Second)
+	return a.access, nil
+}
+
+// each calls f for every account, some at a time, and returns the first error.
+func each[T any](ctx context.Context, at int, list []T, f func(T) error) error {
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	room := make(chan struct{}, at)
+	for _, x := range list {
+		room <- struct{}{}
+		mu.Lock()
+		stop := failed != nil || ctx.Err() != nil
+		mu.Unlock()
+		if stop {
+			break
+		}
+		wait.Go(func() {
+			defer func() { <-room }()
+			if err := f(x); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(failed, ctx.Err())
+}
+
+// synced says what a first sync took.
+type synced struct {
+	took       time.Duration
+	wire       int // bytes of bodies as sent
+	records    int
+	checkpoint string
+}
+
+var (
+	gunzips = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	unzstd  = sync.OnceValues(func() (*zstd.Decoder, error) { return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)) })
+)
+
+// sync pulls over HTTP until the device is complete. The time is from the
+// first request to the end of the last page, decompressed and looked through.
+func (c *client) sync(access, encoding string, limit int) (synced, error) {
+	var out synced
+	began := time.Now()
+	for cp := ""; ; {
+		body := fmt.Appendf(nil, `{"checkpoint":"%s","limit":%d}`, cp, limit)
+		var p page
+		err := c.send(http.MethodPost, "/sync/v1/pull", access, encoding, body, func(b []byte) (err error) {
+			out.wire += len(b)
+			if b, err = decode(encoding, b); err != nil {
+				return err
+			}
+			p, err = scan(b)
+			return err
+		})
+		if err != nil {
+			return out, err
+		}
+		cp = p.checkpoint
+		out.records += p.records
+		if p.complete {
+			out.took, out.checkpoint = time.Since(began), cp
+			return out, nil
+		}
+		if !p.more {
+			return out, errors.New("a page that is neither complete nor followed by another")
+		}
+	}
+}
+
+func decode(encoding string, b []byte) ([]byte, error) {
+	switch encoding {
+	case "gzip":
+		r := gunzips.Get().(*gzip.Reader) //nolint:forcetypeassert // the pool's own
+		defer gunzips.Put(r)
+		if err := r.Reset(bytes.NewReader(b)); err != nil {
+			return nil, err
+		}
+		return io.ReadAll(r)
+	case "zstd":
+		d, err := unzstd()
+		if err != nil {
+			return nil, err
+		}
+		return d.DecodeAll(b, nil)
+	}
+	return b, nil
+}
+
+// phone is a live client.
+type phone struct {
+	ws         *websocket.Conn
+	checkpoint string
+	done       chan struct{}
+	failed     error // after done
+	onPage     atomic.Pointer[func(*phone, page, time.Time)]
+	pages      atomic.Int64
+	user       int
+}
+
+// connect opens a live socket and brings the device up to date. onPage is
+// told of later pages, each before it is acknowledged.
+func connect(ctx context.Context, address, access, checkpoint string) (*phone, error) {
+	d := websocket.Dialer{ReadBufferSize: 2048, WriteBufferSize: 512}
+	ws, res, err := d.DialContext(ctx, "ws://"+address+"/sync/v1/live", http.Header{"Authorization": {"Bearer " + access}})
+	if err != nil {
+		if res != nil {
+			err = fmt.Errorf("%w: %s", err, res.Status)
+		}
+		return nil, err
+	}
+	p := &phone{ws: ws, checkpoint: checkpoint, done: make(chan struct{})}
+	var buf bytes.Buffer
+	for {
+		if err := p.pull(); err != nil {
+			return nil, errors.Join(err, ws.Close())
+		}
+		got, err := p.read(&buf)
+		if err != nil {
+			return nil, errors.Join(err, ws.Close())
+		}
+		acknowledge := got.checkpoint != p.checkpoint
+		p.checkpoint = got.checkpoint
+		if got.complete {
+			if acknowledge {
+				err = p.pull()
+			}
+			if err != nil {
+				return nil, errors.Join(err, ws.Close())
+			}
+			go p.follow()
+			return p, nil
+		}
+	}
+}
+
+func (p *phone) pull() error {
+	return p.ws.WriteMessage(websocket.TextMessage, []byte(`{"kind":"pull","checkpoint":"`+p.checkpoint+`"}`))
+}
+
+func (p *phone) read(buf *bytes.Buffer) (page, error) {
+	_, r, err := p.ws.NextReader()
+	if err != nil {
+		return page{}, err
+	}
+	buf.Reset()
+	if _, err := buf.ReadFrom(r); err != nil {
+		return page{}, err
+	}
+	got, err := scan(buf.Bytes())
+	if err != nil {
+		return got, fmt.Errorf("%w: %.300s", err, buf.Bytes())
+	}
+	return got, nil
+}
+
+// follow takes pages until the connection ends.
+func (p *phone) follow() {
+	defer close(p.done)
+	var buf bytes.Buffer
+	for {
+		got, err := p.read(&buf)
+		at := time.Now()
+		if err != nil {
+			p.failed = err
+			return
+		}
+		p.pages.Add(1)
+		if f := p.onPage.Load(); f != nil {
+			(*f)(p, got, at)
+		}
+		p.checkpoint = got.checkpoint
+		if err := p.pull(); err != nil {
+			p.failed = err
+			return
+		}
+		if buf.Cap() > 64<<10 {
+			buf = bytes.Buffer{}
+		}
+	}
+}
+
+func (p *phone) close() {
+	_ = p.ws.Close()
+	<-p.done
+}

@@ -1,0 +1,311 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"satchel/internal/command"
+	"satchel/internal/ident"
+	"satchel/internal/refresh"
+	"satchel/server/session/password"
+	"satchel/server/session/token"
+	"satchel/sync/apply"
+	"satchel/sync/tenant"
+)
+
+// slug is the tenant's.
+const slug = "bench"
+
+const (
+	publicAssets   = 10
+	devicesPerUser = 10
+	clientsPerArea = 4
+	writers        = 64
+	rowsPerImport  = 400
+)
+
+// shape says how large a tenant is.
+type shape struct {
+	records, users int
+	fresh, all     int // devices that sync for the first time: of the users, of the manager
+}
+
+// world is what the clients know of the tenant.
+type world struct {
+	shape
+	areas   []area // as many as users; those of the first half have two each
+	public  area
+	phones  [][]*account // by user
+	fresh   []*account   // of one user after the other
+	all     []*account   // of the manager
+	writers []*account   // of the manager, without devices
+	admin   *account
+	people  []ident.RecordID
+}
+
+type area struct {
+	id     ident.RecordID
+	assets []ident.RecordID
+}
+
+// account is a sign-in that took place earlier: its client comes back with
+// the refresh token.
+type account struct {
+	refresh string
+	access  string
+	until   time.Time
+}
+
+// key makes an id of the usual length.
+func key(format string, args ...any) ident.RecordID {
+	h := sha256.Sum256(fmt.Appendf(nil, format, args...))
+	return ident.NewRecordID([15]byte(h[:15]))
+}
+
+func text(s string) json.RawMessage {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always can be rendered
+	}
+	return b
+}
+
+func row(typ string, id ident.RecordID, kv ...string) command.Row {
+	f := command.Object{}
+	for i := 0; i < len(kv); i += 2 {
+		if strings.HasPrefix(kv[i+1], "[") {
+			f[kv[i]] = json.RawMessage(kv[i+1])
+			continue
+		}
+		f[kv[i]] = text(kv[i+1])
+	}
+	return command.Row{Type: typ, ID: id, Fields: f}
+}
+
+var makes = []string{"Rollfix 200", "Hydra lift", "Cold store 4", "Heat pump M", "Gate drive", "Compressor 7"}
+
+// asset is one record; as its users see it, about 316 bytes of JSON.
+func asset(id, client ident.RecordID, n int) command.Row {
+	return row("asset", id,
+		"client", string(client),
+		"name", fmt.Sprintf("%s no. %d", makes[n%len(makes)], n),
+		"serial", fmt.Sprintf("SN-%08d", n*7919%100_000_000),
+		"notes", noteOf(n))
+}
+
+func noteOf(n int) string { return fmt.Sprintf("Level %d, by gate %d", n%9, n%31) }
+
+// loader hands rows to the tenant, some commands at a time.
+type loader struct {
+	ctx  context.Context
+	t    *tenant.Tenant
+	rows []command.Row
+	wait sync.WaitGroup
+	room chan struct{}
+	mu   sync.Mutex
+	err  error
+}
+
+func (l *loader) add(rows ...command.Row) {
+	for _, r := range rows {
+		l.rows = append(l.rows, r)
+		if len(l.rows) == rowsPerImport {
+			l.send()
+		}
+	}
+}
+
+func (l *loader) send() {
+	if len(l.rows) == 0 {
+		return
+	}
+	c := &command.Command{Import: &command.Import{Rows: l.rows}}
+	l.rows = nil
+	l.submit(c)
+}
+
+func (l *loader) submit(c *command.Command) {
+	l.room <- struct{}{}
+	l.wait.Go(func() {
+		defer func() { <-l.room }()
+		res, err := l.t.Submit(l.ctx, c)
+		if err == nil && len(res.Count.Rejected) > 0 {
+			err = res.Count.Rejected[0].Err
+		}
+		if err != nil {
+			l.mu.Lock()
+			l.err = err
+			l.mu.Unlock()
+		}
+	})
+}
+
+// flush waits for everything: what comes afterwards may refer to it.
+func (l *loader) flush() error {
+	l.send()
+	l.wait.Wait()
+	return l.err
+}
+
+// build fills an empty tenant. It returns how long the records took.
+func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duration, error) {
+	w := &world{shape: s}
+	hasher, err := password.New(password.Default, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	hash, err := hasher.Hash(ctx, rand.Text())
+	if err != nil {
+		return nil, 0, err
+	}
+	setup := &command.Setup{Name: "Ada Admin", Email: "admin@example.com", Employee: key("admin"), Hash: hash, Secret: make([]byte, 32)}
+	t.Random(setup.Secret)
+	if _, err := t.Submit(ctx, &command.Command{Setup: setup}); err != nil {
+		return nil, 0, err
+	}
+	l := &loader{ctx: ctx, t: t, room: make(chan struct{}, 16)}
+	began := time.Now()
+	if err := w.fill(l); err != nil {
+		return nil, 0, err
+	}
+	took := time.Since(began)
+	if err := w.staff(l, hash); err != nil {
+		return nil, 0, err
+	}
+	return w, took, w.signIns(l, hash)
+}
+
+func (w *world) fill(l *loader) error {
+	perArea := (w.shape.records - publicAssets) / w.users
+	w.public.id = key("public")
+	l.add(row("salesArea", w.public.id, "name", "Everywhere"), row("geoArea", key("geo"), "name", "Middle"))
+	for i := range w.users {
+		w.areas = append(w.areas, area{id: key("area %d", i)})
+		l.add(row("salesArea", w.areas[i].id, "name", fmt.Sprintf("Area %d", i)))
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	l.add(row("client", key("public client"), "name", "Head office", "salesArea", string(w.public.id)))
+	for i, a := range w.areas {
+		for j := range clientsPerArea {
+			l.add(row("client", key("client %d %d", i, j), "name", fmt.Sprintf("Customer %d-%d", i, j),
+				"salesArea", string(a.id), "street", fmt.Sprintf("High Street %d", j), "city", "Middletown"))
+		}
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	for n := range publicAssets {
+		id := key("public asset %d", n)
+		w.public.assets = append(w.public.assets, id)
+		l.add(asset(id, key("public client"), n))
+	}
+	// In the order in which a business grows: all areas at once, so that an
+	// area's records lie apart from each other.
+	for n := range perArea {
+		for i := range w.areas {
+			id := key("asset %d %d", i, n)
+			w.areas[i].assets = append(w.areas[i].assets, id)
+			l.add(asset(id, key("client %d %d", i, n%clientsPerArea), n*len(w.areas)+i))
+		}
+	}
+	return l.flush()
+}
+
+// areasOf is a user's sales areas as a JSON list: the own one and the public
+// one, or the public one alone.
+func (w *world) areasOf(user int, own bool) string {
+	if !own {
+		return `["` + string(w.public.id) + `"]`
+	}
+	return `["` + string(w.areas[user/2].id) + `","` + string(w.public.id) + `"]`
+}
+
+func (w *world) staff(l *loader, hash string) error {
+	person := func(id ident.RecordID, name, role string, more ...string) {
+		l.add(row("employee", id, append([]string{
+			"name", name, "email", strings.ToLower(strings.ReplaceAll(name, " ", ".")) + "@example.com",
+			"kind", "in-house", "status", "Active",
+		}, more...)...))
+		l.add(row("roleAssignment", key("role of %s", id), "employee", string(id), "role", role))
+	}
+	person(key("manager"), "Max Manager", "service.manager")
+	ids := []ident.RecordID{key("manager")}
+	for u := range w.users {
+		id := key("user %d", u)
+		w.people = append(w.people, id)
+		person(id, fmt.Sprintf("User %d", u), "service.sales-representative", "salesAreas", w.areasOf(u, true))
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	for _, id := range append(ids, w.people...) {
+		l.submit(&command.Command{Secret: &command.Secret{Employee: id, Hash: hash}})
+	}
+	return l.flush()
+}
+
+func (w *world) signIns(l *loader, hash string) error {
+	var key token.RefreshKey
+	err := l.t.Read(func(v *tenant.View) error {
+		key = token.RefreshKey(apply.DerivedKey(v.Reader, "refresh"))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	n := 0
+	signIn := func(person ident.RecordID, device bool) *account {
+		n++
+		session := ident.SessionID(fmt.Sprintf("%s_session%d", slug, n))
+		var random [32]byte
+		l.t.Random(random[:])
+		first, ferr := key.NewRefresh(random, session)
+		if ferr != nil {
+			err = ferr
+			return nil
+		}
+		c := &command.Login{
+			Employee: person, Credential: apply.CredentialDigest(hash), Session: session, First: refresh.Hash(first),
+		}
+		if device {
+			c.Prefix = ident.NewPrefix([5]byte(random[:5]))
+			c.Device = &command.Device{Installation: fmt.Sprintf("phone-%d", n), Incarnation: "1", Name: "Phone", Platform: "android"}
+		}
+		l.submit(&command.Command{Login: c})
+		return &account{refresh: first}
+	}
+	for _, id := range w.people {
+		var own []*account
+		for range devicesPerUser {
+			own = append(own, signIn(id, true))
+		}
+		w.phones = append(w.phones, own)
+	}
+	for i := range w.shape.fresh {
+		// People see their own devices: few of each person's.
+		w.fresh = append(w.fresh, signIn(w.people[i%len(w.people)], true))
+	}
+	manager := managerID()
+	for range w.shape.all {
+		w.all = append(w.all, signIn(manager, true))
+	}
+	for range writers {
+		w.writers = append(w.writers, signIn(manager, false))
+	}
+	w.admin = signIn(adminID(), false)
+	if ferr := l.flush(); err == nil {
+		err = ferr
+	}
+	return err
+}
+
+func managerID() ident.RecordID { return key("manager") }
+func adminID() ident.RecordID   { return key("admin") }

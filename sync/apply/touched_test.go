@@ -1,0 +1,59 @@
+package apply_test
+
+import (
+	"testing"
+
+	"satchel/internal/command"
+	"satchel/internal/ident"
+	"satchel/sync/apply"
+	"satchel/sync/oplog"
+)
+
+// TestTouchedByNaming: whoever a changed record names, or named before, may
+// have something to pull, whether or not they see the record: a guest agent
+// holds the job of an activity that no list of theirs shows.
+func TestTouchedByNaming(t *testing.T) {
+	w := newWorld(t)
+	w.ok(&command.Command{Setup: &command.Setup{Name: "Ada", Email: "ada@example.com", Employee: "emp-ada-1", Hash: "x", Secret: []byte("0123456789abcdef")}})
+	w.load(append(append(append(
+		person("emp-guest-1", "service.guest-agent", "mobile.service-agent-user"),
+		person("emp-guest-2", "service.guest-agent", "mobile.service-agent-user")...),
+		person("emp-other-1", "service.guest")...),
+		row("salesArea", "area-north", "name", "North"),
+		row("client", "client-one", "name", "One", "salesArea", "area-north"),
+		row("job", "job-one-1", "client", "client-one", "title", "Boiler"),
+		row("jobActivity", "act-one-1", "job", "job-one-1", "title", "Visit", "assignee", "emp-guest-1"),
+	)...)
+	one, two := w.signIn("emp-guest-1", "i1"), w.signIn("emp-guest-2", "i2")
+	holds := func(p *phone) bool {
+		pg := p.page(w.ok(p.pulling(command.Pull{Profile: "field"})))
+		p.cp = pg.Checkpoint
+		for _, r := range pg.Records {
+			if r.ID == "job-one-1" {
+				return true
+			}
+		}
+		return false
+	}
+	if !holds(one) || holds(two) {
+		t.Fatal("the job goes with the activity")
+	}
+	var eff apply.Effects
+	w.m.OnCommit = func(_ oplog.Entry, res []apply.Result, e apply.Effects) { w.res, eff = res, e }
+	w.load(row("jobActivity", "act-one-1", "assignee", "emp-guest-2"))
+	snap, err := w.eng.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	w.m.Rest(snap)
+	defer w.m.Leave()
+	named := map[ident.RecordID]bool{}
+	all := []apply.Watched{{Device: one.id, Employee: "emp-guest-1"}, {Device: two.id, Employee: "emp-guest-2"}}
+	w.m.Touched(eff, all, func(i int) { named[all[i].Employee] = true })
+	for _, x := range all {
+		if !named[x.Employee] {
+			t.Errorf("%s, whom the activity names before or after, is not touched", x.Employee)
+		}
+	}
+}
