@@ -296,8 +296,13 @@ func (f *phone) status(r *phoneRun, _ []string) error {
 		return r.print(s)
 	}
 	rows := [][2]string{
-		{"user", f.user + " at " + f.tenant}, {"server", f.server}, {"signed in", yesNo(s.SignedIn)}, {"device", orNone(s.Device)},
-		{"unsent changes", strconv.Itoa(s.Pending)}, {"problems", strconv.Itoa(s.Problems)}, {"complete", yesNo(s.Complete)},
+		{"user", f.user + " at " + f.tenant},
+		{"server", f.server},
+		{"signed in", yesNo(s.SignedIn)},
+		{"device", orNone(s.Device)},
+		{"unsent changes", strconv.Itoa(s.Pending)},
+		{"problems", strconv.Itoa(s.Problems)},
+		{"complete", yesNo(s.Complete)},
 	}
 	if s.LastPage.IsZero() {
 		rows = append(rows, [2]string{"last contact", "never"})

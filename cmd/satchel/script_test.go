@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -190,7 +192,7 @@ func satchelCommand(ts *testscript.TestScript, args ...string) *exec.Cmd {
 }
 
 func (st *scriptState) serve(ts *testscript.TestScript, args []string) {
-	listen := "127.0.0.1:0"
+	listen := freePort()
 	if had := ts.Getenv("SATCHEL_SERVER"); had != "" {
 		listen = strings.TrimPrefix(had, "http://")
 	}
@@ -277,7 +279,7 @@ func TestKilledServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	listen := "127.0.0.1:0"
+	listen := freePort()
 	serve := func() *served {
 		t.Helper()
 		s, err := start(func() *exec.Cmd {
@@ -379,5 +381,16 @@ func TestKilledServer(t *testing.T) {
 	running = false
 	if err := s.stop(syscall.SIGTERM); err != nil {
 		t.Errorf("SIGTERM: %v\n%s", err, s.stderr.String())
+	}
+}
+
+// freePort returns an address that can be listened on again later: it lies
+// beneath the ports that outgoing connections are given.
+func freePort() string {
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if l, err := net.Listen("tcp", addr); err == nil && l.Close() == nil {
+			return addr
+		}
 	}
 }

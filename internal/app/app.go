@@ -92,7 +92,7 @@ func New(cfg Config) (*App, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	keys, err := signingKeys(cfg.Dir, cfg.Clock)
+	keys, err := signingKeys(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func New(cfg Config) (*App, error) {
 }
 
 // signingKeys reads the server's signing keys, making them in a new folder.
-func signingKeys(dir string, clock func() time.Time) (token.KeySet, error) {
+func signingKeys(dir string) (token.KeySet, error) {
 	path := filepath.Join(dir, "keys.json")
 	var keys token.KeySet
 	b, err := os.ReadFile(path)

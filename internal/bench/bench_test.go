@@ -21,8 +21,13 @@ func TestQuantile(t *testing.T) {
 		q    float64
 		want float64
 	}{
-		{nil, 0.5, 0}, {[]float64{3}, 0.99, 3}, {[]float64{1, 2, 3}, 0.5, 2}, {[]float64{1, 2}, 0.5, 1},
-		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100},
+		{nil, 0.5, 0},
+		{[]float64{3}, 0.99, 3},
+		{[]float64{1, 2, 3}, 0.5, 2},
+		{[]float64{1, 2}, 0.5, 1},
+		{hundred, 0.5, 50},
+		{hundred, 0.99, 99},
+		{hundred, 1, 100},
 	} {
 		if got := quantile(c.vs, c.q); got != c.want {
 			t.Errorf("quantile %v of %d values is %v, want %v", c.q, len(c.vs), got, c.want)
@@ -114,7 +119,7 @@ func TestAsset(t *testing.T) {
 	if mean := total / n; mean < 300 || mean > 340 {
 		t.Errorf("records have %d bytes, want about 316", mean)
 	}
-	if key("a") == key("b") || key("a") != key("a") || key("a") == ident.RecordID("") {
+	if a, again := key("a"), key("a"); a == key("b") || a != again || key("a") == ident.RecordID("") {
 		t.Error("ids")
 	}
 }

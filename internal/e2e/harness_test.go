@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -148,7 +150,7 @@ type server struct {
 func newServer(t testing.TB) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), clock: &clock{}, http: &http.Transport{MaxIdleConnsPerHost: 64}}
-	s.boot("127.0.0.1:0")
+	s.boot(freePort(t))
 	t.Cleanup(func() {
 		s.halt()
 		s.http.CloseIdleConnections()
@@ -167,6 +169,27 @@ func newServer(t testing.TB) *server {
 		s.Do(&command.Command{Secret: &command.Secret{Employee: p, Hash: hash}})
 	}
 	return s
+}
+
+// freePort returns an address to listen on, and to listen on again later. It
+// lies beneath the ports that connections are given: a phone that dials a
+// closed port out of those may be given the very port as its own, and is then
+// connected to itself.
+func freePort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 func (s *server) boot(listen string) {
@@ -551,13 +574,6 @@ func (p *phone) ends(within time.Duration) error {
 	}
 }
 
-// changes returns what Live has told so far.
-func (f *following) changes() []client.Change {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]client.Change(nil), f.list...)
-}
-
 // soon waits until cond holds.
 func soon(t testing.TB, what string, cond func() bool) {
 	t.Helper()
@@ -575,7 +591,6 @@ type signIn struct {
 	s                        *server
 	access, refresh          string
 	device, prefix, employee string
-	incarnation              string
 }
 
 // reply is an answer, read.

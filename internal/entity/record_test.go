@@ -17,16 +17,20 @@ import (
 func sample(t testing.TB) *Catalogue {
 	t.Helper()
 	c, err := NewCatalogue(
-		&Type{No: 1, Name: "client", Apps: []App{CRM}, IsClient: true, Archivable: true,
+		&Type{
+			No: 1, Name: "client", Apps: []App{CRM}, IsClient: true, Archivable: true,
 			Aliases: map[App]string{CRM: "accounts"},
-			Fields:  []*Field{Str(1, "name").Need(), Long(2, "notes").In(FacetCRM)}},
-		&Type{No: 2, Name: "jobActivity", Plural: "job-activities", Apps: []App{Service}, Root: "client",
+			Fields:  []*Field{Str(1, "name").Need(), Long(2, "notes").In(FacetCRM)},
+		},
+		&Type{
+			No: 2, Name: "jobActivity", Plural: "job-activities", Apps: []App{Service}, Root: "client",
 			Fields: []*Field{
 				To(1, "client", "client").Need().Fixed(), Str(2, "title"), Integer(3, "size"),
 				OneOf(4, "status", "New", "Open", "Done").System(), At(5, "doneAt").System(),
 			},
 			Status:  &Lifecycle{Field: "status", Initial: "New", States: []string{"New", "Open", "Done"}},
-			Actions: []*Action{{Name: "finish", App: Service, From: []string{"Open"}, To: "Done", Stamps: []string{"doneAt"}}}},
+			Actions: []*Action{{Name: "finish", App: Service, From: []string{"Open"}, To: "Done", Stamps: []string{"doneAt"}}},
+		},
 		&Type{No: 3, Name: "employee", Apps: []App{Admin}, Fields: []*Field{Str(1, "name")}},
 	)
 	if err != nil {
@@ -220,15 +224,21 @@ func TestNewCatalogueRefuses(t *testing.T) {
 		"second client":        {No: 2, Name: "x", Apps: []App{CRM}, Root: "a", Fields: []*Field{To(1, "a", "client").Fixed(), To(2, "b", "client")}},
 		"status anyone writes": {No: 2, Name: "x", Apps: []App{CRM}, Status: life(), Fields: []*Field{OneOf(1, "status", "A", "B")}},
 		"status with others":   {No: 2, Name: "x", Apps: []App{CRM}, Status: life(), Fields: []*Field{OneOf(1, "status", "A").System()}},
-		"action to nowhere": {No: 2, Name: "x", Apps: []App{CRM}, Status: life(), Fields: []*Field{status()},
-			Actions: []*Action{{Name: "go", App: CRM, To: "C"}}},
+		"action to nowhere": {
+			No: 2, Name: "x", Apps: []App{CRM}, Status: life(), Fields: []*Field{status()},
+			Actions: []*Action{{Name: "go", App: CRM, To: "C"}},
+		},
 		"action without app":    {No: 2, Name: "x", Apps: []App{CRM}, Actions: []*Action{{Name: "go"}}},
 		"action without status": {No: 2, Name: "x", Apps: []App{CRM}, Actions: []*Action{{Name: "go", App: CRM, To: "A"}}},
 		"action twice":          {No: 2, Name: "x", Apps: []App{CRM}, Actions: []*Action{{Name: "go", App: CRM}, {Name: "go", App: CRM}}},
-		"stamp on a text": {No: 2, Name: "x", Apps: []App{CRM}, Fields: []*Field{Str(1, "a")},
-			Actions: []*Action{{Name: "go", App: CRM, Stamps: []string{"a"}}}},
-		"argument of another kind": {No: 2, Name: "x", Apps: []App{CRM}, Fields: []*Field{Str(1, "a")},
-			Actions: []*Action{{Name: "go", App: CRM, Args: []*Field{Integer(1, "a")}}}},
+		"stamp on a text": {
+			No: 2, Name: "x", Apps: []App{CRM}, Fields: []*Field{Str(1, "a")},
+			Actions: []*Action{{Name: "go", App: CRM, Stamps: []string{"a"}}},
+		},
+		"argument of another kind": {
+			No: 2, Name: "x", Apps: []App{CRM}, Fields: []*Field{Str(1, "a")},
+			Actions: []*Action{{Name: "go", App: CRM, Args: []*Field{Integer(1, "a")}}},
+		},
 		"assigns an unknown field": {No: 2, Name: "x", Apps: []App{CRM}, Actions: []*Action{{Name: "go", App: CRM, Assigns: "a"}}},
 	} {
 		employee := &Type{No: 3, Name: "employee", Apps: []App{Admin}}

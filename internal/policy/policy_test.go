@@ -144,8 +144,10 @@ func TestScopes(t *testing.T) {
 		{"from", client, From(work, "client", Self("doer")), []string{"client-a"}},
 		{"from a set", employee, From(work, "watchers", All()), []string{"person-1"}},
 	} {
-		s := &Subject{ID: "person-1", Kind: InHouse, Active: true, Areas: []ident.RecordID{"area-0001"},
-			Client: "client-b", Onsite: []ident.RecordID{"client-a", "client-b"}}
+		s := &Subject{
+			ID: "person-1", Kind: InHouse, Active: true, Areas: []ident.RecordID{"area-0001"},
+			Client: "client-b", Onsite: []ident.RecordID{"client-a", "client-b"},
+		}
 		s.Build([]*Compiled{compile(t, May(View).On(c.typ).In(c.scope).Through(entity.Core, entity.FacetAdmin).As("T-1"))}, nil, nil)
 		var got []string
 		for id, r := range w {
@@ -246,10 +248,13 @@ func TestConditions(t *testing.T) {
 		reason Reason
 		clause string
 	}{
-		{Edit, "work-a", Granted, "T-1"}, {Edit, "work-b", Closed, "T-3"},
+		{Edit, "work-a", Granted, "T-1"},
+		{Edit, "work-b", Closed, "T-3"},
 		{"finish", "work-b", Granted, "T-1"},
-		{Edit, "part-a", Granted, "T-2"}, {Edit, "part-b", Closed, "T-4"},
-		{Delete, "work-a", Closed, "T-5"}, {Delete, "work-b", Granted, "T-5"},
+		{Edit, "part-a", Granted, "T-2"},
+		{Edit, "part-b", Closed, "T-4"},
+		{Delete, "work-a", Closed, "T-5"},
+		{Delete, "work-b", Granted, "T-5"},
 		{Create, "work-a", NoGrant, ""},
 	} {
 		d := s.Decide(c.v, w[c.id], w)
@@ -300,8 +305,11 @@ func TestRank(t *testing.T) {
 		reason Reason
 		denial ident.RecordID
 	}{
-		{Edit, "work-a", Denying, "denial-1"}, {Delete, "work-a", Granted, ""}, {View, "work-a", Granted, ""},
-		{Delete, "work-b", Hidden, ""}, {View, "client-b", Hidden, ""},
+		{Edit, "work-a", Denying, "denial-1"},
+		{Delete, "work-a", Granted, ""},
+		{View, "work-a", Granted, ""},
+		{Delete, "work-b", Hidden, ""},
+		{View, "client-b", Hidden, ""},
 		{Edit, "part-a", Denying, "denial-3"}, // what may not be seen may not be changed
 		{Edit, "client-a", Granted, ""},
 	} {

@@ -266,6 +266,8 @@ func (s *Scope) holds(sub *Subject, r *entity.Record, look Lookup) bool {
 		return look.AnyReferring(s.Type, s.Field, r.ID, func(p *entity.Record) bool {
 			return s.Subs[0].holds(sub, p, look)
 		})
+	case OpWindow, OpUnset:
+		return false // profiles only, and those are read as sets
 	case OpMentioned:
 		found := false
 		look.Naming(r.ID, func(p *entity.Record, no uint8) bool {

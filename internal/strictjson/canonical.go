@@ -50,7 +50,6 @@ type writer struct {
 }
 
 func (w *writer) value() error {
-	start := w.pos
 	switch c := w.space(); {
 	case c == '"':
 		text, escaped, err := w.str()
@@ -66,7 +65,7 @@ func (w *writer) value() error {
 	case c == '-' || c >= '0' && c <= '9':
 		return w.numeral()
 	default:
-		start = w.pos
+		start := w.pos
 		if err := w.literal(); err != nil {
 			return err
 		}

@@ -939,7 +939,7 @@ func TestHTTPLimits(t *testing.T) {
 	_, _ = w.Write([]byte(`{"a":"b"}`))
 	_ = w.Close()
 	body, h = z.Bytes(), http.Header{"Content-Encoding": {"gzip"}}
-	must(t, p.send(ctx, "POST", "/x", "", struct{}{}, &out))
+	must(t, p.send(ctx, "/x", "", struct{}{}, &out))
 	if out["a"] != "b" {
 		t.Errorf("gzip: %v", out)
 	}
@@ -948,20 +948,20 @@ func TestHTTPLimits(t *testing.T) {
 	_, _ = w.Write([]byte(`"` + strings.Repeat("a", 1<<20) + `"`))
 	_ = w.Close()
 	body = z.Bytes()
-	if err := p.send(ctx, "POST", "/x", "", struct{}{}, &out); !hasCode(err, codeAnswerTooLarge) {
+	if err := p.send(ctx, "/x", "", struct{}{}, &out); !hasCode(err, codeAnswerTooLarge) {
 		t.Errorf("a bomb: %v", err)
 	}
 	body, h = []byte(`<html>`), http.Header{"Retry-After": {"7"}}
-	if err := p.send(ctx, "POST", "/x", "", struct{}{}, &out); !hasCode(err, codeBadAnswer) {
+	if err := p.send(ctx, "/x", "", struct{}{}, &out); !hasCode(err, codeBadAnswer) {
 		t.Errorf("html: %v", err)
 	}
 	status = 502
 	var e *Error
-	if err := p.send(ctx, "POST", "/x", "", struct{}{}, &out); !errors.As(err, &e) || e.Status != 502 || e.RetryAfter != 7*time.Second {
+	if err := p.send(ctx, "/x", "", struct{}{}, &out); !errors.As(err, &e) || e.Status != 502 || e.RetryAfter != 7*time.Second {
 		t.Errorf("502: %v", err)
 	}
 	status, body = 401, []byte(`{"code":"second_factor_required","title":"t","challenge":"c1"}`)
-	if err := p.send(ctx, "POST", "/x", "", struct{}{}, &out); !errors.As(err, &e) || string(e.Extra["challenge"]) != `"c1"` {
+	if err := p.send(ctx, "/x", "", struct{}{}, &out); !errors.As(err, &e) || string(e.Extra["challenge"]) != `"c1"` {
 		t.Errorf("challenge: %v", err)
 	}
 	if _, err := OpenMemory(NewMemory(), Options{Server: "ftp://x"}); err == nil {

@@ -27,25 +27,25 @@ func (p *Phone) call(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	err = p.send(ctx, http.MethodPost, path, token, in, out)
+	err = p.send(ctx, path, token, in, out)
 	for try := 0; try < maxRefreshes && (hasCode(err, codeTokenExpired) || hasCode(err, codeInvalidToken)); try++ {
 		if token, err = p.refresh(ctx, token); err != nil {
 			return err
 		}
-		err = p.send(ctx, http.MethodPost, path, token, in, out)
+		err = p.send(ctx, path, token, in, out)
 	}
 	return p.judge(err, token)
 }
 
-// send does one exchange: JSON in, JSON out. token and out may be empty.
-func (p *Phone) send(ctx context.Context, method, path, token string, in, out any) error {
+// send posts JSON and reads the JSON answer. token and out may be empty.
+func (p *Phone) send(ctx context.Context, path, token string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.server.String()+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.server.String()+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (p *Phone) readBody(resp *http.Response) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("client: compressed answer: %w", err)
 		}
-		defer z.Close()
+		defer z.Close() //nolint:errcheck // only read from
 		r = z
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, p.opts.MaxResponse+1))

@@ -91,7 +91,7 @@ func (p *Phone) Login(ctx context.Context, email, password string) error {
 		return err
 	}
 	var a loginAnswer
-	err = p.send(ctx, http.MethodPost, "/v1/auth/login", "", loginRequest{
+	err = p.send(ctx, "/v1/auth/login", "", loginRequest{
 		Tenant: p.opts.Tenant, Email: email, Password: password,
 		Device: loginDevice{
 			Installation: p.installation, Incarnation: incarnation,
@@ -183,7 +183,7 @@ func (p *Phone) logout(ctx context.Context, s session) error {
 	body := struct {
 		RefreshToken string `json:"refreshToken"`
 	}{s.Refresh}
-	return p.send(ctx, http.MethodPost, "/v1/auth/logout", s.Access, body, nil)
+	return p.send(ctx, "/v1/auth/logout", s.Access, body, nil)
 }
 
 // session returns the session, or ErrSignedOut.
@@ -254,7 +254,7 @@ func (p *Phone) refresh(ctx context.Context, stale string) (string, error) {
 		return "", err
 	}
 	var a loginAnswer
-	err = p.send(ctx, http.MethodPost, "/v1/auth/refresh", "", refreshRequest{s.Refresh, nonce}, &a)
+	err = p.send(ctx, "/v1/auth/refresh", "", refreshRequest{s.Refresh, nonce}, &a)
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && e.Status == http.StatusUnauthorized && e.Code != codeUnexpectedReply {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidwall/btree"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // bucket names a part of the store. The numbers stand on disk; none is ever
@@ -246,7 +247,7 @@ func (s *fileStore) update(f func(tx) error) error {
 }
 
 func closedAs(err error) error {
-	if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
 	return err

@@ -20,7 +20,6 @@ type record struct {
 	from  *row // the first
 	more  []*row
 	lines []*row
-	size  int // of the encoded row
 }
 
 // build makes records of rows by one rule.

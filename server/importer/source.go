@@ -189,7 +189,7 @@ func readLines(dir fs.FS, name, encoding string) ([]line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("importer: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read from
 	b, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	switch {
 	case err != nil:

@@ -14,8 +14,13 @@ func TestMeets(t *testing.T) {
 		changed bits.Set
 		want    bool
 	}{
-		{bits.Set{}, false}, {bits.Of(99), false}, {bits.Of(5, 70_000), true}, {bits.Range(0, 100), false},
-		{bits.Range(0, 101), true}, {bits.Of(1, 2, 3, 4, 5, 6, 7, 199), true}, {bits.Range(200, 209), false},
+		{bits.Set{}, false},
+		{bits.Of(99), false},
+		{bits.Of(5, 70_000), true},
+		{bits.Range(0, 100), false},
+		{bits.Range(0, 101), true},
+		{bits.Of(1, 2, 3, 4, 5, 6, 7, 199), true},
+		{bits.Range(200, 209), false},
 	} {
 		if meets(held, c.changed) != c.want || meets(bits.Set{}, c.changed) {
 			t.Errorf("%v: want %v", c.changed.Slice(), c.want)

@@ -32,8 +32,10 @@ func TestDevices(t *testing.T) {
 	w.refused(fault.SessionRevoked, a.pulling(command.Pull{}))
 	w.ok(again.pulling(command.Pull{}))
 	// A restored store is another device, and starts from nothing.
-	c := &command.Command{Login: &command.Login{Employee: "emp-eng-1", Credential: apply.CredentialDigest("h"), Session: "s9", Prefix: again.pre,
-		Device: &command.Device{Installation: "i1", Incarnation: "c2"}}}
+	c := &command.Command{Login: &command.Login{
+		Employee: "emp-eng-1", Credential: apply.CredentialDigest("h"), Session: "s9", Prefix: again.pre,
+		Device: &command.Device{Installation: "i1", Incarnation: "c2"},
+	}}
 	r := w.ok(c)
 	if r.Login.Device == a.id || r.Login.Prefix == a.pre {
 		t.Fatal("an incarnation shares device or prefix with another")
@@ -58,8 +60,12 @@ func TestBadDevices(t *testing.T) {
 	w := field(t)
 	w.ok(&command.Command{Secret: &command.Secret{Employee: "emp-eng-1", Hash: "h"}})
 	for _, d := range []command.Device{
-		{}, {Installation: "i1"}, {Installation: "i\x00c1", Incarnation: "x"}, {Installation: string(make([]byte, 40_000)), Incarnation: "x"},
-		{Installation: "i", Incarnation: "x", Name: "two\nlines"}, {Installation: "i", Incarnation: "x", PushToken: string(make([]byte, 5000))},
+		{},
+		{Installation: "i1"},
+		{Installation: "i\x00c1", Incarnation: "x"},
+		{Installation: string(make([]byte, 40_000)), Incarnation: "x"},
+		{Installation: "i", Incarnation: "x", Name: "two\nlines"},
+		{Installation: "i", Incarnation: "x", PushToken: string(make([]byte, 5000))},
 	} {
 		w.refused(fault.BadValue, &command.Command{Login: &command.Login{Employee: "emp-eng-1", Credential: apply.CredentialDigest("h"), Session: "s1", Device: &d}})
 	}
@@ -163,8 +169,10 @@ func TestRefusedLogin(t *testing.T) {
 	w.ok(&command.Command{Secret: &command.Secret{Employee: "emp-eng-1", Hash: "h"}})
 	var before, after []byte
 	w.reader(func(rd *state.Reader) { before = dump(rd.KV()) })
-	w.refused(fault.BadValue, &command.Command{Login: &command.Login{Employee: "emp-eng-1", Credential: apply.CredentialDigest("h"), Session: "s1", Rehash: "h3",
-		Device: &command.Device{Installation: "i1", Incarnation: "c1", Name: string(make([]byte, 300))}}})
+	w.refused(fault.BadValue, &command.Command{Login: &command.Login{
+		Employee: "emp-eng-1", Credential: apply.CredentialDigest("h"), Session: "s1", Rehash: "h3",
+		Device: &command.Device{Installation: "i1", Incarnation: "c1", Name: string(make([]byte, 300))},
+	}})
 	w.reader(func(rd *state.Reader) { after = dump(rd.KV()) })
 	if len(before) != len(after) {
 		t.Fatal("a refused sign-in left something")

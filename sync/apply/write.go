@@ -29,7 +29,6 @@ type change struct {
 	args    command.Object
 	ifMatch string
 	prefix  string // ids made by the client start with it; "": none may be
-	device  bool   // the id of a create comes from a device
 }
 
 // outcome is what a change did.

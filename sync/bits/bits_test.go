@@ -59,7 +59,8 @@ func sameChunks(a, b Set) bool {
 func check(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, s Set, m model) {
+}, s Set, m model,
+) {
 	t.Helper()
 	want := m.sorted()
 	if got := s.Slice(); !slices.Equal(got, want) {
@@ -279,7 +280,8 @@ func dense(seed uint64) []Set {
 	}
 	full := Range(0, ChunkSize)
 	return []Set{
-		{}, Of(7), random(100), random(4000), random(4200), random(30_000), even.Set(), full,
+		{},
+		Of(7), random(100), random(4000), random(4200), random(30_000), even.Set(), full,
 		Range(100, 60_000), full.Without(33), AndNot(full, random(50)), Range(10, 20),
 		AndNot(full, even.Set()), Range(ChunkSize, ChunkSize+5),
 	}

@@ -20,7 +20,8 @@ var typ = &entity.Type{
 	},
 }
 
-var cat = func() *entity.Catalogue {
+// A type is indexed when it joins a catalogue.
+var _ = func() *entity.Catalogue {
 	c, err := entity.NewCatalogue(typ)
 	if err != nil {
 		panic(err)

@@ -15,7 +15,7 @@ import (
 
 // Limits of a page.
 const (
-	DefaultLimit = 1000
+	DefaultLimit = 2000
 	MaxLimit     = 10_000
 	// maxRemoved bounds the removals of a page; they are small and go first.
 	maxRemoved = 10_000

@@ -140,7 +140,7 @@ func create(path string, opts Options, format uint64) (err error) {
 		return err
 	}
 	name := tmp.Name()
-	defer os.Remove(name)
+	defer os.Remove(name) //nolint:errcheck // gone after the rename
 	if err := errors.Join(tmp.Chmod(0o600), tmp.Close()); err != nil {
 		return err
 	}

@@ -248,14 +248,16 @@ func TestMigrations(t *testing.T) {
 	closeAll(b)
 
 	to := func(f uint64, v string) migration {
-		return migration{to: f, name: "to " + v,
+		return migration{
+			to: f, name: "to " + v,
 			run: func(w Writer) error { return w.Put(Names, []byte("k"), []byte(v)) },
 			verify: func(r Reader) error {
 				if string(r.Get(Names, []byte("k"))) != v {
 					return errors.New("not as expected")
 				}
 				return nil
-			}}
+			},
+		}
 	}
 	table := []migration{to(2, "two"), to(3, "three")}
 	table[1].verify = func(Reader) error { return errors.New("unfit") }

@@ -36,7 +36,7 @@ func Compact(src, dst string, progress func(done, total int64)) (err error) {
 	if err != nil {
 		return fail(err)
 	}
-	defer os.Remove(tmp.Name())
+	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
 	if err := errors.Join(tmp.Chmod(0o600), tmp.Close()); err != nil {
 		return fail(err)
 	}

@@ -28,8 +28,10 @@ const (
 	secretLength  = 32
 	seedLength    = 20 // of the secret; the rest is the tag
 	secretText    = 43 // characters of base64url
+)
 
-	// MaxSession and MaxNonce bound a session id and a nonce in bytes.
+// MaxSession and MaxNonce bound a session id and a nonce in bytes.
+const (
 	MaxSession = 64
 	MaxNonce   = 128
 )

@@ -120,7 +120,7 @@ func (c *Conn) ping() {
 		return
 	}
 	if err := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.opts.WriteTimeout)); err != nil {
-		c.writeFailed(err)
+		_ = c.writeFailed(err) // whoever reads or writes next is told
 		return
 	}
 	c.pinger.Reset(c.nextPing())

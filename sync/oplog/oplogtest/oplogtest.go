@@ -707,8 +707,10 @@ func model(t *rapid.T, n Node) {
 	}
 	take := func(d oplog.Draft) {
 		numbers[d.Proposer]++
-		all = append(all, line(oplog.Entry{Epoch: 1, Pos: ident.Position(len(all) + 1), Time: d.Time, Version: d.Version,
-			Proposer: d.Proposer, Number: d.Number, Commands: d.Commands}))
+		all = append(all, line(oplog.Entry{
+			Epoch: 1, Pos: ident.Position(len(all) + 1), Time: d.Time, Version: d.Version,
+			Proposer: d.Proposer, Number: d.Number, Commands: d.Commands,
+		}))
 	}
 	for range rapid.IntRange(1, 30).Draw(t, "steps") {
 		d := next(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "proposer"))

@@ -46,10 +46,10 @@ func Run(t *testing.T, h Harness) {
 	t.Run("StageModel", func(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { stageModel(rt, h) }) })
 }
 
-// row is what a dump lists.
+// row names a row of a model.
 type row struct {
-	b    store.Bucket
-	k, v string
+	b store.Bucket
+	k string
 }
 
 // Dump returns every row but the engine's own, one a line, in order.

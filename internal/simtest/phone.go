@@ -1,0 +1,502 @@
+package simtest
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/oracle"
+	"satchel/sync/apply"
+	"satchel/sync/wire"
+)
+
+// phone is a small model of a device: a store that takes a page and its token
+// together and only where the page begins at the token it has, and an outbox.
+type phone struct {
+	s            *sim
+	who          ident.RecordID
+	installation string
+	field        bool // what it asks for at first
+
+	incarnation string
+	session     ident.SessionID
+	device      ident.DeviceID
+	prefix      string
+	store       map[ident.RecordID]oracle.Shown
+	cp          string
+	outbox      []command.Mutation
+	last        uint64 // number of the last mutation made
+	acked       uint64
+	got         map[uint64]bool // results had, above acked
+	asked       bool            // its profile was told
+	astray      bool            // its token may mean nothing to the server
+
+	// The judge's book-keeping, which the phone itself knows nothing of.
+	given    map[ident.RecordID]bool // ever on a page for this device
+	ended    map[ident.SessionID]bool
+	late     []func()
+	under    []request
+	reliable bool
+	quiet    bool // the last page was empty and applied; nothing has touched the device since
+}
+
+// wipe starts over with an empty store: a new incarnation.
+func (p *phone) wipe() {
+	p.s.serial++
+	p.incarnation = fmt.Sprintf("inc-%d-%d", p.s.step, p.s.serial)
+	p.session, p.device, p.prefix, p.cp = "", "", "", ""
+	p.store, p.outbox, p.got = map[ident.RecordID]oracle.Shown{}, nil, map[uint64]bool{}
+	p.last, p.acked, p.asked, p.astray = 0, 0, false, false
+	p.given = map[ident.RecordID]bool{}
+	if p.ended == nil {
+		p.ended = map[ident.SessionID]bool{}
+	}
+	p.late, p.under, p.quiet = nil, nil, false
+}
+
+// restored: the server went back in time. What the phone did since may be
+// gone there, its session with it.
+func (p *phone) restored() {
+	p.ended = map[ident.SessionID]bool{}
+	p.astray = true
+	p.under, p.quiet = nil, false
+}
+
+func (p *phone) login() request {
+	p.s.serial++
+	session := ident.SessionID(fmt.Sprintf("s-%s-%d-%d", p.installation, p.s.step, p.s.serial))
+	h := sha256.Sum256([]byte(session))
+	c := &command.Command{Login: &command.Login{
+		Employee: p.who, Credential: apply.CredentialDigest(password), Session: session, Prefix: ident.NewPrefix([5]byte(h[:5])),
+		Device: &command.Device{Installation: p.installation, Incarnation: p.incarnation, Name: "phone", Platform: "sim"},
+	}}
+	incarnation := p.incarnation
+	return request{cmd: c, what: p.installation + " signs in", done: func(res *apply.Result) {
+		if res == nil || incarnation != p.incarnation {
+			return
+		}
+		if res.Err != nil {
+			p.session = ""
+			if fault.Is(res.Err, fault.DeviceRevoked) { // the wipe
+				p.s.count("wipe ordered")
+				p.wipe()
+			}
+			return
+		}
+		l := res.Login
+		p.session, p.prefix = l.Session, l.Prefix
+		if p.device != "" && p.device != l.Device {
+			// The server no longer knows the device: its numbers begin anew.
+			p.renumber(0)
+			p.astray = true
+		}
+		p.device = l.Device
+	}}
+}
+
+// renumber numbers the outbox from after on.
+func (p *phone) renumber(after uint64) {
+	moved := map[uint64]uint64{}
+	for i := range p.outbox {
+		m := &p.outbox[i]
+		moved[m.N] = after + uint64(i) + 1
+		m.N = moved[m.N]
+	}
+	for i := range p.outbox {
+		for k, n := range p.outbox[i].After {
+			p.outbox[i].After[k] = moved[n]
+		}
+	}
+	p.last = after + uint64(len(p.outbox))
+	p.acked, p.got = min(p.acked, after), map[uint64]bool{}
+}
+
+func (p *phone) command() *command.Command {
+	return &command.Command{Actor: p.who, Session: p.session, Device: p.device}
+}
+
+func (p *phone) pull() request {
+	s := p.s
+	c := p.command()
+	c.Pull = &command.Pull{Checkpoint: p.cp}
+	if s.chance(60) {
+		c.Pull.Limit = 1 + s.rng.IntN(8)
+	}
+	if !p.asked {
+		p.asked = true
+		if p.field {
+			c.Pull.Profile = "field"
+		}
+	} else if s.chance(4) {
+		c.Pull.Profile = pick(s.rng, []string{"field", "office"})
+		s.count("profile asked for")
+	}
+	if s.chance(4) {
+		from := s.now - ident.Millis(s.rng.IntN(20*86_400_000))
+		c.Pull.Window = &command.Window{From: from, To: from + ident.Millis(1+s.rng.IntN(60*86_400_000))}
+		s.count("window changed")
+	}
+	guest := strings.Contains(string(p.who), "gagent") || strings.Contains(string(p.who), "combo")
+	if s.chance(6) || (guest && s.chance(25)) {
+		pins := []ident.Ref{}
+		for range s.rng.IntN(4) {
+			r := s.any()
+			if s.chance(60) {
+				if x := s.some(pick(s.rng, []string{"client", "job", "job", "ticket"})); x != nil {
+					r = x
+				}
+			}
+			pins = append(pins, ident.Ref{Type: r.Type.Name, ID: r.ID})
+		}
+		c.Pull.Pins = &pins
+		s.count("pins changed")
+	}
+	if p.astray && p.cp != "" && s.chance(70) {
+		c.Pull.Reconcile = map[string]command.Summary{}
+		for t, sum := range oracle.Summarise(p.store) {
+			c.Pull.Reconcile[t] = command.Summary{Count: sum.Count, Digest: sum.Digest}
+		}
+	} else if s.chance(3) {
+		for range 1 + s.rng.IntN(2) {
+			c.Pull.Heal = append(c.Pull.Heal, pick(s.rng, s.cat.Types).Name)
+		}
+		s.count("heal asked for")
+	}
+	incarnation := p.incarnation
+	return request{cmd: c, what: fmt.Sprintf("%s pulls from %q %s", p.installation, p.cp, detail(c.Pull)), done: func(res *apply.Result) {
+		if res == nil || incarnation != p.incarnation {
+			return
+		}
+		if res.Err != nil {
+			p.refused(res.Err)
+			return
+		}
+		page := s.encode(res.Page)
+		p.quiet = false
+		if p.cp != "" && !p.reliable && s.chance(4) {
+			again := *c
+			p.under = append(p.under, request{cmd: &again, what: p.installation + ": an old pull", done: func(res *apply.Result) {
+				if res != nil && res.Err == nil && incarnation == p.incarnation {
+					pg := s.encode(res.Page)
+					p.late = append(p.late, func() { p.apply(pg, "late") })
+				}
+			}})
+		}
+		switch n := s.rng.IntN(100); {
+		case p.reliable || n < 60:
+			p.quiet = res.Page.Empty() && res.Page.Complete && page.From == p.cp
+			p.apply(page, "in time")
+		case n < 75:
+			s.count("page lost")
+		case n < 92:
+			p.late = append(p.late, func() { p.apply(page, "late") })
+		default:
+			p.apply(page, "in time")
+			p.apply(page, "twice")
+		}
+	}}
+}
+
+func detail(p *command.Pull) string {
+	q := *p
+	q.Checkpoint = ""
+	told := ""
+	if q.Reconcile != nil {
+		told = fmt.Sprintf(" and says what it holds of %d types", len(q.Reconcile))
+	}
+	q.Reconcile = nil
+	b, _ := json.Marshal(q)
+	return string(b) + told
+}
+
+// refused: the server wants nothing to do with the session.
+func (p *phone) refused(err error) {
+	switch {
+	case fault.Is(err, fault.SessionRevoked):
+		p.session = ""
+	case fault.Is(err, fault.DeviceRevoked):
+		p.s.count("wipe ordered")
+		p.wipe()
+	case fault.Is(err, fault.MobileModuleRequired):
+		p.s.count("field profile refused")
+	default:
+		p.s.fail("%s is refused: %v", p.installation, err)
+	}
+}
+
+// apply takes a page, if it begins where the phone is.
+func (p *phone) apply(pg *wire.Page, how string) {
+	s := p.s
+	if pg.From != p.cp {
+		s.count("page " + how + " refused by its from")
+		return
+	}
+	s.count("page " + how + " applied")
+	if pg.Reset {
+		for id, r := range p.store {
+			if pg.ResetTypes == nil || slices.Contains(pg.ResetTypes, r.Type) {
+				delete(p.store, id)
+			}
+		}
+		p.astray = false
+	}
+	for _, r := range pg.Removed {
+		delete(p.store, ident.RecordID(r.ID))
+	}
+	for _, r := range pg.Records {
+		p.store[ident.RecordID(r.ID)] = shown(r)
+	}
+	p.cp = pg.Checkpoint
+	if pg.Complete != nil {
+		have := oracle.Summarise(p.store)
+		for t, w := range pg.Complete.Types {
+			if h := have[t]; h.Count != w.Count || h.Digest != w.Digest {
+				s.fail("%s: a complete page (%s) leaves %d %s where it says %d", p.installation, how, h.Count, t, w.Count)
+			}
+		}
+		for t := range have {
+			if _, ok := pg.Complete.Types[t]; !ok {
+				s.fail("%s: a complete page (%s) leaves %d %s and does not name them", p.installation, how, have[t].Count, t)
+			}
+		}
+	}
+}
+
+func shown(r wire.Record) oracle.Shown {
+	out := oracle.Shown{Type: r.Type, ID: ident.RecordID(r.ID), Rev: r.Rev, Context: r.Context, Fields: map[string]string{}}
+	for k, v := range r.Fields {
+		out.Fields[k] = string(v)
+	}
+	return out
+}
+
+// number gives a mutation its place in the outbox.
+func (p *phone) number(m command.Mutation) {
+	p.last++
+	m.N = p.last
+	m.At = p.s.now - ident.Millis(p.s.rng.IntN(100_000))
+	m.Hash = hash(m)
+	p.outbox = append(p.outbox, m)
+}
+
+// hash covers what a mutation says, not its number.
+func hash(m command.Mutation) []byte {
+	m.N, m.Hash = 0, nil
+	m.After = nil
+	b, err := json.Marshal(m)
+	must(err)
+	h := sha256.Sum256(b)
+	return h[:]
+}
+
+// mine returns a record that the phone holds, nil for none.
+func (p *phone) mine(types ...string) *oracle.Shown {
+	var ids []string
+	for id, r := range p.store {
+		if len(types) == 0 || slices.Contains(types, r.Type) {
+			ids = append(ids, string(id))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	r := p.store[ident.RecordID(pick(p.s.rng, ids))]
+	return &r
+}
+
+func (p *phone) newID() ident.RecordID {
+	p.s.serial++
+	return ident.RecordID(fmt.Sprintf("%s%04d-%d", p.prefix, p.s.serial, p.s.step))
+}
+
+// work queues a piece of offline work.
+func (p *phone) work() {
+	s := p.s
+	if p.prefix == "" || len(p.outbox) > 12 {
+		return
+	}
+	create := func(typ string, kv ...any) ident.RecordID {
+		id := p.newID()
+		p.number(command.Mutation{Op: wire.OpCreate, Type: typ, ID: id, Fields: obj(kv...)})
+		return id
+	}
+	switch s.rng.IntN(12) {
+	case 0, 1, 2:
+		if a := p.mine("jobActivity", "ticket"); a != nil {
+			t := s.cat.Type(a.Type)
+			act := pick(s.rng, t.Actions)
+			p.number(command.Mutation{Op: wire.OpAction, Type: t.Name, ID: a.ID, Action: act.Name, Args: s.args(act)})
+		}
+	case 3, 4:
+		if a := p.mine("jobActivity", "timeEntry", "preference", "client", "ticket", "document"); a != nil {
+			p.patch(a)
+		}
+	case 5:
+		if a := p.mine("client", "asset", "jobActivity"); a != nil {
+			id := create("comment", "parent", a.ID, "text", s.unique())
+			if s.chance(40) { // builds on it
+				p.number(command.Mutation{Op: wire.OpPatch, Type: "comment", ID: id, Fields: obj("text", s.unique()), Was: obj("text", "x"), After: []uint64{p.last}})
+			}
+		}
+	case 6:
+		if a := p.mine("jobActivity"); a != nil {
+			create("timeEntry", "activity", a.ID, "start", s.someTime().RFC3339(), "note", s.unique())
+		}
+	case 7:
+		if a := p.mine("ticket"); a != nil {
+			create("ticketUpdate", "ticket", a.ID, "visibility", pick(s.rng, []string{"public", "internal"}), "kind", "note", "text", s.unique())
+		}
+	case 8:
+		create("preference", "owner", p.who, "key", s.unique(), "value", s.unique())
+	case 9:
+		if c := p.mine("client"); c != nil {
+			// A ticket and, on the ticket that may never come to be, an update.
+			id := create("ticket", "client", c.ID, "subject", s.unique(), "priority", pick(s.rng, []string{"low", "nonsense", "high"}))
+			create("ticketUpdate", "ticket", id, "visibility", "public", "kind", "note", "text", s.unique())
+			s.count("work that builds on work")
+		}
+	case 10:
+		if r := p.mine(); r != nil {
+			was := command.Object{}
+			for k, v := range r.Fields {
+				if f := s.cat.Type(r.Type).Field(k); f != nil && f.No <= entity.MaxFieldNo && s.chance(30) {
+					was[k] = []byte(v)
+				}
+			}
+			p.number(command.Mutation{Op: wire.OpDelete, Type: r.Type, ID: r.ID, Was: was})
+		}
+	default: // what no honest phone does
+		switch s.rng.IntN(5) {
+		case 0:
+			r := s.any()
+			p.number(command.Mutation{Op: wire.OpPatch, Type: r.Type.Name, ID: r.ID, Fields: s.patchOf(r.Type), Was: command.Object{}})
+		case 1:
+			p.number(command.Mutation{Op: wire.OpCreate, Type: "comment", ID: s.any().ID, Fields: obj("text", "over another")})
+		case 2:
+			p.number(command.Mutation{Op: wire.OpCreate, Type: "comment", ID: ident.RecordID("dzzzzzzzz" + s.unique()), Fields: obj("text", "x")})
+		case 3:
+			r := s.any()
+			p.number(command.Mutation{Op: wire.OpDelete, Type: r.Type.Name, ID: r.ID})
+		default:
+			if r := p.mine(); r != nil {
+				p.number(command.Mutation{Op: wire.OpPatch, Type: r.Type, ID: r.ID, Fields: obj("noSuchField", 1), Was: obj("noSuchField", 0)})
+			}
+		}
+	}
+}
+
+// patch changes a field or two of what the phone shows.
+func (p *phone) patch(a *oracle.Shown) {
+	t := p.s.cat.Type(a.Type)
+	o := p.s.patchOf(t)
+	was := command.Object{}
+	for k := range o {
+		was[k] = []byte("null")
+		if v, ok := a.Fields[k]; ok {
+			was[k] = []byte(v)
+		}
+	}
+	p.number(command.Mutation{Op: wire.OpPatch, Type: t.Name, ID: a.ID, Fields: o, Was: was})
+}
+
+func (p *phone) push() request {
+	n := len(p.outbox)
+	if n > 0 && !p.reliable {
+		n = 1 + p.s.rng.IntN(n)
+	}
+	return p.pushing(slices.Clone(p.outbox[:n]), "")
+}
+
+// hostile pushes what breaks the numbering.
+func (p *phone) hostile() request {
+	s := p.s
+	if n := s.processed()[p.device]; n > p.acked && s.chance(60) {
+		// Another content under a number that is in effect already.
+		m := command.Mutation{N: n, Op: wire.OpCreate, Type: "preference", ID: p.newID(), Fields: obj("owner", p.who, "key", s.unique())}
+		m.Hash = hash(m)
+		return p.pushing([]command.Mutation{m}, string(fault.NumberReused))
+	}
+	m := command.Mutation{N: p.last + 5, Op: wire.OpCreate, Type: "preference", ID: p.newID(), Fields: obj("owner", p.who, "key", s.unique())}
+	m.Hash = hash(m)
+	return p.pushing([]command.Mutation{m}, string(fault.NumberGap))
+}
+
+// pushing makes a push of the mutations; trick is the code that a push
+// which breaks the numbering must be refused with.
+func (p *phone) pushing(ms []command.Mutation, trick string) request {
+	s := p.s
+	c := p.command()
+	skew := ident.Millis(s.rng.IntN(600_000) - 300_000)
+	c.Push = &command.Push{Acked: p.acked, Now: s.now + skew, Mutations: ms}
+	incarnation := p.incarnation
+	var names []string
+	for _, m := range ms {
+		names = append(names, fmt.Sprintf("%d %s %s/%s%s", m.N, m.Op, m.Type, m.ID, m.Action))
+	}
+	return request{cmd: c, what: fmt.Sprintf("%s pushes [%s]", p.installation, strings.Join(names, ", ")), done: func(res *apply.Result) {
+		if res == nil || incarnation != p.incarnation {
+			return
+		}
+		if res.Err != nil {
+			p.refused(res.Err)
+			return
+		}
+		if trick != "" {
+			s.count("push that breaks the numbering")
+			if got := res.Push.Results[0].Code; got != trick {
+				s.fail("I1: a push that breaks the numbering is answered %q, not %s", got, trick)
+			}
+			return
+		}
+		if !p.reliable && s.chance(5) {
+			again := *c
+			p.under = append(p.under, request{cmd: &again, what: p.installation + ": an old push"})
+		}
+		got := *res.Push
+		switch n := s.rng.IntN(100); {
+		case p.reliable || n < 70:
+			p.take(got)
+		case n < 85:
+			s.count("results lost")
+		default:
+			p.late = append(p.late, func() { s.count("results late"); p.take(got) })
+		}
+	}}
+}
+
+// take stores results and acknowledges what is without a gap.
+func (p *phone) take(res wire.Results) {
+	for _, r := range res.Results {
+		i := slices.IndexFunc(p.outbox, func(m command.Mutation) bool { return m.N == r.N })
+		if i < 0 {
+			continue
+		}
+		switch r.Code {
+		case string(fault.NumberGap):
+			// The server went back in time: what it lacks and the phone no
+			// longer has is lost; the rest is sent again under new numbers.
+			if res.Processed < p.outbox[0].N-1 && len(p.late) == 0 {
+				p.s.count("outbox numbered anew")
+				p.renumber(res.Processed)
+			}
+			return
+		case string(fault.NumberReused):
+			p.s.count("number reused after a restore")
+			p.renumber(res.Processed)
+			return
+		}
+		p.outbox = slices.Delete(p.outbox, i, i+1)
+		p.got[r.N] = true
+	}
+	for p.got[p.acked+1] {
+		p.acked++
+		delete(p.got, p.acked)
+	}
+}

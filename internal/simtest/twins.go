@@ -1,0 +1,367 @@
+package simtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+
+	"satchel/internal/command"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/oracle"
+	"satchel/sync/apply"
+)
+
+// Twin worlds: two histories of one seed that differ only in what one person
+// may not see: what happens to a client hidden from them, in fields closed to
+// them, among other people's own affairs. What that person's devices and
+// requests are answered must be the same to the byte.
+
+// watched are the people whose answers are compared, one a seed.
+var watched = []struct {
+	id, phones string
+	only       bool
+}{
+	{"emp-eng001", "fo", false},
+	{"emp-eng002", "of", true},
+	{"emp-onsite", "fo", false},
+	{"emp-tmgr01", "o", false},
+	{"emp-staff1", "o", false},
+	{"emp-gagent", "of", false},
+	{"emp-subcon", "fo", true},
+	{"emp-svcmgr", "o", false},
+	{"emp-rep001", "o", false},
+	{"emp-guest1", "o", true},
+	{"emp-combo1", "o", false},
+	{"emp-liaisn", "f", false},
+}
+
+// The client that the watched person never sees, and the client and field that
+// are seen but for the field.
+const (
+	hiddenClient = "client-dd"
+	maskedClient = "client-aa"
+)
+
+type twin struct {
+	*sim
+	who     ident.RecordID
+	only    bool
+	variant uint64
+	known   map[string][]*oracle.Record // as the tenant was set up
+	all     []*oracle.Record
+	lines   []string
+}
+
+// runTwins plays both worlds and compares the transcripts line by line.
+func runTwins(seed int64, steps int) (out outcome) {
+	a, err := playTwin(seed, steps, 0)
+	if err == "" {
+		var b *twin
+		if b, err = playTwin(seed, steps, 1); err == "" {
+			out.counters = b.counters
+			for i := range max(len(a.lines), len(b.lines)) {
+				x, y := "nothing", "nothing"
+				if i < len(a.lines) {
+					x = a.lines[i]
+				}
+				if i < len(b.lines) {
+					y = b.lines[i]
+				}
+				if x != y {
+					out.violation = fmt.Sprintf("twins: %s can tell the worlds apart, answer %d:\n  %s\n  %s", a.who, i, x, y)
+					out.trace, out.steps = b.trace, steps
+					return out
+				}
+			}
+			out.counters["answers compared"] += len(a.lines)
+			return out
+		}
+		a = b
+	}
+	out.violation, out.trace, out.steps, out.counters = err, a.trace, steps, a.counters
+	return out
+}
+
+func playTwin(seed int64, steps int, variant uint64) (t *twin, bad string) {
+	w := watched[int(uint64(seed)%uint64(len(watched)))]
+	s := newSim(seed)
+	t = &twin{sim: s, who: ident.RecordID(w.id), only: w.only, variant: variant}
+	defer s.close()
+	defer func() {
+		if p := recover(); p != nil {
+			v, ok := p.(violation)
+			if !ok {
+				buf := make([]byte, 4096)
+				v = violation(fmt.Sprintf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)]))
+			}
+			bad = string(v)
+		}
+	}()
+	s.quietSetup = true
+	s.begin()
+	t.setup(w.phones)
+	for s.step = 0; s.step < steps; s.step++ {
+		base := ident.Millis(1_700_001_000_000) + ident.Millis(s.step)*60_000
+		t.phase(base, 3+variant, t.hidden)
+		t.phase(base+15_000, 1, t.visible)
+		t.phase(base+30_000, 2, t.watch)
+	}
+	t.phase(s.now+1000, 9, func() {
+		s.still = true
+		for _, p := range s.phones {
+			p.reliable = true
+			for range 3 {
+				if p.session != "" && len(p.outbox) > 0 {
+					s.submit("", p.push())
+				}
+			}
+		}
+		for _, p := range s.phones {
+			s.sync(p)
+			s.converged(p)
+		}
+	})
+	return t, ""
+}
+
+// phase gives a part of a step its own randomness and time, so that neither
+// depends on what the other parts did.
+func (t *twin) phase(at ident.Millis, kind uint64, f func()) {
+	t.rng = rand.New(rand.NewPCG(uint64(t.seed)<<8|kind, uint64(t.step)))
+	t.now = at
+	serial := t.serial
+	t.seeds = t.step*100_000 + int(kind)*10_000
+	f()
+	if kind >= 3 && kind < 9 {
+		t.serial = serial
+	}
+}
+
+func (t *twin) setup(phones string) {
+	mode := "all-but"
+	var rows []command.Row
+	if t.only {
+		mode = "only"
+		for _, c := range []string{"client-aa", "client-bb", "client-cc"} {
+			rows = append(rows, row("visibilityRule", "rule-"+c, "visibility", "vis-watched", "client", c))
+		}
+	} else {
+		rows = append(rows, row("visibilityRule", "rule-hidden", "visibility", "vis-watched", "client", hiddenClient))
+	}
+	rows = append([]command.Row{
+		row("clientVisibility", "vis-watched", "employee", t.who, "mode", mode),
+		row("individualPermission", "deny-watched", "employee", t.who, "effect", "denial", "verb", "view", "entityType", "client", "field", "accessNotes"),
+	}, rows...)
+	res := t.do(&command.Command{Import: &command.Import{Rows: rows}})
+	if len(res.Count.Rejected) > 0 {
+		t.fail("setting up: %v", res.Count.Rejected[0].Err)
+	}
+	t.known = map[string][]*oracle.Record{}
+	for _, ty := range t.cat.Types {
+		t.known[ty.Name] = t.world.Records(ty.Name)
+		t.all = append(t.all, t.known[ty.Name]...)
+	}
+	t.fixed = t.known
+	for i, profile := range phones {
+		p := &phone{s: t.sim, who: t.who, installation: fmt.Sprintf("watched-%d", i), field: profile == 'f'}
+		p.wipe()
+		t.phones = append(t.phones, p)
+		t.submit("", p.login())
+	}
+	t.answered = t.record
+}
+
+// record writes down what the watched person was answered.
+func (t *twin) record(r request, res apply.Result) {
+	c := r.cmd
+	if c.Actor != t.who && (c.Login == nil || c.Login.Employee != t.who) {
+		return
+	}
+	line := r.what + " -> "
+	switch {
+	case res.Err != nil:
+		f := fault.Of(res.Err)
+		extra, err := json.Marshal(f.Extra)
+		must(err)
+		line += fmt.Sprintf("%s %q field=%q %s", f.Code, f.Message, f.Field, extra)
+	case res.Page != nil:
+		rd := t.reader()
+		raw, err := res.Page.Encode(rd, nil, apply.Digests(rd, res.Page.Now))
+		must(err)
+		line += string(raw)
+	case res.Push != nil:
+		raw, err := json.Marshal(res.Push)
+		must(err)
+		line += string(raw)
+	case res.Login != nil:
+		line += fmt.Sprintf("%+v", *res.Login)
+	default:
+		line += fmt.Sprintf("%s %s %s %s", res.ID, res.Rev, res.Body, count(res.Bulk))
+	}
+	t.lines = append(t.lines, line)
+}
+
+func count(items []apply.BulkItem) string {
+	if len(items) == 0 {
+		return ""
+	}
+	return fmt.Sprint(items)
+}
+
+// hidden does what the watched person can't know of; how much of it, and what,
+// is what the worlds differ in.
+func (t *twin) hidden() {
+	for range t.rng.IntN(1 + 3*int(t.variant)) {
+		t.submit("", t.secret())
+	}
+}
+
+func (t *twin) secret() request {
+	t.serial++
+	text := fmt.Sprintf("secret-%d-%d", t.variant, t.serial)
+	write := func(w *command.Write) request {
+		return request{cmd: &command.Command{Write: w}, what: "hidden: " + w.Op + " " + w.Type + "/" + string(w.ID)}
+	}
+	other := func() ident.RecordID {
+		for {
+			if id := t.somebody(); id != t.who {
+				return id
+			}
+		}
+	}
+	of := func(typ string) ident.RecordID {
+		var ids []ident.RecordID
+		for _, r := range t.world.Records(typ) {
+			if r.Text("clientId") == hiddenClient {
+				ids = append(ids, r.ID)
+			}
+		}
+		if len(ids) == 0 {
+			return "nothing-here"
+		}
+		return pick(t.rng, ids)
+	}
+	switch t.rng.IntN(14) {
+	case 0:
+		return write(&command.Write{Op: "patch", Type: "client", ID: hiddenClient, Fields: obj("name", text, "accessNotes", text)})
+	case 1:
+		return write(&command.Write{Op: "create", Type: "job", Fields: obj("client", hiddenClient, "title", text, "site", "site-"+hiddenClient)})
+	case 2:
+		return write(&command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", of("job"), "title", text, "assignee", other())})
+	case 3:
+		return write(&command.Write{Op: "create", Type: "ticket", Fields: obj("client", hiddenClient, "subject", text, "requester", other())})
+	case 4:
+		return write(&command.Write{Op: "patch", Type: "client", ID: maskedClient, Fields: obj("billingNotes", text, "debtorNotes", text, "paymentTermDays", t.rng.IntN(90))})
+	case 5:
+		return write(&command.Write{Op: "patch", Type: "client", ID: maskedClient, Fields: obj("accessNotes", text)})
+	case 6:
+		return write(&command.Write{Op: "create", Type: "preference", Fields: obj("owner", other(), "key", text)})
+	case 7:
+		typ := pick(t.rng, []string{"asset", "contact", "ticket", "jobActivity", "job", "comment", "document"})
+		return write(&command.Write{Op: "delete", Type: typ, ID: of(typ)})
+	case 8:
+		return write(&command.Write{Op: "action", Type: "client", ID: hiddenClient, Action: "set-area", Args: obj("salesArea", pick(t.rng, []string{"area-north", "area-south"}))})
+	case 9:
+		return write(&command.Write{Op: "create", Type: "roleAssignment", Fields: obj("employee", "emp-newbie", "role", "level.basic")})
+	case 10:
+		return write(&command.Write{Op: "action", Type: "jobActivity", ID: of("jobActivity"), Action: pick(t.rng, []string{"cancel", "accept", "unassign", "reopen"})})
+	case 11:
+		rows := []command.Row{row("notification", fmt.Sprintf("hidden-note-%d-%d-%d", t.step, t.serial, t.variant), "recipient", t.who, "about", hiddenClient, "text", text)}
+		return request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: "hidden: a notification about the hidden client"}
+	case 12:
+		who := other()
+		h := fmt.Sprintf("%d/%d/%d", t.step, t.serial, t.variant)
+		return request{cmd: &command.Command{Login: &command.Login{
+			Employee: who, Credential: apply.CredentialDigest(password), Session: ident.SessionID("hidden-" + h), Prefix: ident.NewPrefix([5]byte([]byte(h + "....."))),
+			Device: &command.Device{Installation: h, Incarnation: h},
+		}}, what: "hidden: somebody signs in"}
+	default:
+		return request{cmd: &command.Command{Tick: &command.Tick{}}, what: "hidden: tick"}
+	}
+}
+
+// visible does what is the same in both worlds.
+func (t *twin) visible() {
+	if !t.chance(70) {
+		return
+	}
+	write := func(w *command.Write) {
+		t.submit("", request{cmd: &command.Command{Write: w}, what: "both: " + w.Op + " " + w.Type + "/" + string(w.ID) + " " + w.Action})
+	}
+	one := func(types ...string) *oracle.Record {
+		var rs []*oracle.Record
+		for _, typ := range types {
+			for _, r := range t.known[typ] {
+				if r.Text("clientId") != hiddenClient {
+					rs = append(rs, r)
+				}
+			}
+		}
+		return pick(t.rng, rs)
+	}
+	switch t.rng.IntN(12) {
+	case 0, 1, 2:
+		r := one("jobActivity", "ticket")
+		a := pick(t.rng, r.Type.Actions)
+		write(&command.Write{Op: "action", Type: r.Type.Name, ID: r.ID, Action: a.Name, Args: t.args(a)})
+	case 3, 4, 5:
+		r := one("client", "job", "jobActivity", "ticket", "site", "contact", "asset", "product", "document", "comment")
+		write(&command.Write{Op: "patch", Type: r.Type.Name, ID: r.ID, Fields: obj(map[string]string{
+			"client": "city", "job": "title", "jobActivity": "note", "ticket": "subject", "site": "name", "contact": "name",
+			"asset": "notes", "product": "description", "document": "name", "comment": "text",
+		}[r.Type.Name], t.unique())})
+	case 6:
+		write(&command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", pick(t.rng, []string{"job-0000", "job-0001", "job-0002"}), "title", t.unique(), "assignee", t.who)})
+	case 7:
+		write(&command.Write{Op: "create", Type: "ticketUpdate", Fields: obj("ticket", "ticket-0", "visibility", pick(t.rng, []string{"public", "internal"}), "kind", "note", "text", t.unique())})
+	case 8: // another client is hidden, or comes back
+		rule := ident.RecordID("rule-client-bb")
+		if _, there := t.world.Record(rule); there {
+			write(&command.Write{Op: "delete", Type: "visibilityRule", ID: rule})
+		} else if !t.only {
+			// By import, which takes the id.
+			rows := []command.Row{row("visibilityRule", fmt.Sprintf("rule-bb-%d", t.step), "visibility", "vis-watched", "client", "client-bb")}
+			t.submit("", request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: "both: client-bb hidden"})
+		}
+	case 9:
+		o := obj("employee", t.who, "role", pick(t.rng, []string{"service.guest", "level.basic", "service.guest-agent", "mobile.service-agent-user"}))
+		o["until"] = obj("v", (t.now + ident.Millis(t.rng.IntN(600_000)+1)).RFC3339())["v"]
+		write(&command.Write{Op: "create", Type: "roleAssignment", Fields: o})
+	case 10:
+		write(&command.Write{Op: "create", Type: "individualPermission", Fields: obj("employee", t.who, "effect", "denial", "verb", "view",
+			"entityType", pick(t.rng, []string{"ticket", "job", "contact"}), "field", pick(t.rng, []string{"due", "description", "notes"}),
+			"until", (t.now + ident.Millis(t.rng.IntN(600_000)+1)).RFC3339())})
+	default:
+		write(&command.Write{Op: "action", Type: "client", ID: "client-cc", Action: "set-area", Args: obj("salesArea", pick(t.rng, []string{"area-north", "area-south", "area-westx"}))})
+	}
+}
+
+// watch lets the watched person do something, at times in one entry with what
+// they can't see.
+func (t *twin) watch() {
+	p := pick(t.rng, t.phones)
+	var r request
+	switch {
+	case p.session == "":
+		r = p.login()
+	case t.chance(50):
+		r = p.pull()
+	case t.chance(60):
+		p.work()
+		r = p.push()
+	default:
+		r = t.change(t.who)
+	}
+	reqs := []request{r}
+	if t.variant == 1 && t.step%3 == 0 {
+		rng, serial := t.rng, t.serial
+		t.rng = rand.New(rand.NewPCG(uint64(t.seed)<<8|77, uint64(t.step)))
+		s := t.secret()
+		s.cmd.Seed = fmt.Appendf(nil, "beside/%d", t.step)
+		t.rng, t.serial = rng, serial
+		reqs = append(reqs, s)
+	}
+	t.submit("", reqs...)
+}

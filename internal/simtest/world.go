@@ -1,0 +1,366 @@
+package simtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"satchel/internal/command"
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/internal/oracle"
+	"satchel/sync/apply"
+)
+
+const password = "stored-hash"
+
+// obj makes an object of names and values.
+func obj(kv ...any) command.Object {
+	o := command.Object{}
+	for i := 0; i < len(kv); i += 2 {
+		b, err := json.Marshal(kv[i+1])
+		must(err)
+		o[kv[i].(string)] = b
+	}
+	return o
+}
+
+// Everybody who takes part: who they are and what roles they hold.
+var cast = []struct {
+	id, kind, client string
+	areas            []string
+	onsite           []string
+	roles            []string
+	phones           string // profiles: o office, f field
+}{
+	{id: "emp-admin1", kind: "in-house", roles: []string{"level.customer-administrator"}, phones: "o"},
+	{id: "emp-admin2", kind: "in-house", roles: []string{"level.customer-administrator", "service.guest"}},
+	{id: "emp-svcadm", kind: "in-house", roles: []string{"service.administrator"}, phones: "o"},
+	{id: "emp-svcmgr", kind: "in-house", roles: []string{"service.manager", "level.basic"}, phones: "of"},
+	{id: "emp-eng001", kind: "in-house", roles: []string{"service.engineer", "mobile.service-agent-user"}, phones: "fo"},
+	{id: "emp-eng002", kind: "in-house", roles: []string{"service.engineer", "mobile.service-agent-user", "level.basic"}, phones: "ff"},
+	{id: "emp-rep001", kind: "in-house", areas: []string{"area-north"}, roles: []string{"service.sales-representative"}, phones: "o"},
+	{id: "emp-gagent", kind: "in-house", roles: []string{"service.guest-agent", "mobile.service-agent-user"}, phones: "of"},
+	{id: "emp-guest1", kind: "in-house", roles: []string{"service.guest"}, phones: "o"},
+	{id: "emp-tmgr01", kind: "in-house", roles: []string{"level.ticket-manager"}, phones: "o"},
+	{id: "emp-itmgr1", kind: "inside-it", roles: []string{"level.ticket-manager", "level.basic"}, phones: "o"},
+	{id: "emp-onsite", kind: "in-house", onsite: []string{"client-aa", "client-bb"}, roles: []string{"level.onsite-manager", "mobile.service-agent-user"}, phones: "fo"},
+	{id: "emp-staff1", kind: "client-staff", client: "client-aa", roles: []string{"level.basic"}, phones: "o"},
+	{id: "emp-liaisn", kind: "client-staff", client: "client-bb", onsite: []string{"client-bb"}, roles: []string{"level.basic", "level.onsite-manager", "mobile.service-agent-user"}, phones: "f"},
+	{id: "emp-subcon", kind: "subcontractor", roles: []string{"service.engineer", "mobile.service-agent-user", "service.guest"}, phones: "fo"},
+	{id: "emp-combo1", kind: "in-house", areas: []string{"area-south", "area-north"}, roles: []string{"service.sales-representative", "service.guest-agent", "level.basic"}, phones: "o"},
+	{id: "emp-newbie", kind: "programmer", phones: "o"},
+}
+
+func row(typ string, id string, kv ...any) command.Row {
+	return command.Row{Type: typ, ID: ident.RecordID(id), Fields: obj(kv...)}
+}
+
+// begin makes the tenant and its people, and signs the phones in.
+func (s *sim) begin() {
+	s.do(&command.Command{Setup: &command.Setup{
+		Name: "Root", Email: "root@example.com", Employee: "emp-root01", Hash: password, Secret: []byte("0123456789abcdef"),
+	}})
+	rows := []command.Row{
+		row("salesArea", "area-north", "name", "North"), row("salesArea", "area-south", "name", "South"), row("salesArea", "area-westx", "name", "West"),
+		row("geoArea", "geo-cityx", "name", "City"), row("schedulingRole", "skill-gas1", "name", "Gas"), row("schedulingRole", "skill-elec", "name", "Electric"),
+		row("product", "prod-pump", "name", "Pump", "number", "P1"), row("product", "prod-seal", "name", "Seal", "cost", map[string]any{"amount": 100, "currency": "EUR"}),
+		row("supplier", "supp-one1", "name", "Supplier"), row("carrier", "carr-one1", "name", "Carrier"),
+		row("checklist", "check-gas1", "name", "Gas"),
+	}
+	for i, c := range []string{"client-aa", "client-bb", "client-cc", "client-dd"} {
+		area := []string{"area-north", "area-south", "area-westx", "area-north"}[i]
+		rows = append(rows,
+			row("client", c, "name", c, "salesArea", area, "billingNotes", "secret "+c, "accessNotes", "gate "+c),
+			row("site", "site-"+c, "client", c, "name", "Site"),
+			row("contact", "cont-"+c, "client", c, "name", "Contact", "site", "site-"+c),
+			row("asset", "asset-"+c, "client", c, "name", "Asset", "site", "site-"+c, "product", "prod-pump"),
+		)
+	}
+	for _, p := range cast {
+		f := obj("name", p.id, "email", p.id+"@example.com", "kind", p.kind, "status", "Active")
+		if p.client != "" {
+			f["client"] = obj("c", p.client)["c"]
+		}
+		if p.areas != nil {
+			f["salesAreas"] = obj("a", p.areas)["a"]
+		}
+		rows = append(rows, command.Row{Type: "employee", ID: ident.RecordID(p.id), Fields: f})
+		for i, r := range p.roles {
+			rows = append(rows, row("roleAssignment", fmt.Sprintf("ra-%s-%d", p.id, i), "employee", p.id, "role", r))
+		}
+		for i, c := range p.onsite {
+			rows = append(rows, row("onsiteClient", fmt.Sprintf("on-%s-%d", p.id, i), "employee", p.id, "client", c))
+		}
+		s.people = append(s.people, ident.RecordID(p.id))
+		if !s.quietSetup && s.chance(50) && !strings.Contains(p.id, "admin") {
+			rows = append(rows, row("clientVisibility", "vis-"+p.id, "employee", p.id, "mode", pick(s.rng, []string{"all-but", "all-but", "all-but", "only"})))
+		}
+	}
+	day := func(n int) string { return (s.now + ident.Millis(n)*86_400_000).RFC3339() }
+	for i, e := range []string{"emp-eng001", "emp-eng002", "emp-subcon", "emp-gagent"} {
+		c := []string{"client-aa", "client-bb", "client-cc", "client-dd"}[i]
+		van, job := fmt.Sprintf("van-000%d", i), fmt.Sprintf("job-000%d", i)
+		rows = append(rows,
+			row("warehouse", van, "name", "Van", "kind", "van", "custodian", e),
+			row("stockLevel", fmt.Sprintf("level-00%d", i), "product", "prod-seal", "warehouse", van, "quantity", 3),
+			row("serviceAgent", fmt.Sprintf("agent-00%d", i), "name", "Agent", "employee", e, "warehouse", van),
+			row("job", job, "client", c, "title", "Job", "site", "site-"+c, "contact", "cont-"+c, "asset", "asset-"+c),
+			row("jobActivity", fmt.Sprintf("acty-%d-0", i), "job", job, "title", "Visit", "assignee", e, "scheduledStart", day(i), "status", "Assigned"),
+			row("jobActivity", fmt.Sprintf("acty-%d-1", i), "job", job, "title", "Later", "assignee", "emp-eng001", "checklists", []string{"check-gas1"}),
+			row("ticket", fmt.Sprintf("ticket-%d", i), "client", c, "subject", "Ticket", "requester", "emp-combo1", "assignee", e, "watchers", []string{"emp-eng002"}, "status", "Assigned"),
+			row("ticketUpdate", fmt.Sprintf("upd-%d-pub", i), "ticket", fmt.Sprintf("ticket-%d", i), "visibility", "public", "kind", "note", "text", "public"),
+			row("ticketUpdate", fmt.Sprintf("upd-%d-int", i), "ticket", fmt.Sprintf("ticket-%d", i), "visibility", "internal", "kind", "note", "text", "internal", "author", "emp-tmgr01"),
+			row("document", fmt.Sprintf("doc-%d-act", i), "parent", fmt.Sprintf("acty-%d-0", i), "name", "Plan"),
+			row("comment", fmt.Sprintf("com-%d-cli", i), "parent", c, "text", "Comment", "author", "emp-svcmgr"),
+			row("notification", fmt.Sprintf("note-%d-1", i), "recipient", e, "about", job, "event", "assigned", "text", "Look"),
+		)
+	}
+	rows = append(rows, row("invoice", "inv-00001", "client", "client-aa", "number", "1", "job", "job-0000"))
+	res := s.do(&command.Command{Import: &command.Import{Rows: rows}})
+	if len(res.Count.Rejected) > 0 {
+		r := res.Count.Rejected[0]
+		s.fail("setting up: %s: %v", rows[r.Index].ID, r.Err)
+	}
+	for _, p := range cast {
+		s.do(&command.Command{Secret: &command.Secret{Employee: ident.RecordID(p.id), Hash: password}})
+		for i, profile := range p.phones {
+			if s.quietSetup || !s.chance(40) {
+				continue // few phones, so that each goes through much
+			}
+			ph := &phone{s: s, who: ident.RecordID(p.id), installation: fmt.Sprintf("inst-%s-%d", p.id, i), field: profile == 'f'}
+			ph.wipe()
+			s.phones = append(s.phones, ph)
+			s.submit("", ph.login())
+		}
+	}
+}
+
+// do submits one command that is expected to be taken.
+func (s *sim) do(c *command.Command) apply.Result {
+	var out apply.Result
+	s.submit("", request{cmd: c, what: kindOf(c), done: func(r *apply.Result) { out = *r }})
+	if out.Err != nil {
+		s.fail("setting up: %v", out.Err)
+	}
+	return out
+}
+
+// somebody returns a person, rarely one who is no more.
+func (s *sim) somebody() ident.RecordID { return pick(s.rng, s.people) }
+
+// some returns a live record of a type, nil for none.
+func (s *sim) some(typ string) *oracle.Record {
+	rs := s.world.Records(typ)
+	if s.fixed != nil {
+		rs = s.fixed[typ]
+	}
+	if len(rs) == 0 {
+		return nil
+	}
+	return pick(s.rng, rs)
+}
+
+// any returns a live record of any type.
+func (s *sim) any() *oracle.Record {
+	for {
+		if r := s.some(pick(s.rng, s.cat.Types).Name); r != nil {
+			return r
+		}
+	}
+}
+
+// value makes a value for a field, nil for none.
+func (s *sim) value(f *entity.Field) any {
+	switch f.Kind {
+	case entity.String, entity.Text:
+		return s.unique()
+	case entity.Int:
+		return s.rng.IntN(50)
+	case entity.Number:
+		return float64(s.rng.IntN(100)) / 4
+	case entity.Bool:
+		return s.chance(50)
+	case entity.Time:
+		return s.someTime().RFC3339()
+	case entity.Date:
+		return s.someTime().RFC3339()[:10]
+	case entity.Enum:
+		return pick(s.rng, f.Values)
+	case entity.Ref:
+		if id := s.target(f); id != "" {
+			return id
+		}
+	case entity.Refs:
+		var ids []string
+		for range s.rng.IntN(3) {
+			if id := s.target(f); id != "" {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	case entity.Strings:
+		var ss []string
+		for range s.rng.IntN(3) {
+			ss = append(ss, s.unique())
+		}
+		return ss
+	case entity.Money:
+		return map[string]any{"amount": s.rng.IntN(10000), "currency": "EUR"}
+	case entity.Point:
+		return map[string]any{"lat": s.rng.IntN(90), "lng": s.rng.IntN(90)}
+	case entity.Lines:
+		var lines []map[string]any
+		for i := range s.rng.IntN(3) {
+			l := map[string]any{"id": fmt.Sprintf("l%d", i)}
+			for _, it := range f.Items {
+				if it.Required || s.chance(50) {
+					if v := s.value(it); v != nil {
+						l[it.Name] = v
+					}
+				}
+			}
+			lines = append(lines, l)
+		}
+		return lines
+	}
+	return nil
+}
+
+// someTime is mostly near now, sometimes at the edges of windows.
+func (s *sim) someTime() ident.Millis {
+	const day = 86_400_000
+	switch s.rng.IntN(4) {
+	case 0:
+		return s.now + ident.Millis(s.rng.IntN(day))
+	case 1:
+		return s.now + ident.Millis(s.rng.IntN(240)-120)*day
+	}
+	return s.now + ident.Millis(s.rng.IntN(20)-10)*day/2
+}
+
+func (s *sim) target(f *entity.Field) string {
+	if len(f.Targets) == 0 {
+		return string(s.any().ID)
+	}
+	r := s.some(pick(s.rng, f.Targets))
+	if r == nil {
+		return ""
+	}
+	return string(r.ID)
+}
+
+// fields makes values for a new record of a type.
+func (s *sim) fields(t *entity.Type) command.Object {
+	o := command.Object{}
+	for _, f := range t.Fields {
+		if f.ReadOnly || (!f.Required && s.chance(60)) {
+			continue
+		}
+		if v := s.value(f); v != nil {
+			o[f.Name] = obj("v", v)["v"]
+		}
+	}
+	switch t.Name {
+	case "comment", "document":
+		if r := s.some(pick(s.rng, []string{"client", "asset", "job", "jobActivity", "jobActivity", "ticket"})); r != nil {
+			o["parent"] = obj("v", r.ID)["v"]
+		}
+	case "individualPermission":
+		o = s.permission(s.somebody())
+	case "roleAssignment":
+		o["role"] = obj("v", s.roleKey())["v"]
+	case "employee":
+		o["email"] = obj("v", s.unique()+"@example.com")["v"]
+		if s.chance(70) {
+			o["kind"] = obj("v", "in-house")["v"]
+			delete(o, "client")
+		}
+	case "organizationalRole":
+		o = s.organizational()
+	case "warehouse":
+		if s.chance(70) {
+			o["kind"] = obj("v", "van")["v"]
+		}
+	}
+	return o
+}
+
+var roleKeys = []string{
+	"service.administrator", "service.manager", "service.engineer", "service.sales-representative", "service.guest-agent",
+	"service.guest", "mobile.service-agent-user", "level.basic", "level.ticket-manager", "level.onsite-manager",
+}
+
+func (s *sim) roleKey() string {
+	if r := s.some("organizationalRole"); r != nil && s.chance(25) {
+		return string(r.ID)
+	}
+	return pick(s.rng, roleKeys)
+}
+
+func (s *sim) organizational() command.Object {
+	base := []string{pick(s.rng, roleKeys)}
+	if s.chance(50) {
+		base = append(base, pick(s.rng, roleKeys))
+	}
+	slices.Sort(base)
+	o := obj("name", s.unique(), "baseRoles", slices.Compact(base))
+	if s.chance(60) {
+		o["apps"] = obj("v", []string{pick(s.rng, []string{"service", "helpdesk", "stock", "crm"}), "me"})["v"]
+	}
+	if s.chance(70) {
+		var cut []string
+		for range 1 + s.rng.IntN(4) {
+			t := pick(s.rng, s.cat.Types)
+			cut = append(cut, t.Name+"."+pick(s.rng, t.Fields).Name)
+		}
+		o["cutFields"] = obj("v", cut)["v"]
+	}
+	return o
+}
+
+func (s *sim) permission(who ident.RecordID) command.Object {
+	t := pick(s.rng, s.cat.Types)
+	if s.chance(50) {
+		t = s.cat.Type(pick(s.rng, []string{"client", "job", "jobActivity", "ticket", "asset", "invoice", "product", "employee", "comment"}))
+	}
+	o := obj("employee", who, "effect", pick(s.rng, []string{"grant", "denial"}), "verb", pick(s.rng, []string{"view", "view", "view", "edit", "create"}))
+	if s.chance(80) {
+		o["entityType"] = obj("v", t.Name)["v"]
+		if s.chance(60) {
+			o["field"] = obj("v", pick(s.rng, t.Fields).Name)["v"]
+		}
+	} else {
+		o["app"] = obj("v", pick(s.rng, []string{"service", "helpdesk", "stock", "billing", "admin"}))["v"]
+	}
+	s.times(o)
+	return o
+}
+
+// times makes a grant time-bound now and then.
+func (s *sim) times(o command.Object) {
+	if s.chance(30) {
+		o["until"] = obj("v", (s.now + ident.Millis(1+s.rng.IntN(200_000))).RFC3339())["v"]
+	}
+	if s.chance(15) {
+		o["from"] = obj("v", (s.now + ident.Millis(s.rng.IntN(100_000)-50_000)).RFC3339())["v"]
+		delete(o, "until")
+	}
+}
+
+// args makes arguments for an action.
+func (s *sim) args(a *entity.Action) command.Object {
+	o := command.Object{}
+	for _, f := range a.Args {
+		if f.Required || s.chance(40) {
+			if v := s.value(f); v != nil {
+				o[f.Name] = obj("v", v)["v"]
+			}
+		}
+	}
+	if a.Assigns != "" {
+		o[a.Assigns] = obj("v", pick(s.rng, []string{"emp-eng001", "emp-eng002", "emp-subcon", "emp-gagent", "emp-onsite", "emp-svcmgr", "emp-combo1"}))["v"]
+	}
+	return o
+}
