@@ -8,10 +8,12 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"satchel/internal/command"
+	"satchel/internal/ident"
 	"satchel/server/importer"
 	"satchel/sync/apply"
 	"satchel/sync/tenant"
@@ -46,6 +48,7 @@ func importCommand() *cobra.Command {
 
 func (f *folder) load(ctx context.Context, t *tenant.Tenant, m *importer.Mapping, from, rejects string) error {
 	var rep *importer.Report
+	started := time.Now()
 	err := writeWhole(rejects, func(w io.Writer) error {
 		step, end := progress("importing")
 		defer end()
@@ -63,6 +66,9 @@ func (f *folder) load(ctx context.Context, t *tenant.Tenant, m *importer.Mapping
 	if err != nil {
 		return err
 	}
+	if err := recordRun(ctx, t, rep, started); err != nil {
+		return err
+	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "type\tcreated\tchanged\tsame\trejected")
@@ -74,4 +80,19 @@ func (f *folder) load(ctx context.Context, t *tenant.Tenant, m *importer.Mapping
 	}
 	fmt.Fprintf(&b, "\n%d rows rejected (see %s), %d notes\n", rep.Rejected, rejects, len(rep.Notes))
 	return f.print(rep, b.String())
+}
+
+// recordRun leaves a record of what the import did.
+func recordRun(ctx context.Context, t *tenant.Tenant, rep *importer.Report, started time.Time) error {
+	fields := map[string]any{
+		"mapping": rep.Mapping, "started": ident.MillisOf(started).RFC3339(), "finished": ident.MillisOf(time.Now()).RFC3339(),
+		"rejected": rep.Rejected,
+	}
+	created, changed, same := 0, 0, 0
+	for _, c := range rep.Types {
+		created, changed, same = created+c.Created, changed+c.Changed, same+c.Same
+	}
+	fields["created"], fields["changed"], fields["same"] = created, changed, same
+	_, err := submitRow(ctx, t, "importRun", fields)
+	return err
 }

@@ -210,10 +210,39 @@ var Device = &entity.Type{
 	},
 }
 
+// Report is a saved question over records of one type: which, grouped how, and
+// what is added up. It runs with the rights of whoever runs it.
+var Report = &entity.Type{
+	No: 909, Name: "report", Apps: app, Rank: 8, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Only().Searched(),
+		entity.Long(2, "description").UpTo(2000),
+		entity.OneOf(3, "app", apps()...).Need(),
+		entity.Str(4, "entityType").Need().UpTo(40),
+		entity.Str(5, "filter").UpTo(2000),
+		entity.Set(6, "groupBy").UpTo(5),
+		entity.Set(7, "totals").UpTo(10),
+	},
+}
+
+// ImportRun is what one import did. The system writes it.
+var ImportRun = &entity.Type{
+	No: 910, Name: "importRun", Apps: app, Rank: 70, NoDelete: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "mapping").Need().System(),
+		entity.At(2, "started").Need().System(),
+		entity.At(3, "finished").System(),
+		entity.Integer(4, "created").System(),
+		entity.Integer(5, "changed").System(),
+		entity.Integer(6, "same").System(),
+		entity.Integer(7, "rejected").System(),
+	},
+}
+
 // Types lists the package's types.
 func Types() []*entity.Type {
 	return []*entity.Type{
 		Employee, RoleAssignment, IndividualPermission, ClientVisibility, VisibilityRule, OnsiteClient,
-		OrganizationalRole, SchedulingRole, Device,
+		OrganizationalRole, SchedulingRole, Device, Report, ImportRun,
 	}
 }
