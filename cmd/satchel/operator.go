@@ -24,6 +24,7 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/server/rest"
 	"satchel/server/session/password"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
@@ -705,10 +706,9 @@ func (f *folder) explain(v *tenant.View, user, action, record string) error {
 	if !ok {
 		return fmt.Errorf("no active employee has the address %q", user)
 	}
-	rec, ok := v.Load(ident.RecordID(id))
-	if !ok || rec.Type.Name != typ {
-		return fmt.Errorf("there is no %s", record)
+	e, err := rest.Explain(v, emp, action, typ, id)
+	if err != nil {
+		return err
 	}
-	e := v.Explain(v.Subject(emp), policy.Verb(action), rec)
-	return f.print(e, e.Words+"\n")
+	return f.print(e, e.Text+"\n")
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // titles are the fields that name a record to a person, the best first.
-var titles = []string{"title", "name", "subject", "number", "text", "email"}
+var titles = []string{"name", "title", "subject", "number", "text", "email"}
 
 // columns are further fields worth a column in a list, as far as the type has
 // them.

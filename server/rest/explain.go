@@ -15,8 +15,8 @@ import (
 	"satchel/sync/tenant"
 )
 
-// explanation says whether somebody may do something, and what decides.
-type explanation struct {
+// Explanation says whether somebody may do something, and what decides.
+type Explanation struct {
 	Principal ident.RecordID `json:"principal"`
 	Action    string         `json:"action"`
 	Type      string         `json:"type"`
@@ -46,7 +46,11 @@ type question struct {
 }
 
 func (s *Server) question(p map[string]string) (question, error) {
-	q := question{verb: policy.Verb(p["action"]), t: s.cat.Type(p["type"]), id: ident.RecordID(p["id"])}
+	return ask(s.cat, p["action"], p["type"], p["id"])
+}
+
+func ask(cat *entity.Catalogue, action, typ, id string) (question, error) {
+	q := question{verb: policy.Verb(action), t: cat.Type(typ), id: ident.RecordID(id)}
 	if q.t == nil {
 		return q, badParameter("type", "type must be the name of a type.")
 	}
@@ -74,7 +78,7 @@ func (s *Server) explain(c *fiber.Ctx, caller *edge.Caller) error {
 	if err != nil {
 		return err
 	}
-	var out explanation
+	var out Explanation
 	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
 		if q.id == "" {
 			out = anywhere(sub, q)
@@ -96,8 +100,8 @@ func (s *Server) explain(c *fiber.Ctx, caller *edge.Caller) error {
 }
 
 // anywhere explains the right to create records of a type at all.
-func anywhere(sub *policy.Subject, q question) explanation {
-	out := explanation{Principal: sub.ID, Action: string(q.verb), Type: q.t.Name}
+func anywhere(sub *policy.Subject, q question) Explanation {
+	out := Explanation{Principal: sub.ID, Action: string(q.verb), Type: q.t.Name}
 	d := sub.Decide(q.verb, &entity.Record{Type: q.t}, nothing{})
 	if _, all := sub.Denied(q.t, q.verb); all || !sub.Active {
 		out.take(q, d, sub)
@@ -131,8 +135,8 @@ func (nothing) Naming(ident.RecordID, func(*entity.Record, uint8) bool) {}
 
 // decide explains a right on one record; seen is the mask of what whoever asks
 // sees of it.
-func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record, seen entity.Mask) explanation {
-	out := explanation{Principal: sub.ID, Action: string(q.verb), Type: q.t.Name, ID: rec.ID}
+func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record, seen entity.Mask) Explanation {
+	out := Explanation{Principal: sub.ID, Action: string(q.verb), Type: q.t.Name, ID: rec.ID}
 	d := sub.Decide(q.verb, rec, v.Reader)
 	out.take(q, d, sub)
 	if q.verb == policy.View {
@@ -155,9 +159,9 @@ func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record,
 	return out
 }
 
-// take puts a decision into the explanation, with words that begin after the
+// take puts a decision into the Explanation, with words that begin after the
 // person.
-func (e *explanation) take(q question, d policy.Decision, sub *policy.Subject) {
+func (e *Explanation) take(q question, d policy.Decision, sub *policy.Subject) {
 	e.Allowed, e.Role, e.Clause, e.Denial = d.Allowed, d.Role, d.Clause, d.Denial
 	what := string(q.verb) + " records of type " + q.t.Name
 	if e.ID != "" {
@@ -209,7 +213,7 @@ func (s *Server) adminExplain(c *fiber.Ctx, caller *edge.Caller) error {
 	if err != nil {
 		return err
 	}
-	var out explanation
+	var out Explanation
 	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
 		if err := administrator(sub); err != nil {
 			return err
@@ -225,23 +229,8 @@ func (s *Server) adminExplain(c *fiber.Ctx, caller *edge.Caller) error {
 		if err != nil {
 			return err
 		}
-		who := v.Subject(emp.ID)
-		if who == nil {
-			return notFound()
-		}
-		if q.id == "" {
-			out = anywhere(who, q)
-		} else {
-			rec, sight, err := see(v, sub, q.t, q.id)
-			if err != nil {
-				return err
-			}
-			if out = decide(v, who, q, rec, sight.Mask); out.Reason == "hidden" {
-				out.hidden(v, sub, who, rec)
-			}
-		}
-		out.Text = emp.Get("name").Text() + " " + out.Text
-		return nil
+		out, err = about(v, sub, emp, q)
+		return err
 	})
 	if err != nil {
 		return err
@@ -249,12 +238,54 @@ func (s *Server) adminExplain(c *fiber.Ctx, caller *edge.Caller) error {
 	return c.JSON(out)
 }
 
+// about explains what an employee may do to whoever may know: an administrator,
+// to whom what is hidden from them is not there, or (nil) the operator.
+func about(v *tenant.View, admin *policy.Subject, emp *entity.Record, q question) (out Explanation, err error) {
+	who := v.Subject(emp.ID)
+	if who == nil {
+		return out, notFound()
+	}
+	if q.id == "" {
+		out = anywhere(who, q)
+	} else {
+		rec, ok := v.Load(q.id)
+		mask := q.t.All()
+		if admin != nil {
+			var sight policy.Sight
+			if rec, sight, err = see(v, admin, q.t, q.id); err != nil {
+				return out, err
+			}
+			mask = sight.Mask
+		} else if !ok || rec.Type != q.t {
+			return out, notFound()
+		}
+		if out = decide(v, who, q, rec, mask); out.Reason == "hidden" {
+			out.hidden(v, admin, who, rec)
+		}
+	}
+	out.Text = emp.Get("name").Text() + " " + out.Text
+	return out, nil
+}
+
+// Explain tells an operator why an employee may or may not do something.
+func Explain(v *tenant.View, employee ident.RecordID, action, typ, id string) (Explanation, error) {
+	q, err := ask(v.Cat, action, typ, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	emp, ok := v.Load(employee)
+	if !ok {
+		return Explanation{}, notFound()
+	}
+	return about(v, nil, emp, q)
+}
+
 // hidden says by what a record's client is hidden from the person, as far as
 // the administrator sees it.
-func (e *explanation) hidden(v *tenant.View, admin, who *policy.Subject, rec *entity.Record) {
+func (e *Explanation) hidden(v *tenant.View, admin, who *policy.Subject, rec *entity.Record) {
 	client := rec.Client()
 	name := string(client)
-	if cl, ok := v.Load(client); ok && admin.View(cl, v.Reader).Mask.Has(cl.Type.Field("name").No) {
+	if cl, ok := v.Load(client); ok && (admin == nil || admin.View(cl, v.Reader).Mask.Has(cl.Type.Field("name").No)) {
 		name = fmt.Sprintf("%s (%s)", cl.Get("name").Text(), client)
 	}
 	if who.Kind == policy.ClientStaff && who.Client != client {
