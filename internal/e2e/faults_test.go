@@ -93,22 +93,7 @@ func TestRestore(t *testing.T) {
 	s.Import(Row("client", "client-one", "city", "of the lost future"))
 	live.sync()
 
-	addr := s.app.Address()
-	s.halt()
-	if err := os.Rename(saved, s.dir+"/tenants/"+slug+".db"); err != nil {
-		t.Fatal(err)
-	}
-	eng, err := store.OpenBolt(s.dir+"/tenants/"+slug+".db", store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := oplog.BumpEpoch(eng, ident.MillisOf(time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	if err := eng.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s.boot(addr)
+	s.restore(saved)
 
 	quiet.sync()
 	if !s.exists(ident.RecordID(quietly)) {
@@ -160,22 +145,7 @@ func TestRestoreSendsLittle(t *testing.T) {
 	p.sync()
 	saved := s.backup()
 	s.Import(Row("client", "client-one", "city", "of the lost future"))
-	addr := s.app.Address()
-	s.halt()
-	if err := os.Rename(saved, s.dir+"/tenants/"+slug+".db"); err != nil {
-		t.Fatal(err)
-	}
-	eng, err := store.OpenBolt(s.dir+"/tenants/"+slug+".db", store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := oplog.BumpEpoch(eng, ident.MillisOf(time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	if err := eng.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s.boot(addr)
+	s.restore(saved)
 	rep, err := p.Sync(context.Background())
 	if err != nil || !rep.Complete || rep.Records > 0 {
 		t.Fatalf("%+v, %v", rep, err)
@@ -364,4 +334,25 @@ func TestSlowPhone(t *testing.T) {
 		t.Errorf("the stuck socket lived %v after its revocation", took)
 	}
 	sock.catchUp(pg.Checkpoint, "office")
+}
+
+// restore puts a backup in the tenant's place, as satchel restore does.
+func (s *server) restore(saved string) {
+	s.t.Helper()
+	addr := s.app.Address()
+	s.halt()
+	if err := os.Rename(saved, s.dir+"/tenants/"+slug+".db"); err != nil {
+		s.t.Fatal(err)
+	}
+	eng, err := store.OpenBolt(s.dir+"/tenants/"+slug+".db", store.Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := oplog.BumpEpoch(eng, ident.MillisOf(time.Now())); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := eng.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.boot(addr)
 }

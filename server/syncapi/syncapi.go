@@ -49,24 +49,22 @@ func (s *Server) Mount(app *fiber.App) {
 	app.Get("/sync/v1/live", s.live)
 }
 
-// device returns the caller, who must have signed in with a device.
-func (s *Server) device(c *fiber.Ctx) (*edge.Caller, error) {
+// request returns the caller, who must have signed in with a device, and the
+// body.
+func (s *Server) request(c *fiber.Ctx) (*edge.Caller, []byte, error) {
 	caller, err := s.Auth.Caller(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if caller.Device == "" {
-		return nil, fault.New(fault.DeviceRequired)
+		return nil, nil, fault.New(fault.DeviceRequired)
 	}
-	return caller, nil
+	raw, err := edge.Body(c)
+	return caller, raw, err
 }
 
 func (s *Server) pull(c *fiber.Ctx) error {
-	caller, err := s.device(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
+	caller, raw, err := s.request(c)
 	if err != nil {
 		return err
 	}
@@ -143,11 +141,7 @@ func instant(field, s string) (ident.Millis, error) {
 }
 
 func (s *Server) push(c *fiber.Ctx) error {
-	caller, err := s.device(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
+	caller, raw, err := s.request(c)
 	if err != nil {
 		return err
 	}
@@ -290,11 +284,7 @@ func unread(raw json.RawMessage) (m command.Mutation, ok bool) {
 }
 
 func (s *Server) verify(c *fiber.Ctx) error {
-	caller, err := s.device(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
+	caller, raw, err := s.request(c)
 	if err != nil {
 		return err
 	}
