@@ -780,27 +780,41 @@ func (c *socket) send(v any) {
 	}
 }
 
-// frame waits for the next frame and demands its kind.
-func (c *socket) frame(kind string, into any) {
+// next waits for the next frame. One that came before the close counts, though
+// both are there by the time anybody looks.
+func (c *socket) next(kind string) map[string]json.RawMessage {
 	c.t.Helper()
 	select {
 	case f := <-c.frames:
-		raw, err := json.Marshal(f)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if string(f["kind"]) != `"`+kind+`"` {
-			c.t.Fatalf("a frame %s, want %s", raw, kind)
-		}
-		if into != nil {
-			if err := json.Unmarshal(raw, into); err != nil {
-				c.t.Fatal(err)
-			}
-		}
+		return f
 	case <-c.closed:
+		select {
+		case f := <-c.frames:
+			return f
+		default:
+		}
 		c.t.Fatalf("closed with %d, want a frame %s", c.code, kind)
 	case <-time.After(10 * time.Second):
 		c.t.Fatalf("no frame %s", kind)
+	}
+	return nil
+}
+
+// frame waits for the next frame and demands its kind.
+func (c *socket) frame(kind string, into any) {
+	c.t.Helper()
+	f := c.next(kind)
+	raw, err := json.Marshal(f)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if string(f["kind"]) != `"`+kind+`"` {
+		c.t.Fatalf("a frame %s, want %s", raw, kind)
+	}
+	if into != nil {
+		if err := json.Unmarshal(raw, into); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 }
 
