@@ -299,3 +299,31 @@ func TestOrganizationalRolesAreChecked(t *testing.T) {
 		t.Errorf("changed: %+v", c)
 	}
 }
+
+// What names no role, type, field or action is refused, rather than giving or
+// taking nothing.
+func TestWhatDecidesRightsIsChecked(t *testing.T) {
+	w := field(t)
+	refused := func(typ, fields string) {
+		t.Helper()
+		var o command.Object
+		if err := json.Unmarshal([]byte(fields), &o); err != nil {
+			t.Fatal(err)
+		}
+		c := w.ok(rows(command.Row{Type: typ, ID: "decides-01", Fields: o})).Count
+		if len(c.Rejected) != 1 || (!fault.Is(c.Rejected[0].Err, fault.BadValue) && !fault.Is(c.Rejected[0].Err, fault.MissingField)) {
+			t.Errorf("%s %s: %+v", typ, fields, c)
+		}
+	}
+	for _, role := range []string{"no.such-role", "base", "client-one"} {
+		refused("roleAssignment", `{"employee":"emp-eng-1","role":"`+role+`"}`)
+	}
+	for _, p := range []string{
+		`"effect":"grant","entityType":"client"`,
+		`"effect":"grant","verb":"fly","entityType":"client"`,
+		`"effect":"denial","verb":"view","entityType":"clients"`,
+		`"effect":"denial","verb":"view","entityType":"client","field":"nothing"`,
+	} {
+		refused("individualPermission", `{"employee":"emp-eng-1",`+p+`}`)
+	}
+}

@@ -746,11 +746,8 @@ func (r *run) save(before, after *entity.Record) error {
 			return err
 		}
 	}
-	if t.Name == subject.Organizational {
-		// One that can't be compiled would give its holders nothing, silently.
-		if _, err := r.cfg.Roles.Organizational(after); err != nil {
-			return fault.Newf(fault.BadValue, "A role is built on roles of the manual and cuts fields that there are, as type.field.").Because(err)
-		}
+	if err := r.cfg.Roles.Check(&r.w.Reader, after); err != nil {
+		return err
 	}
 	for _, f := range t.Fields {
 		if f.Unique && after.Dirty().Has(f.No) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"satchel/internal/entity"
+	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/sync/state"
@@ -211,6 +212,57 @@ func (rs *Roles) Organizational(r *entity.Record) (*policy.Compiled, error) {
 		out.Merge(c)
 	}
 	return out, nil
+}
+
+// Check judges a record that is to decide somebody's rights: one that names
+// what is not there would give or take nothing, silently.
+func (rs *Roles) Check(rd *state.Reader, r *entity.Record) error {
+	bad := func(field, format string, args ...any) error {
+		return fault.Newf(fault.BadValue, format, args...).OnField(field)
+	}
+	switch r.Type.Name {
+	case Organizational:
+		if _, err := rs.Organizational(r); err != nil {
+			return fault.Of(bad("", "A role is built on roles of the manual and cuts fields that there are, as type.field.")).Because(err)
+		}
+	case RoleAssignment:
+		if key := r.Get("role").Text(); key == BaseRole || rs.Role(rd, key) == nil {
+			return bad("role", "There is no role %q.", key)
+		}
+	case Permission:
+		return rs.checkPermission(r, bad)
+	}
+	return nil
+}
+
+func (rs *Roles) checkPermission(r *entity.Record, bad func(field, format string, args ...any) error) error {
+	types := rs.cat.Types
+	if n := r.Get("entityType").Text(); n != "" {
+		t := rs.cat.Type(n)
+		if t == nil {
+			return bad("entityType", "There is no type %q.", n)
+		}
+		if f := r.Get("field").Text(); f != "" && t.Field(f) == nil {
+			return bad("field", "%s has no field %q.", n, f)
+		}
+		types = []*entity.Type{t}
+	}
+	verb := policy.Verb(r.Get("verb").Text())
+	switch verb {
+	case policy.View, policy.Create, policy.Edit, policy.Delete, policy.Comment, policy.AnyAction:
+		return nil
+	case "":
+		if r.Get("effect").Text() == "grant" {
+			return fault.Newf(fault.MissingField, "A grant names what it allows.").OnField("verb")
+		}
+		return nil
+	}
+	for _, t := range types {
+		if t.Action(string(verb)) != nil {
+			return nil
+		}
+	}
+	return bad("verb", "There is no action %q.", verb)
 }
 
 // grant compiles an individual grant: a role of one clause.
