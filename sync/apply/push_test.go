@@ -288,3 +288,21 @@ func TestWrongStatusQuotesNothing(t *testing.T) {
 		t.Fatalf("a kept result quotes the record: %s", r.Message)
 	}
 }
+
+// A field that may be written and not read can't be guessed by way of was.
+func TestWriteOnlyFieldTellsNothing(t *testing.T) {
+	w := field(t)
+	w.load(person("emp-gst-1", "service.guest-agent")...)
+	w.load(row("job", "job-one-1", "description", "the secret"),
+		row("individualPermission", "perm-gst-1", "employee", "emp-gst-1", "effect", "grant", "verb", "edit", "entityType", "job", "field", "description"))
+	p := w.signIn("emp-gst-1", "phone")
+	guess := func(was string) wire.Result {
+		return p.push(patch("job", "job-one-1", obj("description", "mine"), obj("description", was)))[0]
+	}
+	wrong := guess("something else")
+	w.load(row("job", "job-one-1", "description", "the secret"))
+	right := guess("the secret")
+	if wrong.Status != right.Status || wrong.Status != wire.Applied || len(wrong.Conflicts) > 0 {
+		t.Fatalf("guessed wrong: %+v; right: %+v", wrong, right)
+	}
+}

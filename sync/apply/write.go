@@ -401,6 +401,12 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 			if !told {
 				return out, fault.Newf(fault.MissingField, "was must hold the value that %s was changed from.", f.Name).OnField("was")
 			}
+			if !sight.Mask.Has(no) {
+				// Of a field that may be written and not read, whether it had
+				// the value guessed in was is told to nobody.
+				after.Put(no, vals[no])
+				continue
+			}
 			v, clash := merge(f, before.Value(no), w, vals[no])
 			if clash {
 				out.conflicts = append(out.conflicts, conflict{f.Name, json.RawMessage(jsonOf(vals[no]))})
