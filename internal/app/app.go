@@ -235,25 +235,36 @@ const shutdownWait = 20 * time.Second
 // Run serves until ctx ends, then finishes what is acknowledged: sockets are
 // told, requests under way are answered, tenants are closed.
 func (a *App) Run(ctx context.Context) error {
-	errs := make(chan error, 2)
-	go func() { errs <- a.fiber.Listener(a.listen) }()
+	served := make(chan error, 1)
+	go func() { served <- a.fiber.Listener(a.listen) }()
+	adminServed := make(chan error, 1)
 	var admin *http.Server
 	if a.admin != nil {
 		admin = &http.Server{Handler: a.adminHandler(), ReadHeaderTimeout: 10 * time.Second}
-		go func() {
-			if err := admin.Serve(a.admin); !errors.Is(err, http.ErrServerClosed) {
-				errs <- err
-			}
-		}()
+		go func() { adminServed <- admin.Serve(a.admin) }()
 	}
 	var failed error
+	over := false
 	select {
 	case <-ctx.Done():
-	case failed = <-errs:
+	case failed = <-served:
+		over = true
+	case failed = <-adminServed:
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
 	defer cancel()
 	failed = errors.Join(failed, a.sockets.Shutdown(end), a.fiber.ShutdownWithContext(end))
+	// A server told to end before it began to serve knows no listener yet, and
+	// would serve on with this one.
+	if err := a.listen.Close(); !errors.Is(err, net.ErrClosed) {
+		failed = errors.Join(failed, err)
+	}
+	if !over {
+		select {
+		case <-served:
+		case <-end.Done():
+		}
+	}
 	if admin != nil {
 		failed = errors.Join(failed, admin.Close())
 	}
