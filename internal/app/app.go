@@ -261,7 +261,10 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	if !over {
 		select {
-		case <-served:
+		case err := <-served:
+			if !errors.Is(err, net.ErrClosed) {
+				failed = errors.Join(failed, err)
+			}
 		case <-end.Done():
 		}
 	}

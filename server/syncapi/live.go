@@ -163,19 +163,23 @@ func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller) {
 		closeFor(conn, err)
 		return
 	}
-	done := make(chan struct{})
+	ended := make(chan any, 1)
 	go func() {
-		defer close(done)
+		// A panic in a goroutine of its own would end the process: it goes on
+		// in this one, which the registry looks after.
 		defer func() {
-			if p := recover(); p != nil {
+			p := recover()
+			if p != nil {
 				conn.Close(1011, "internal error")
-				panic(p)
 			}
+			ended <- p
 		}()
 		l.run()
 	}()
 	l.read()
-	<-done
+	if p := <-ended; p != nil {
+		panic(p)
+	}
 }
 
 // signIn takes the first frame of a browser, which can't set headers.
@@ -344,7 +348,7 @@ func (l *liveConn) frame(f *frame) error {
 		l.started, l.inflight, l.dirty = true, false, false
 		l.overtaken.Store(false)
 		l.checkpoint = f.Checkpoint
-		return l.pull(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil)
+		return l.pull(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil || f.Reconcile != nil)
 	case wire.KindPush:
 		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Mutations: f.Mutations})
 		if err != nil {
