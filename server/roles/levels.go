@@ -30,9 +30,10 @@ var CustomerAdministrator = &policy.Role{
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.OrganizationalRole).As("BM-ADMIN-4"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.SchedulingRole).As("BM-ADMIN-5"),
 		policy.May(policy.View).OnEverythingOf(business...).As("BM-ADMIN-6"),
-		policy.May(policy.Create, policy.Edit, policy.Delete, "archive", "restore").On(admin.Report).As("BM-ADMIN-6/reports"),
-		// Import, export, backup and retention are commands of the core.
-		policy.May().As("BM-ADMIN-7"),
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete, "archive", "restore").On(admin.Report).As("BM-ADMIN-6/reports"),
+		// Import, export, backup and retention are commands of the core; what
+		// imports did is there to be read.
+		policy.May(policy.View).On(admin.ImportRun).As("BM-ADMIN-7"),
 		// Nobody else writes what decides rights.
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.RoleAssignment).As("BM-LEVEL-1"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.IndividualPermission).As("BM-IND-1"),
