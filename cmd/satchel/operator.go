@@ -26,6 +26,7 @@ import (
 	"satchel/internal/policy"
 	"satchel/server/rest"
 	"satchel/server/session/password"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/state"
@@ -370,15 +371,15 @@ func roleCommand() *cobra.Command {
 	cmd.AddCommand(list.flags(&cobra.Command{
 		Use: "list", Short: "List the roles that come with the server", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			h, err := app.TheHouse()
+			all, err := suite.Load()
 			if err != nil {
 				return err
 			}
 			type line struct{ Key, Title string }
 			var out []line
 			text := ""
-			for _, k := range h.Roles.Keys() {
-				l := line{k, h.Roles.Shipped(k).Role.Title}
+			for _, k := range all.Roles.Keys() {
+				l := line{k, all.Roles.Shipped(k).Role.Title}
 				out = append(out, l)
 				text += fmt.Sprintf("%-34s %s\n", l.Key, l.Title)
 			}
@@ -511,7 +512,7 @@ func (f *folder) restore(from string, force bool) error {
 	if err := os.MkdirAll(filepath.Join(f.data, "tenants"), 0o700); err != nil {
 		return err
 	}
-	h, err := app.TheHouse()
+	all, err := suite.Load()
 	if err != nil {
 		return err
 	}
@@ -547,7 +548,7 @@ func (f *folder) restore(from string, force bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
-	rep, err := check(h, eng)
+	rep, err := check(all, eng)
 	if err == nil && !rep.OK() {
 		err = fmt.Errorf("%s is damaged: %s", from, rep.Problems[0])
 	}
@@ -563,7 +564,7 @@ func (f *folder) restore(from string, force bool) error {
 	return f.print(rep, fmt.Sprintf("tenant %s restored: %d records, %d devices\n", f.tenant, rep.Records, rep.Devices))
 }
 
-func check(h *app.House, eng *store.Bolt) (*verify.Report, error) {
+func check(all *suite.Suite, eng *store.Bolt) (*verify.Report, error) {
 	if err := eng.Check(); err != nil {
 		return nil, err
 	}
@@ -574,7 +575,7 @@ func check(h *app.House, eng *store.Bolt) (*verify.Report, error) {
 	defer snap.Close()
 	step, end := progress("checking")
 	defer end()
-	return verify.Run(h.Cat, snap, func(done, total int) { step(int64(done), int64(total)) }), nil
+	return verify.Run(all.Cat, snap, func(done, total int) { step(int64(done), int64(total)) }), nil
 }
 
 func compactCommand() *cobra.Command {
@@ -610,24 +611,24 @@ func compactCommand() *cobra.Command {
 
 func verifyCommand() *cobra.Command {
 	var f folder
-	var all bool
+	var every bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check every index, held set and log entry of a tenant against its records", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			h, err := app.TheHouse()
+			all, err := suite.Load()
 			if err != nil {
 				return err
 			}
 			return f.tenants(func(ts *app.Tenants) error {
 				ids := []ident.TenantID{ident.TenantID(f.tenant)}
-				if all {
+				if every {
 					if ids, err = ts.List(); err != nil {
 						return err
 					}
 				}
 				bad := false
 				for _, id := range ids {
-					rep, err := f.verifyOne(h, ts.Path(id))
+					rep, err := f.verifyOne(all, ts.Path(id))
 					if err != nil {
 						return fmt.Errorf("tenant %s: %w", id, err)
 					}
@@ -649,7 +650,7 @@ func verifyCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "every tenant of the folder")
+	cmd.Flags().BoolVar(&every, "all", false, "every tenant of the folder")
 	return f.flags(cmd, true)
 }
 
@@ -660,7 +661,7 @@ func (discard) Fold(store.Writer, oplog.Entry) error { return errors.New("the lo
 func (discard) Committed(oplog.Entry)                {}
 func (discard) Aborted(oplog.Entry, error)           {}
 
-func (f *folder) verifyOne(h *app.House, path string) (rep *verify.Report, err error) {
+func (f *folder) verifyOne(all *suite.Suite, path string) (rep *verify.Report, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, errors.New("there is no such tenant")
 	}
@@ -669,7 +670,7 @@ func (f *folder) verifyOne(h *app.House, path string) (rep *verify.Report, err e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, eng.Close()) }()
-	if rep, err = check(h, eng); err != nil {
+	if rep, err = check(all, eng); err != nil {
 		return nil, err
 	}
 	log, err := oplog.Open(eng, discard{}, oplog.Options{})

@@ -34,6 +34,7 @@ import (
 	"satchel/server/session"
 	"satchel/server/session/password"
 	"satchel/server/session/token"
+	"satchel/server/suite"
 	"satchel/server/syncapi"
 	"satchel/server/ws/upgrade"
 	"satchel/sync/store"
@@ -130,11 +131,11 @@ func New(cfg Config) (*App, error) {
 	a.fiber.Get("/readyz", a.ready)
 	(&session.Service{Auth: auth, Hasher: hasher}).Mount(a.fiber)
 	(&syncapi.Server{Auth: auth, Sockets: a.sockets}).Mount(a.fiber)
-	h, err := TheHouse()
+	all, err := suite.Load()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := rest.Mount(a.fiber, auth, h.Cat, rest.Options{}); err != nil {
+	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{}); err != nil {
 		return nil, err
 	}
 	return a, nil

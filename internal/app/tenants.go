@@ -13,48 +13,12 @@ import (
 	"sync"
 	"time"
 
-	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
-	"satchel/internal/policy"
-	"satchel/server/module"
-	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/store"
-	"satchel/sync/subject"
 	"satchel/sync/tenant"
 )
-
-// House is what every tenant of a server shares: types, roles, and what a
-// field device carries.
-type House struct {
-	Cat   *entity.Catalogue
-	Roles *subject.Roles
-	Field []policy.Selection
-}
-
-// house builds it once; the declarations are the program's own.
-var house = sync.OnceValues(func() (*House, error) {
-	cat, err := module.Catalogue()
-	if err != nil {
-		return nil, err
-	}
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		return nil, err
-	}
-	rs, err := subject.NewRoles(cat, compiled)
-	if err != nil {
-		return nil, err
-	}
-	field := roles.Field()
-	if err := policy.CheckProfile(cat, field); err != nil {
-		return nil, err
-	}
-	return &House{cat, rs, field}, nil
-})
-
-// TheHouse returns the types, roles and profiles this program has.
-func TheHouse() (*House, error) { return house() }
 
 var slug = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
@@ -62,7 +26,7 @@ var slug = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 // is one file, DIR/tenants/SLUG.db.
 type Tenants struct {
 	dir   string
-	house *House
+	suite *suite.Suite
 	log   *slog.Logger
 	clock func() time.Time
 
@@ -73,14 +37,14 @@ type Tenants struct {
 
 // NewTenants serves the tenants of a data folder.
 func NewTenants(dir string, log *slog.Logger, clock func() time.Time) (*Tenants, error) {
-	h, err := TheHouse()
+	all, err := suite.Load()
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "tenants"), 0o700); err != nil {
 		return nil, err
 	}
-	return &Tenants{dir: dir, house: h, log: log, clock: clock, open: map[ident.TenantID]*tenant.Tenant{}}, nil
+	return &Tenants{dir: dir, suite: all, log: log, clock: clock, open: map[ident.TenantID]*tenant.Tenant{}}, nil
 }
 
 // Path returns the file of a tenant.
@@ -146,7 +110,7 @@ func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
 		return nil, fault.New(fault.TenantStopped).Because(err)
 	}
 	t, err := tenant.Open(tenant.Options{
-		ID: id, Cat: ts.house.Cat, Roles: ts.house.Roles, Field: ts.house.Field, Engine: eng,
+		ID: id, Cat: ts.suite.Cat, Roles: ts.suite.Roles, Field: ts.suite.Field, Engine: eng,
 		Clock: ts.clock, Random: rand.Reader, Log: ts.log,
 	})
 	if err != nil {

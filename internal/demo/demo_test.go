@@ -18,12 +18,11 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
-	"satchel/server/module"
 	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/state"
 	"satchel/sync/store"
-	"satchel/sync/subject"
 	"satchel/sync/tenant"
 )
 
@@ -43,20 +42,13 @@ type world struct {
 
 func load(t *testing.T, engine store.Engine, now time.Time) *world {
 	t.Helper()
-	cat, err := module.Catalogue()
+	all, err := suite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rs, err := subject.NewRoles(cat, compiled)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cat, rs := all.Cat, all.Roles
 	ten, err := tenant.Open(tenant.Options{
-		ID: demo.Tenant, Cat: cat, Roles: rs, Field: roles.Field(), Engine: engine,
+		ID: demo.Tenant, Cat: cat, Roles: rs, Field: all.Field, Engine: engine,
 		Clock: func() time.Time { return now }, Random: rand.Reader,
 	})
 	if err != nil {

@@ -23,13 +23,11 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/oracle"
-	"satchel/server/module"
-	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/state"
 	"satchel/sync/store"
-	"satchel/sync/subject"
 )
 
 // Options say what to run. The zero value of a number means its default.
@@ -307,15 +305,11 @@ type toldKey struct {
 }
 
 func newSim(seed int64) *sim {
-	cat, err := module.Catalogue()
-	must(err)
-	compiled, err := roles.Compiled(cat)
-	must(err)
-	rs, err := subject.NewRoles(cat, compiled)
+	all, err := suite.Load()
 	must(err)
 	s := &sim{
-		seed: seed, cat: cat, cfg: apply.Config{Cat: cat, Roles: rs, Field: roles.Field()},
-		rng: rand.New(rand.NewPCG(uint64(seed), 0)), now: 1_700_000_000_000, judge: oracle.New(cat),
+		seed: seed, cat: all.Cat, cfg: apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field},
+		rng: rand.New(rand.NewPCG(uint64(seed), 0)), now: 1_700_000_000_000, judge: oracle.New(all.Cat),
 		counters: map[string]int{}, told: map[toldKey]string{},
 	}
 	s.eng = store.NewMem()

@@ -24,9 +24,9 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/refresh"
 	"satchel/server/edge"
-	"satchel/server/module"
 	"satchel/server/roles"
 	"satchel/server/session/token"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -89,15 +89,7 @@ type built struct {
 }
 
 var base = sync.OnceValues(func() (*built, error) {
-	cat, err := module.Catalogue()
-	if err != nil {
-		return nil, err
-	}
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		return nil, err
-	}
-	rs, err := subject.NewRoles(cat, compiled)
+	all, err := suite.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +97,7 @@ var base = sync.OnceValues(func() (*built, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &built{cat: cat, roles: rs, signer: signer}
+	b := &built{cat: all.Cat, roles: all.Roles, signer: signer}
 	eng := store.NewMem()
 	ten, err := b.open(eng, func() time.Time { return Start.Add(-time.Hour) }, 1)
 	if err != nil {

@@ -16,10 +16,9 @@ import (
 	"satchel/internal/ident"
 	"satchel/server/importer"
 	"satchel/server/module"
-	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/store"
-	"satchel/sync/subject"
 	"satchel/sync/tenant"
 )
 
@@ -43,17 +42,12 @@ func catalogue(t testing.TB) *entity.Catalogue {
 
 func newWorld(t testing.TB, engine store.Engine) *world {
 	t.Helper()
-	cat := catalogue(t)
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rs, err := subject.NewRoles(cat, compiled)
+	all, err := suite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ten, err := tenant.Open(tenant.Options{
-		ID: "test", Cat: cat, Roles: rs, Field: roles.Field(), Engine: engine, Clock: time.Now, Random: rand.Reader,
+		ID: "test", Cat: all.Cat, Roles: all.Roles, Field: all.Field, Engine: engine, Clock: time.Now, Random: rand.Reader,
 	})
 	if err != nil {
 		t.Fatal(err)

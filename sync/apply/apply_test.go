@@ -9,7 +9,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/server/module"
-	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/state"
@@ -39,20 +39,13 @@ func newWorld(t testing.TB) *world {
 
 func worldOn(t testing.TB, eng store.Engine) *world {
 	t.Helper()
-	cat, err := module.Catalogue()
+	all, err := suite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rs, err := subject.NewRoles(cat, compiled)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cat, rs := all.Cat, all.Roles
 	w := &world{t: t, eng: eng, now: 1_700_000_000_000, cat: cat, roles: rs}
-	w.m = apply.New(apply.Config{Cat: cat, Roles: rs, Field: roles.Field()})
+	w.m = apply.New(apply.Config{Cat: cat, Roles: rs, Field: all.Field})
 	w.m.OnCommit = func(_ oplog.Entry, res []apply.Result, _ apply.Effects) { w.res = res }
 	if w.log, err = oplog.Open(w.eng, w.m, oplog.Options{}); err != nil {
 		t.Fatal(err)

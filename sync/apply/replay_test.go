@@ -10,11 +10,10 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
-	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/store"
-	"satchel/sync/subject"
 )
 
 // dump renders every row that entries make.
@@ -35,15 +34,11 @@ func dump(kv store.Reader) []byte {
 }
 
 func machine(t rapid.TB, w *world) *apply.Machine {
-	compiled, err := roles.Compiled(w.cat)
+	all, err := suite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	rs, err := subject.NewRoles(w.cat, compiled)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return apply.New(apply.Config{Cat: w.cat, Roles: rs, Field: roles.Field()})
+	return apply.New(apply.Config{Cat: w.cat, Roles: all.Roles, Field: all.Field})
 }
 
 // TestReplay: the same entries folded again, by a machine that restarts now

@@ -10,8 +10,8 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
-	"satchel/server/module"
 	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/scope"
 	"satchel/sync/state"
 	"satchel/sync/store"
@@ -27,18 +27,11 @@ type world struct {
 }
 
 func newWorld(t rapid.TB) *world {
-	cat, err := module.Catalogue()
+	all, err := suite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rs, err := subject.NewRoles(cat, compiled)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cat, rs := all.Cat, all.Roles
 	w := &world{cat: cat, roles: rs, w: state.NewWriter(cat), by: map[string][]*entity.Record{}}
 	snap, err := store.NewMem().Snapshot()
 	if err != nil {

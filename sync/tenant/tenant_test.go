@@ -19,13 +19,11 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
-	"satchel/server/module"
-	"satchel/server/roles"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/state"
 	"satchel/sync/store"
-	"satchel/sync/subject"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
 )
@@ -63,22 +61,15 @@ func open(t testing.TB, eng store.Engine) *world { return openKeeping(t, eng, 0)
 
 func openKeeping(t testing.TB, eng store.Engine, entries int) *world {
 	t.Helper()
-	cat, err := module.Catalogue()
+	all, err := suite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := roles.Compiled(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rs, err := subject.NewRoles(cat, compiled)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cat, rs := all.Cat, all.Roles
 	w := &world{t: t, eng: eng, clock: &clock{}, cat: cat}
 	w.clock.at.Store(1_700_000_000_000)
 	w.ten, err = tenant.Open(tenant.Options{
-		ID: "t", Cat: cat, Roles: rs, Field: roles.Field(), Engine: eng, Clock: w.clock.now, Random: &random{src: rand.NewChaCha8([32]byte{1})}, KeepEntries: entries,
+		ID: "t", Cat: cat, Roles: rs, Field: all.Field, Engine: eng, Clock: w.clock.now, Random: &random{src: rand.NewChaCha8([32]byte{1})}, KeepEntries: entries,
 	})
 	if err != nil {
 		t.Fatal(err)

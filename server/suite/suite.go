@@ -1,0 +1,42 @@
+// Package suite puts together what every tenant of a server shares: the types
+// of all modules, the roles, and what a field device carries, checked against
+// each other. App hands it to the core; tests start from it.
+package suite
+
+import (
+	"sync"
+
+	"satchel/internal/entity"
+	"satchel/internal/policy"
+	"satchel/server/module"
+	"satchel/server/roles"
+	"satchel/sync/subject"
+)
+
+// Suite is the business side of this program.
+type Suite struct {
+	Cat   *entity.Catalogue
+	Roles *subject.Roles
+	Field []policy.Selection
+}
+
+// Load returns it, built once; every error is a fault of the declarations.
+var Load = sync.OnceValues(func() (*Suite, error) {
+	cat, err := module.Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := roles.Compiled(cat)
+	if err != nil {
+		return nil, err
+	}
+	rs, err := subject.NewRoles(cat, compiled)
+	if err != nil {
+		return nil, err
+	}
+	field := roles.Field()
+	if err := policy.CheckProfile(cat, field); err != nil {
+		return nil, err
+	}
+	return &Suite{cat, rs, field}, nil
+})
