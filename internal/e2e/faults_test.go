@@ -157,6 +157,33 @@ func TestRestoreSendsLittle(t *testing.T) {
 	p.verify()
 }
 
+// TestFreshFollow: a new phone that goes live at once is sent its records once,
+// though its settings and its first pull leave at the same moment.
+func TestFreshFollow(t *testing.T) {
+	s := newServer(t)
+	p := s.phone(eve, "office")
+	if err := p.Erase(); err != nil {
+		t.Fatal(err)
+	}
+	p.login()
+	if err := p.SetProfile("field"); err != nil {
+		t.Fatal(err)
+	}
+	ten, err := s.app.Tenants().Tenant(slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := ten.Stats.Pages.Load()
+	p.follow()
+	soon(t, "the work arrives", func() bool { return p.has("jobActivity", "act-one-1") })
+	time.Sleep(300 * time.Millisecond)
+	p.unfollow()
+	if n := ten.Stats.Pages.Load() - before; n > 6 {
+		t.Errorf("%d pages for one small sync", n)
+	}
+	p.verify()
+}
+
 // TestTwoWaysAtOnce: one device over the socket and over HTTP at the same
 // time, with answers lost, while it works and others do: it converges, and a
 // change costs no second copy of everything.

@@ -228,6 +228,7 @@ type connection struct {
 	ackedCP      string
 	acked        bool
 	ackedVersion uint64
+	sentVersion  uint64 // the settings' version that the last pull frame brought
 	ignored      int
 	wasEmpty     bool
 	useful       bool
@@ -352,12 +353,14 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 		case f := <-frames:
 			switch f.Kind {
 			case wire.KindPage:
-				var later bool
-				if later, err = c.onPage(&f.page); err == nil {
-					if later {
+				var next answer
+				if next, err = c.onPage(&f.page); err == nil {
+					switch next {
+					case pullLater:
 						c.pause.Reset(emptyPause)
-					} else {
+					case pullNow:
 						err = c.sendPull()
+					case pullNot:
 					}
 				}
 			case wire.KindResults:
@@ -393,15 +396,17 @@ func (c *connection) sendPull() error {
 	if !c.acked || req.Checkpoint != c.ackedCP {
 		c.acked, c.ackedCP, c.ackedVersion = true, req.Checkpoint, version
 	}
+	c.sentVersion = version
 	return c.write(pullFrame{wire.KindPull, req})
 }
 
-// sendSettings pulls if there are settings that the server has not confirmed.
+// sendSettings pulls if there are settings that are neither confirmed nor on
+// their way.
 func (c *connection) sendSettings() error {
 	unsent := false
 	err := c.p.st.view(func(t tx) error {
 		s, err := readSettings(t)
-		unsent = max(s.ProfileV, s.WindowV, s.PinsV, s.SchemaV) > s.Acked
+		unsent = max(s.ProfileV, s.WindowV, s.PinsV, s.SchemaV) > max(s.Acked, c.sentVersion)
 		return err
 	})
 	if err != nil || !unsent {
@@ -454,15 +459,27 @@ func (c *connection) onResults(rs results) error {
 	return c.sendPush()
 }
 
-// onPage applies a page. later asks for its acknowledgement to wait a little:
-// two that answer each other with nothing must not spin.
-func (c *connection) onPage(pg *page) (later bool, err error) {
+// answer is what a page is answered with.
+type answer uint8
+
+const (
+	pullNow answer = iota
+	// pullLater: two that answer each other with nothing must not spin.
+	pullLater
+	// pullNot: a pull from where the device stands is on its way already. A
+	// second one would supersede its page, and the two would go on superseding
+	// each other's for ever.
+	pullNot
+)
+
+// onPage applies a page.
+func (c *connection) onPage(pg *page) (answer, error) {
 	if c.pull.offers(pg) {
 		if err := c.p.st.update(func(t tx) error { return resendSettings(t, nil) }); err != nil {
-			return false, err
+			return pullNot, err
 		}
 		c.acked = false
-		return false, nil // the caller pulls
+		return pullNow, nil
 	}
 	how := applyHow{reconciled: c.pull.reconcile, live: true}
 	if c.acked && pg.From == c.ackedCP {
@@ -470,13 +487,13 @@ func (c *connection) onPage(pg *page) (later bool, err error) {
 	}
 	out, err := c.p.applyPage(pg, how)
 	if err != nil {
-		return false, err
+		return pullNot, err
 	}
 	if !out.ok {
 		if c.ignored++; c.ignored > maxIgnored {
-			return false, ErrStale
+			return pullNot, ErrStale
 		}
-		return false, nil
+		return c.asked()
 	}
 	c.ignored, c.useful = 0, true
 	if out.requeued {
@@ -485,7 +502,10 @@ func (c *connection) onPage(pg *page) (later bool, err error) {
 	if diverged := c.pull.after(out); len(diverged) > 0 {
 		c.p.log.Error("types differ from the server's digest after healing", "types", diverged)
 	}
-	later = pg.empty() && c.wasEmpty && len(c.pull.heal) == 0
+	next := pullNow
+	if pg.empty() && c.wasEmpty && len(c.pull.heal) == 0 {
+		next = pullLater
+	}
 	c.wasEmpty = pg.empty()
 	ch := Change{
 		Removed: pg.Removed, Reset: pg.Reset || pg.From == "", MobileEnded: pg.MobileEnded,
@@ -495,7 +515,20 @@ func (c *connection) onPage(pg *page) (later bool, err error) {
 		ch.Records = append(ch.Records, wire.Ref{Type: pg.Records[i].Type, ID: pg.Records[i].ID})
 	}
 	c.onChange(ch)
-	return later, nil
+	return next, nil
+}
+
+// asked tells whether the last pull went out from where the device stands.
+func (c *connection) asked() (answer, error) {
+	own := ""
+	err := c.p.st.view(func(t tx) error {
+		own = string(t.get(bucketMeta, keyCheckpoint))
+		return nil
+	})
+	if err == nil && c.acked && c.ackedCP == own {
+		return pullNot, nil
+	}
+	return pullNow, err
 }
 
 func (c *connection) onError(f *frame) error {
