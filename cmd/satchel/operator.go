@@ -129,6 +129,15 @@ func readPassword(generate bool) (pw string, made bool, err error) {
 	return strings.TrimRight(line, "\r\n"), false, nil
 }
 
+// announce shows what was done, with a password only if it was made here.
+func (f *folder) announce(out map[string]any, text, pw string, made bool) error {
+	if made {
+		out["password"] = pw
+		text += "password: " + pw + "\n"
+	}
+	return f.print(out, text)
+}
+
 func initCommand() *cobra.Command {
 	var f folder
 	var admin app.Administrator
@@ -167,13 +176,8 @@ func (f *folder) create(ctx context.Context, admin app.Administrator, generate b
 		if _, err := ts.SetUp(ctx, ident.TenantID(f.tenant), admin, hasher); err != nil {
 			return err
 		}
-		out := map[string]string{"tenant": f.tenant, "email": admin.Email}
-		text := fmt.Sprintf("tenant %s is set up; %s is its customer administrator\n", f.tenant, admin.Email)
-		if made {
-			out["password"] = pw
-			text += "password: " + pw + "\n"
-		}
-		return f.print(out, text)
+		return f.announce(map[string]any{"tenant": f.tenant, "email": admin.Email},
+			fmt.Sprintf("tenant %s is set up; %s is its customer administrator\n", f.tenant, admin.Email), pw, made)
 	})
 }
 
@@ -272,10 +276,7 @@ func userCommand() *cobra.Command {
 				if err := app.SetPassword(c.Context(), t, args[0], pw, hasher); err != nil {
 					return err
 				}
-				if !gen {
-					pw = ""
-				}
-				return pass.print(map[string]string{"email": args[0], "password": pw}, strings.TrimSpace("password changed "+pw)+"\n")
+				return pass.announce(map[string]any{"email": args[0]}, "password changed\n", pw, gen)
 			})
 		},
 	}
@@ -356,13 +357,7 @@ func (f *folder) addUser(ctx context.Context, t *tenant.Tenant, email, name, kin
 	if err := app.SetPassword(ctx, t, email, pw, hasher); err != nil {
 		return err
 	}
-	out := map[string]any{"id": id, "email": email, "roles": roles}
-	text := fmt.Sprintf("%s added as %s\n", email, id)
-	if made {
-		out["password"] = pw
-		text += "password: " + pw + "\n"
-	}
-	return f.print(out, text)
+	return f.announce(map[string]any{"id": id, "email": email, "roles": roles}, fmt.Sprintf("%s added as %s\n", email, id), pw, made)
 }
 
 func roleCommand() *cobra.Command {
