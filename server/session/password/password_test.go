@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -240,25 +241,36 @@ func TestUnknownPersonTakesTheSameTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	long := strings.Repeat("x", 1<<20)
-	// The least of several runs is what the work costs without the noise.
-	least := func(f func()) time.Duration {
-		d := time.Hour
-		for range 7 {
-			start := time.Now()
-			f()
-			d = min(d, time.Since(start))
-		}
-		return d
+	works := map[string]func(){
+		"known person":                  func() { _, _, _ = h.Verify(ctx, encoded, "wrong horse") },
+		"unknown person":                func() { _ = h.Dummy(ctx, "wrong horse") },
+		"known person, long password":   func() { _, _, _ = h.Verify(ctx, encoded, long) },
+		"unknown person, long password": func() { _ = h.Dummy(ctx, long) },
 	}
-	known := least(func() { _, _, _ = h.Verify(ctx, encoded, "wrong horse") })
-	for name, d := range map[string]time.Duration{
-		"unknown person":                least(func() { _ = h.Dummy(ctx, "wrong horse") }),
-		"known person, long password":   least(func() { _, _, _ = h.Verify(ctx, encoded, long) }),
-		"unknown person, long password": least(func() { _ = h.Dummy(ctx, long) }),
-	} {
-		if ratio := float64(d) / float64(known); ratio < 0.6 || ratio > 1.6 {
-			t.Errorf("%s: %v, known person %v", name, d, known)
+	// The least of several runs is what the work costs without the noise. The
+	// works take turns and go on until each has had a quiet moment: a machine that
+	// is busy for a second must not look like a way of answering that is slower.
+	least := map[string]time.Duration{}
+	differ := func() []string {
+		var out []string
+		for name, d := range least {
+			if ratio := float64(d) / float64(least["known person"]); ratio < 0.6 || ratio > 1.6 {
+				out = append(out, fmt.Sprintf("%s: %v, known person %v", name, d, least["known person"]))
+			}
 		}
+		return out
+	}
+	for round := 0; round < 5 || (round < 100 && differ() != nil); round++ {
+		for name, work := range works {
+			start := time.Now()
+			work()
+			if d := time.Since(start); least[name] == 0 || d < least[name] {
+				least[name] = d
+			}
+		}
+	}
+	for _, difference := range differ() {
+		t.Error(difference)
 	}
 }
 
