@@ -95,6 +95,17 @@ func (c *Catalogue) check(t *Type) error {
 			return fmt.Errorf("field %q refers to a client besides the record's own", f.Name)
 		}
 	}
+	for _, n := range t.Parents {
+		if f := t.byName[n]; f == nil || f.Kind != Ref || !f.Indexed() {
+			return fmt.Errorf("parent %q is no reference", n)
+		}
+	}
+	for _, b := range t.Everything {
+		f := t.byName[b.Field]
+		if f == nil || f.Kind != Enum || (b.Value != "" && !slices.Contains(f.Values, b.Value)) {
+			return fmt.Errorf("everything is bounded by %q, which has no such value", b.Field)
+		}
+	}
 	if t.Status != nil {
 		f := t.byName[t.Status.Field]
 		if f == nil || f.Kind != Enum || !f.ReadOnly || !slices.Equal(f.Values, t.Status.States) || !slices.Contains(f.Values, t.Status.Initial) {
@@ -173,7 +184,11 @@ func (c *Catalogue) Golden() string {
 			golden(&b, "  field", f)
 		}
 		for _, a := range t.Actions {
-			fmt.Fprintf(&b, "  action %s app=%s from=%v to=%q\n", a.Name, a.App, a.From, a.To)
+			fmt.Fprintf(&b, "  action %s app=%s from=%v to=%q", a.Name, a.App, a.From, a.To)
+			for _, also := range a.Also {
+				fmt.Fprintf(&b, " also=%s", also)
+			}
+			b.WriteByte('\n')
 			for _, f := range a.Args {
 				golden(&b, "    arg", f)
 			}

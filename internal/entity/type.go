@@ -95,12 +95,21 @@ type Type struct {
 	// without a client. A type with IsClient is its own client.
 	Root     string
 	IsClient bool
+	// Parents names the reference fields beneath whose records a record of the
+	// type stands in context; nil for the root alone.
+	Parents []string
+	// Everything bounds what a role's "everything" in an app means of this
+	// type; nil for all of its records.
+	Everything []Bound
 	// Archivable types have the actions archive and restore.
 	Archivable bool
 	// NoDelete types are never deleted (only archived, disabled, revoked).
 	NoDelete bool
 	Status   *Lifecycle
 	Actions  []*Action
+	// Drafted fills in what the writer of a new record left out, before the
+	// right to create it is judged: who owns it, say. It changes nothing else.
+	Drafted func(c Context, r *Record)
 	// Check judges a whole record about to be written; before is nil on create.
 	Check func(c Context, before, after *Record) error
 	// Created runs after a create passed validation and may set read-only
@@ -116,6 +125,34 @@ type Type struct {
 	all    Mask
 	indexd []*Field
 	refsTo map[string][]*Field
+}
+
+// Bound is one condition on the records that "everything" in an app covers;
+// exactly one member besides Field is set.
+type Bound struct {
+	Field string // an enumeration
+	Value string // it must have this value
+	// OfApp: the field must name the app.
+	OfApp bool
+	// TypeOfApp: the field must name a type of the app.
+	TypeOfApp bool
+}
+
+// Values returns the values of the field that fulfil the bound in an app.
+func (b Bound) Values(c *Catalogue, t *Type, a App) []string {
+	switch {
+	case b.Value != "":
+		return []string{b.Value}
+	case b.OfApp:
+		return []string{string(a)}
+	}
+	var out []string
+	for _, v := range t.Field(b.Field).Values {
+		if of := c.Type(v); of != nil && of.In(a) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // Lifecycle is a type's status field and its values in order.
@@ -145,7 +182,10 @@ func (l *Lifecycle) UpTo(s string) []string {
 // assignment, an archive. Whoever holds the verb of its name may do it.
 type Action struct {
 	Name string
-	App  App      // the app that owns the action; grants of "every action" in another app don't give it
+	// App owns the action; grants of "every action" in an app that is neither
+	// this nor among Also don't give it.
+	App  App
+	Also []App
 	From []string // statuses it starts from; nil for any
 	To   string   // status it leads to; "" leaves it
 	// Args are the action's arguments; an argument named like a field of the
@@ -158,6 +198,8 @@ type Action struct {
 	Bulk   bool
 	// WhenArchived lets the action run on an archived record.
 	WhenArchived bool
+	// Removes deletes the record, under the rules of a delete.
+	Removes bool
 	// Assigns names the field (and argument) that receives a person, who must
 	// be able to see the record's client, be onsite there where the assigner
 	// is bound to that, and hold the record's scheduling role.
@@ -165,6 +207,9 @@ type Action struct {
 	// Do runs after From, Args, To, Stamps and Clears were handled.
 	Do func(c Context, r *Record, args Args) error
 }
+
+// OwnedBy reports whether the app owns the action, alone or with others.
+func (a *Action) OwnedBy(app App) bool { return a.App == app || slices.Contains(a.Also, app) }
 
 // Args are an action's validated arguments by name.
 type Args map[string]Value
@@ -190,6 +235,14 @@ type Context interface {
 	Save(r *Record) error
 	// Create stages a new record with a derived id.
 	Create(typ string, values map[string]Value) (*Record, error)
+	// Delete stages the end of a record that a rule made.
+	Delete(r *Record) error
+	// Each calls f for each record of the type whose enumerated field has the
+	// value, in ordinal order, until f returns false.
+	Each(typ, field, value string, f func(*Record) bool)
+	// Number returns the next number of a tenant's series, from 1. A number
+	// that a refused command took is given again.
+	Number(series string) int64
 	// FreshID derives an id from the command's own randomness.
 	FreshID() ident.RecordID
 }
@@ -224,6 +277,20 @@ func (t *Type) RefsTo(name string) []*Field {
 		return fs
 	}
 	return t.refsTo[""]
+}
+
+// Above returns the reference fields beneath whose records a record of the
+// type stands in context.
+func (t *Type) Above() []*Field {
+	names := t.Parents
+	if names == nil && t.Root != "" {
+		names = []string{t.Root}
+	}
+	var out []*Field
+	for _, n := range names {
+		out = append(out, t.byName[n])
+	}
+	return out
 }
 
 // All is the mask of all fields.

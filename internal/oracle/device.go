@@ -117,22 +117,30 @@ func (w *World) pinned(d *Device, by map[ident.RecordID]sight) map[ident.RecordI
 			tops[id] = true
 		}
 	}
+	var beneath func(x *Record, depth int) bool
+	beneath = func(x *Record, depth int) bool {
+		if x == nil || depth > 64 {
+			return false
+		}
+		if tops[x.ID] {
+			return true
+		}
+		parents := x.Type.Parents
+		if parents == nil && x.Type.Root != "" {
+			parents = []string{x.Type.Root}
+		}
+		for _, p := range parents {
+			// The chain of owners goes on through deleted records no further.
+			if beneath(w.byID[ident.RecordID(x.Text(p))], depth+1) {
+				return true
+			}
+		}
+		return false
+	}
 	out := map[ident.RecordID]bool{}
 	for _, r := range w.records {
-		if c := r.client(); tops[ident.RecordID(c)] {
+		if tops[ident.RecordID(r.client())] || beneath(r, 0) {
 			out[r.ID] = true
-			continue
-		}
-		for x, n := r, 0; x != nil && n < 64; n++ {
-			if tops[x.ID] {
-				out[r.ID] = true
-				break
-			}
-			if x.Type.Root == "" {
-				break
-			}
-			// The chain of owners goes on through deleted records no further.
-			x = w.byID[ident.RecordID(x.Text(x.Type.Root))]
 		}
 	}
 	return out

@@ -258,7 +258,7 @@ func (w *World) view(p *person, r *Record) (fields, bool) {
 		}
 	}
 	for _, g := range p.grants {
-		if x, ok := grantOf(g, r); ok {
+		if x, ok := w.grantOf(g, r); ok {
 			take(x, held{})
 		}
 	}
@@ -282,10 +282,10 @@ func cutOf(s string) (typ, field string, ok bool) {
 }
 
 // grantOf is what one individual grant to view gives of a record.
-func grantOf(g, r *Record) (reach, bool) {
+func (w *World) grantOf(g, r *Record) (reach, bool) {
 	app, typ, field := g.Text("app"), g.Text("entityType"), g.Text("field")
 	if typ == "" {
-		if !inApp(r.Type, app) {
+		if !w.coversAny(r, app) {
 			return reach{}, false
 		}
 		return reach{fields: opened(r.Type, facetsOf(app)...)}, true

@@ -47,12 +47,40 @@ func (w *World) base(p *person, r *Record) []reach {
 		if p.is(r, "owner") {
 			return []reach{core}
 		}
-	case "salesArea", "geoArea", "schedulingRole":
+	case "salesArea", "geoArea", "schedulingRole", "report":
 		if p.kind == inHouse {
+			return []reach{core}
+		}
+	case "tag", "tagging", "filter":
+		if p.is(r, "owner") && r.Text("visibility") == "private" {
+			return []reach{core}
+		}
+	case "delegation":
+		if p.is(r, "delegator") || p.is(r, "delegate") {
 			return []reach{core}
 		}
 	}
 	return nil
+}
+
+// covers reports whether "everything" in an app means the record: not what is
+// private to its maker, another app's filters, or what hangs on records of
+// other apps.
+func (w *World) covers(app string, r *Record) bool {
+	switch r.Type.Name {
+	case "tag", "tagging":
+		return r.Text("visibility") == "public"
+	case "filter":
+		return r.Text("visibility") == "public" && r.Text("app") == app
+	case "comment", "document":
+		for _, t := range w.cat.Types {
+			if t.Name == r.Text("parentType") {
+				return inApp(t, app)
+			}
+		}
+		return false
+	}
+	return true
 }
 
 // names returns the people whom a record that the person sees names in a
@@ -92,9 +120,6 @@ func (r *Record) namesIn(f fields, into map[string]bool) {
 	}
 }
 
-// Whose documents count as Service's.
-var ofService = []string{"client", "contact", "site", "asset", "job", "jobActivity", "invoice"}
-
 func (w *World) role(key string, p *person, r *Record) []reach {
 	switch key {
 	case "service.administrator", "service.manager", "service.guest":
@@ -106,7 +131,7 @@ func (w *World) role(key string, p *person, r *Record) []reach {
 	case "service.guest-agent":
 		return guestAgent(p, r)
 	case adminRole:
-		return customerAdministrator(r)
+		return w.customerAdministrator(r)
 	case "level.basic":
 		return w.basic(p, r)
 	case "level.ticket-manager":
@@ -121,17 +146,13 @@ func (w *World) role(key string, p *person, r *Record) []reach {
 func (w *World) serviceAll(r *Record) []reach {
 	t := r.Type
 	var out []reach
-	if inApp(t, "service") {
+	if inApp(t, "service") && w.covers("service", r) {
 		out = append(out, reach{fields: opened(t, "core", "service")})
 	}
 	named := reach{fields: opened(t, "core", "service"), named: true}
 	switch t.Name {
 	case "product", "warehouse", "stockLevel":
 		out = append(out, named)
-	case "document":
-		if slices.Contains(ofService, r.Text("parentType")) {
-			out = append(out, named)
-		}
 	}
 	return out
 }
@@ -236,11 +257,7 @@ func (w *World) serviceRep(p *person, r *Record) []reach {
 	switch {
 	case t.Name == "product" || t.Name == "warehouse" || t.Name == "checklist":
 		return []reach{{fields: all, named: true}}
-	case t.Name == "document":
-		if w.area(p, r) && slices.Contains(ofService, r.Text("parentType")) {
-			return []reach{{fields: all, named: true}}
-		}
-	case inApp(t, "service") && w.area(p, r):
+	case inApp(t, "service") && w.covers("service", r) && w.area(p, r):
 		return []reach{{fields: all}}
 	}
 	return nil
@@ -259,10 +276,15 @@ func guestAgent(p *person, r *Record) []reach {
 	return nil
 }
 
-func customerAdministrator(r *Record) []reach {
+// coversAny reports whether "everything" in one of the apps means the record.
+func (w *World) coversAny(r *Record, apps ...string) bool {
+	return slices.ContainsFunc(apps, func(a string) bool { return inApp(r.Type, a) && w.covers(a, r) })
+}
+
+func (w *World) customerAdministrator(r *Record) []reach {
 	t := r.Type
 	var out []reach
-	if inApp(t, "crm", "sales", "billing", "service", "stock", "debtors", "agents", "helpdesk", "admin") {
+	if w.coversAny(r, "crm", "sales", "billing", "service", "stock", "debtors", "agents", "helpdesk", "admin") {
 		out = append(out, reach{fields: opened(t, "core", "crm", "billing", "service", "stock", "debtors", "agents", "helpdesk", "admin")})
 	}
 	if inApp(t, "admin") {
@@ -313,7 +335,7 @@ func (w *World) ticketManager(p *person, r *Record) []reach {
 			out = append(out, named)
 		}
 	}
-	if inApp(t, "service", "helpdesk", "stock") {
+	if w.coversAny(r, "service", "helpdesk", "stock") {
 		out = append(out, reach{fields: opened(t, "core", "service", "helpdesk", "stock")})
 	}
 	return out

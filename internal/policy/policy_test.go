@@ -390,41 +390,6 @@ func TestHides(t *testing.T) {
 	}
 }
 
-func TestFingerprint(t *testing.T) {
-	role := compile(t, May(View).On(work).As("T-1"))
-	grant := compile(t, May(View).On(area).Through(entity.Core).As("grant-01"))
-	base := Subject{ID: "person-1", Kind: InHouse, Active: true, Roles: []string{"a"}}
-	mark := func(change func(*Subject), personal []*Compiled, d ...Denial) string {
-		s := base
-		if change != nil {
-			change(&s)
-		}
-		return s.Build([]*Compiled{role}, personal, d).Fingerprint(false)
-	}
-	plain := mark(nil, nil)
-	if other := mark(func(s *Subject) { s.ID = "person-2" }, nil); other != plain {
-		t.Error("the person alone makes a difference")
-	}
-	seen := map[string]string{plain: "plain"}
-	for name, f := range map[string]string{
-		"kind":     mark(func(s *Subject) { s.Kind = InsideIT }, nil),
-		"inactive": mark(func(s *Subject) { s.Active = false }, nil),
-		"roles":    mark(func(s *Subject) { s.Roles = []string{"b"} }, nil),
-		"areas":    mark(func(s *Subject) { s.Areas = []ident.RecordID{"area-0001"} }, nil),
-		"onsite":   mark(func(s *Subject) { s.Onsite = []ident.RecordID{"area-0001"} }, nil),
-		"hidden":   mark(func(s *Subject) { s.Clients = []ident.RecordID{"client-a"} }, nil),
-		"only":     mark(func(s *Subject) { s.Clients, s.Only = []ident.RecordID{"client-a"}, true }, nil),
-		"grant":    mark(nil, []*Compiled{grant}),
-		"denial":   mark(nil, nil, Denial{Verb: View, Type: "work"}),
-		"field":    mark(nil, nil, Denial{Verb: View, Type: "work", Field: "title"}),
-	} {
-		if seen[f] != "" {
-			t.Errorf("%s and %s have the same fingerprint", name, seen[f])
-		}
-		seen[f] = name
-	}
-}
-
 func TestCompileRefuses(t *testing.T) {
 	for name, clauses := range map[string][]*Clause{
 		"no id":                  {May(View).On(work)},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"satchel/internal/entity"
+	"satchel/internal/ident"
 )
 
 // Verb is something one may do to a record: one of the constants, or the
@@ -66,6 +67,9 @@ type Role struct {
 	// and the fields ("type.field") it loses.
 	Apps []entity.App
 	Cut  []string
+	// Clients, where not nil, are the only clients, sorted, of whose records
+	// the role grants anything; records without a client are not meant.
+	Clients []ident.RecordID
 }
 
 // Clauses is a list of clauses under construction.
@@ -124,6 +128,7 @@ func (c *Clause) As(id string) *Clause { c.ID = id; return c }
 
 // Grant is one clause compiled for one type and one verb.
 type Grant struct {
+	Type     *entity.Type
 	Role     string
 	Clause   string
 	Scope    *Scope
@@ -133,6 +138,10 @@ type Grant struct {
 	Named    bool // the clause names the type
 	House    bool // for the tenant's own people only
 	While    []Condition
+	Clients  []ident.RecordID // see Role.Clients
+	// By is whose right this is where it was delegated, nil for the person's
+	// own: scopes are read with that person's eyes.
+	By *Subject
 	// Unless are conditions of the role's own refusals, by their clause ids.
 	Unless []Unless
 }
@@ -209,7 +218,11 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 				// client.
 				continue
 			}
-			if err := c.Scope.check(cat, t); err != nil {
+			scope := c.Scope
+			if c.Types == nil {
+				scope = bounded(cat, role, c, t)
+			}
+			if err := scope.check(cat, t); err != nil {
 				fail(c, "%v", err)
 				continue
 			}
@@ -257,8 +270,8 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 					continue
 				}
 				out.Grants[k] = append(out.Grants[k], &Grant{
-					Role: role.Key, Clause: c.ID, Scope: c.Scope, Mask: m, Context: c.Context,
-					Personal: c.Personal, Named: c.Types != nil, House: c.House, While: c.While,
+					Type: t, Role: role.Key, Clause: c.ID, Scope: scope, Mask: m, Context: c.Context,
+					Personal: c.Personal, Named: c.Types != nil, House: c.House, While: c.While, Clients: role.Clients,
 				})
 			}
 		}
@@ -269,6 +282,33 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// bounded is the scope of a clause about everything, for a type of which
+// everything is not all.
+func bounded(cat *entity.Catalogue, role *Role, c *Clause, t *entity.Type) *Scope {
+	if len(t.Everything) == 0 {
+		return c.Scope
+	}
+	var ways []*Scope
+	for _, a := range c.apps(role) {
+		if !t.In(a) {
+			continue
+		}
+		var all []*Scope
+		for _, b := range t.Everything {
+			all = append(all, Where(b.Field, b.Values(cat, t, a)...))
+		}
+		ways = append(ways, And(all...))
+	}
+	out := ways[0]
+	if len(ways) > 1 {
+		out = Or(ways...)
+	}
+	if c.Scope.Op == OpAll {
+		return out
+	}
+	return And(c.Scope, out)
 }
 
 func keeps(role *Role, t *entity.Type) bool {
@@ -289,7 +329,7 @@ func expand(c *Clause, role *Role, t *entity.Type) []Verb {
 			continue
 		}
 		for _, a := range t.Actions {
-			if a.App == role.App || (t.Archivable && (a.Name == "archive" || a.Name == "restore")) {
+			if a.OwnedBy(role.App) || (t.Archivable && (a.Name == "archive" || a.Name == "restore")) {
 				out = append(out, Verb(a.Name))
 			}
 		}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -57,8 +56,10 @@ type Subject struct {
 	grants  map[key][]*Grant
 	refused map[key]string
 	denials []Denial
-	// alone are the clauses granted to this person only, sorted.
-	alone []string
+	// For are the people whose rights were delegated to this one, sorted.
+	For []ident.RecordID
+
+	lenders []*Subject
 }
 
 // Build finishes a subject: the compiled roles, grants made to the person
@@ -70,16 +71,6 @@ func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denia
 	s.grants = map[key][]*Grant{}
 	s.refused = map[key]string{}
 	s.denials = denials
-	s.alone = nil
-	for _, c := range personal {
-		for _, gs := range c.Grants {
-			for _, g := range gs {
-				s.alone = append(s.alone, g.Clause)
-			}
-		}
-	}
-	slices.Sort(s.alone)
-	s.alone = slices.Compact(s.alone)
 	for _, c := range append(slices.Clone(roles), personal...) {
 		for k, gs := range c.Grants {
 			for _, g := range gs {
@@ -95,6 +86,11 @@ func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denia
 			}
 		}
 	}
+	s.sort()
+	return s
+}
+
+func (s *Subject) sort() {
 	for _, g := range s.grants {
 		sort.SliceStable(g, func(i, j int) bool {
 			if g[i].Role != g[j].Role {
@@ -103,7 +99,70 @@ func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denia
 			return g[i].Clause < g[j].Clause
 		})
 	}
+}
+
+// Lend adds the rights of another person, for whom this one acts: what by may
+// do of itself, less what is personal, what by is denied, and what either of
+// the two may not know of. Rights that were lent are not lent on.
+func (s *Subject) Lend(by *Subject) {
+	if !by.Active || by.ID == s.ID {
+		return
+	}
+	s.For = append(s.For, by.ID)
+	slices.Sort(s.For)
+	s.lenders = append(s.lenders, by)
+	for k, gs := range by.grants {
+		for _, g := range gs {
+			if g.Personal || g.By != nil || (g.House && s.Outside()) {
+				continue
+			}
+			gone, all := by.Denied(g.Type, k.verb)
+			if all || g.Mask&^gone == 0 {
+				continue
+			}
+			lent := *g
+			lent.Mask &^= gone
+			lent.By = by
+			s.grants[k] = append(s.grants[k], &lent)
+		}
+	}
+	s.sort()
+}
+
+// Lender returns a person of For.
+func (s *Subject) Lender(id ident.RecordID) *Subject {
+	for _, l := range s.lenders {
+		if l.ID == id {
+			return l
+		}
+	}
+	return nil
+}
+
+// Author is the person with whose eyes the grant's scope is read.
+func (s *Subject) Author(g *Grant) *Subject {
+	if g.By != nil {
+		return g.By
+	}
 	return s
+}
+
+// reaches reports whether a grant of the person reaches the record, which is
+// not hidden from the person itself.
+func (s *Subject) reaches(g *Grant, r *entity.Record, look Lookup) bool {
+	switch client := r.Client(); {
+	case client == "":
+		if !s.Admits(g) {
+			return false
+		}
+	case g.By != nil && g.By.Hides(client):
+		return false
+	case g.Clients != nil:
+		if _, ok := slices.BinarySearch(g.Clients, client); !ok {
+			return false
+		}
+	}
+	return g.Scope.holds(s.Author(g), r, look)
 }
 
 // Grants returns the subject's grants of the verb on the type.
@@ -155,6 +214,9 @@ func (s *Subject) Hides(client ident.RecordID) bool {
 // Admits reports whether the ceiling lets the grant reach records without a
 // client; those with one are judged by Hides.
 func (s *Subject) Admits(g *Grant) bool {
+	if g.By != nil && g.By != s && !g.By.Admits(g) {
+		return false
+	}
 	switch {
 	case g.Personal || s.Kind == InHouse:
 		return true
@@ -177,8 +239,7 @@ func (s *Subject) View(r *entity.Record, look Lookup) Sight {
 	if !s.Active {
 		return Sight{}
 	}
-	client := r.Client()
-	if s.Hides(client) {
+	if s.Hides(r.Client()) {
 		return Sight{}
 	}
 	gone, all := s.Denied(r.Type, View)
@@ -187,14 +248,11 @@ func (s *Subject) View(r *entity.Record, look Lookup) Sight {
 	}
 	var root, beneath Sight
 	for _, g := range s.grants[key{r.Type.No, View}] {
-		if client == "" && !s.Admits(g) {
-			continue
-		}
 		into := &root
 		if g.Context {
 			into = &beneath
 		}
-		if g.Mask&^into.Mask == 0 || !g.Scope.holds(s, r, look) {
+		if g.Mask&^into.Mask == 0 || !s.reaches(g, r, look) {
 			continue
 		}
 		if into.Grant == nil {
@@ -233,6 +291,8 @@ type Decision struct {
 	Role    string
 	Clause  string
 	Denial  ident.RecordID
+	// For is whose right was used, where it was delegated.
+	For ident.RecordID
 	// Mask is what of the record the verb reaches, for create and edit.
 	Mask entity.Mask
 }
@@ -263,10 +323,7 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 		out = Decision{Reason: Refusing, Clause: id}
 	}
 	for _, g := range s.grants[k] {
-		if r.Client() == "" && !s.Admits(g) {
-			continue
-		}
-		if g.Mask&^out.Mask == 0 || !g.Scope.holds(s, r, look) {
+		if g.Mask&^out.Mask == 0 || !s.reaches(g, r, look) {
 			continue
 		}
 		if c, ok := g.open(r, look); !ok {
@@ -277,6 +334,9 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 		}
 		if !out.Allowed {
 			out = Decision{Allowed: true, Reason: Granted, Role: g.Role, Clause: g.Clause}
+			if g.By != nil {
+				out.For = g.By.ID
+			}
 		}
 		out.Mask |= g.Mask
 	}
@@ -297,38 +357,6 @@ func (g *Grant) open(r *entity.Record, look Lookup) (string, bool) {
 		}
 	}
 	return "", true
-}
-
-// Fingerprint names everything that decides what the person sees: people with
-// the same one see the same, apart from what is their own. It covers the
-// person's id only where own is set.
-func (s *Subject) Fingerprint(own bool) string {
-	var b strings.Builder
-	if own {
-		b.WriteString(string(s.ID))
-	}
-	for _, part := range [][]ident.RecordID{{s.Client}, s.Areas, s.Onsite, s.Clients} {
-		b.WriteByte('|')
-		for _, id := range part {
-			b.WriteString(string(id))
-			b.WriteByte(',')
-		}
-	}
-	b.WriteString(s.Kind)
-	if s.Only {
-		b.WriteByte('!')
-	}
-	if !s.Active {
-		b.WriteByte('-')
-	}
-	for _, part := range [][]string{s.Roles, s.alone} {
-		b.WriteByte('|')
-		b.WriteString(strings.Join(part, ","))
-	}
-	for _, d := range s.denials {
-		fmt.Fprintf(&b, "|%s/%s/%s/%s", d.Verb, d.Type, d.Field, d.App)
-	}
-	return b.String()
 }
 
 // Holds reports whether a role is in force for the person.
@@ -370,7 +398,7 @@ func (s *Subject) Apps(cat *entity.Catalogue) []entity.App {
 func (s *Subject) BoundOnsite(v Verb, r *entity.Record, look Lookup) bool {
 	bound := false
 	for _, g := range s.grants[key{r.Type.No, v}] {
-		if (r.Client() == "" && !s.Admits(g)) || !g.Scope.holds(s, r, look) {
+		if !s.reaches(g, r, look) {
 			continue
 		}
 		if _, open := g.open(r, look); !open {

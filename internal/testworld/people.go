@@ -9,6 +9,8 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/server/roles"
 )
 
 // The people.
@@ -31,6 +33,35 @@ const (
 	Nobody     ident.RecordID = "emp-nobody" // no role at all
 	MobileOnly ident.RecordID = "emp-mobile-only"
 	Leaver     ident.RecordID = "emp-leaver"
+
+	// One person for each role of the other apps. The managers and
+	// representatives of CRM, and the sales representatives of every app, have
+	// the north; nobody else here has an area.
+	CRMAdmin      ident.RecordID = "emp-crm-admin"
+	CRMManager    ident.RecordID = "emp-crm-manager"
+	CRMRep        ident.RecordID = "emp-crm-rep"
+	CRMOps        ident.RecordID = "emp-crm-ops"
+	CRMGuestMgr   ident.RecordID = "emp-crm-guest-manager"
+	CRMGuest      ident.RecordID = "emp-crm-guest"
+	SalesAdmin    ident.RecordID = "emp-sales-admin"
+	SalesManager  ident.RecordID = "emp-sales-manager"
+	SalesRep      ident.RecordID = "emp-sales-representative"
+	SalesOps      ident.RecordID = "emp-sales-ops"
+	SalesGuestMgr ident.RecordID = "emp-sales-guest-manager"
+	SalesGuest    ident.RecordID = "emp-sales-guest"
+	BillAdmin     ident.RecordID = "emp-bill-admin"
+	BillAgent     ident.RecordID = "emp-bill-agent"
+	BillRep       ident.RecordID = "emp-bill-rep"
+	BillGuest     ident.RecordID = "emp-bill-guest"
+	StockAdmin    ident.RecordID = "emp-stock-admin"
+	StockCtrl     ident.RecordID = "emp-stock-controller"
+	StockOrders   ident.RecordID = "emp-stock-orders"
+	StockOps      ident.RecordID = "emp-stock-warehouse"
+	StockRep      ident.RecordID = "emp-stock-rep"
+	StockGuest    ident.RecordID = "emp-stock-guest"
+	DebtAdmin     ident.RecordID = "emp-debt-admin"
+	DebtOps       ident.RecordID = "emp-debt-ops"
+	AgentsAdmin   ident.RecordID = "emp-agents-admin"
 )
 
 // The sales areas and clients.
@@ -62,7 +93,36 @@ var Roles = map[ident.RecordID][]string{
 	Blind:      {"service.manager"},
 	Nobody:     nil,
 	MobileOnly: {"mobile.service-agent-user"},
+
+	CRMAdmin:      {"crm.administrator"},
+	CRMManager:    {"crm.manager"},
+	CRMRep:        {"crm.representative"},
+	CRMOps:        {"crm.operations"},
+	CRMGuestMgr:   {"crm.guest-manager"},
+	CRMGuest:      {"crm.guest"},
+	SalesAdmin:    {"sales.administrator"},
+	SalesManager:  {"sales.manager"},
+	SalesRep:      {"sales.representative"},
+	SalesOps:      {"sales.operations"},
+	SalesGuestMgr: {"sales.guest-manager"},
+	SalesGuest:    {"sales.guest"},
+	BillAdmin:     {"billing.administrator"},
+	BillAgent:     {"billing.agent"},
+	BillRep:       {"billing.sales-representative"},
+	BillGuest:     {"billing.guest"},
+	StockAdmin:    {"stock.administrator"},
+	StockCtrl:     {"stock.controller"},
+	StockOrders:   {"stock.order-administrator"},
+	StockOps:      {"stock.warehouse-operations"},
+	StockRep:      {"stock.sales-representative"},
+	StockGuest:    {"stock.guest"},
+	DebtAdmin:     {"debtors.administrator"},
+	DebtOps:       {"debtors.operations"},
+	AgentsAdmin:   {"agents.accounting-administrator"},
 }
+
+// northern are the people who have the northern area.
+var northern = []ident.RecordID{Rep, CRMManager, CRMRep, BillRep, StockRep}
 
 // People returns those who can sign in, sorted.
 func People() []ident.RecordID { return slices.Sorted(maps.Keys(Roles)) }
@@ -116,12 +176,15 @@ func seed() []command.Row {
 		if kind == "client-staff" {
 			kv = append(kv, "client", Acme)
 		}
-		if p == Rep {
+		if slices.Contains(northern, p) {
 			kv = append(kv, "salesAreas", []ident.RecordID{AreaNorth})
 		}
 		if p != Admin {
 			rows = append(rows, Row("employee", p, kv...))
 			for i, r := range Roles[p] {
+				if !known(r) {
+					continue
+				}
 				rows = append(rows, Row("roleAssignment", ident.RecordID(fmt.Sprintf("role-%s-%d", name(p), i+1)), "employee", p, "role", r))
 			}
 		}
@@ -183,6 +246,7 @@ func seed() []command.Row {
 		Row("ticket", "ticket-blue-2", "client", Blue, "subject", "Other blue"),
 		Row("ticket", "ticket-acme-3", "client", Acme, "subject", "Staff asks", "requester", Staff, "assignee", Engineer),
 	)
+	rows = slices.Concat(rows, seedSelling(), seedStock(), seedMoney(), seedAgents())
 	for _, p := range People() {
 		rows = append(rows,
 			Row("preference", ident.RecordID("pref-"+name(p)), "owner", p, "key", "theme", "value", "dark"),
@@ -193,3 +257,8 @@ func seed() []command.Row {
 
 // name is what follows "emp-" in a person's id.
 func name(p ident.RecordID) string { return strings.TrimPrefix(string(p), "emp-") }
+
+// known reports whether the manual has the role.
+func known(key string) bool {
+	return slices.ContainsFunc(roles.All(), func(r *policy.Role) bool { return r.Key == key })
+}

@@ -19,6 +19,7 @@ type state struct {
 	records map[ident.RecordID]*entity.Record
 	order   []ident.RecordID
 	n       int
+	series  map[string]int64
 }
 
 const now = ident.Millis(1_000_000)
@@ -54,6 +55,30 @@ func (s *state) Referring(typ, field string, id ident.RecordID, f func(*entity.R
 	}
 }
 
+func (s *state) Delete(r *entity.Record) error {
+	delete(s.records, r.ID)
+	if r.Type.Changed != nil {
+		return r.Type.Changed(s, r, nil)
+	}
+	return nil
+}
+
+func (s *state) Each(typ, field, value string, f func(*entity.Record) bool) {
+	for _, o := range s.order {
+		if r := s.records[o]; r != nil && r.Type.Name == typ && r.Get(field).Text() == value && !f(r) {
+			return
+		}
+	}
+}
+
+func (s *state) Number(series string) int64 {
+	if s.series == nil {
+		s.series = map[string]int64{}
+	}
+	s.series[series]++
+	return s.series[series]
+}
+
 func (s *state) Save(r *entity.Record) error {
 	before := s.records[r.ID]
 	if r.Type.Check != nil {
@@ -82,6 +107,9 @@ func (s *state) create(typ string, id ident.RecordID, values map[string]entity.V
 	}
 	if l := r.Type.Status; l != nil {
 		r.Set(l.Field, entity.StringValue(l.Initial))
+	}
+	if r.Type.Drafted != nil {
+		r.Type.Drafted(s, r)
 	}
 	if r.Type.Created != nil {
 		if err := r.Type.Created(s, r); err != nil {
@@ -229,7 +257,10 @@ func TestEveryStatusIsReached(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	derived := map[string]bool{"job/Scheduled": true, "job/In Progress": true, "job/Completed": true}
+	derived := map[string]bool{
+		"job/Scheduled": true, "job/In Progress": true, "job/Completed": true,
+		"invoice/Paid": true, "payment/Allocated": true, "accrual/Invoiced": true,
+	}
 	for _, typ := range cat.Types {
 		if typ.Status == nil {
 			continue

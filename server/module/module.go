@@ -10,8 +10,10 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/server/module/admin"
+	"satchel/server/module/agents"
 	"satchel/server/module/billing"
 	"satchel/server/module/crm"
+	"satchel/server/module/debtors"
 	"satchel/server/module/everyone"
 	"satchel/server/module/helpdesk"
 	"satchel/server/module/service"
@@ -21,7 +23,8 @@ import (
 // The declarations are shared and indexed in place, so they are indexed once.
 var catalogue = sync.OnceValues(func() (*entity.Catalogue, error) {
 	return entity.NewCatalogue(slices.Concat(
-		crm.Types(), service.Types(), helpdesk.Types(), stock.Types(), billing.Types(), admin.Types(), everyone.Types(),
+		crm.Types(), service.Types(), helpdesk.Types(), stock.Types(), billing.Types(),
+		debtors.Types(), agents.Types(), admin.Types(), everyone.Types(),
 	)...)
 })
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"container/list"
+	"slices"
 	"strings"
 	"sync"
 
@@ -39,7 +40,8 @@ func see(v *tenant.View, sub *policy.Subject, t *entity.Type, id ident.RecordID)
 }
 
 // parented reports whether the person sees a parent of a context-only record:
-// its root or, where it has none, any record but a person that it refers to.
+// one of those its type names or, where that names none, any record but a
+// person that it refers to.
 func parented(v *tenant.View, sub *policy.Subject, rec *entity.Record, sight policy.Sight, depth int) bool {
 	visible := func(id ident.RecordID) bool {
 		p, ok := v.Load(id)
@@ -49,8 +51,11 @@ func parented(v *tenant.View, sub *policy.Subject, rec *entity.Record, sight pol
 		s := sub.View(p, v.Reader)
 		return s.Mask != 0 && (!s.Context || (depth > 0 && parented(v, sub, p, s, depth-1)))
 	}
-	if root := rec.RootOf(); root != "" {
-		return visible(root)
+	if above := rec.Type.Above(); len(above) > 0 {
+		return slices.ContainsFunc(above, func(f *entity.Field) bool {
+			id := rec.Value(f.No).Ref()
+			return id != "" && visible(id)
+		})
 	}
 	for _, f := range rec.Type.Fields {
 		if f.Kind != entity.Ref || !sight.Mask.Has(f.No) || len(f.Targets) == 0 || f.Targets[0] == "employee" {

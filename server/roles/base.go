@@ -4,6 +4,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/policy"
 	"satchel/server/module/admin"
+	"satchel/server/module/attach"
 	"satchel/server/module/crm"
 	"satchel/server/module/everyone"
 )
@@ -37,5 +38,21 @@ var Base = &policy.Role{
 
 		// The names of areas and skills, for the tenant's own people.
 		policy.May(policy.View).On(crm.SalesArea, crm.GeoArea, admin.SchedulingRole).InHouse().Self().As("BASE-7"),
+
+		// One's own tags and filters, and where one put the tags.
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete, "bulk-attach", "bulk-detach").On(crm.Tag).
+			In(policy.And(policy.Self("owner"), policy.Where("visibility", attach.Private))).Self().As("BASE-8"),
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(crm.Filter).
+			In(policy.And(policy.Self("owner"), policy.Where("visibility", attach.Private))).Self().As("BASE-8/filters"),
+		policy.May(policy.View, policy.Create, policy.Delete).On(crm.Tagging).
+			In(policy.And(policy.Self("owner"), policy.Where("visibility", attach.Private))).Self().As("BASE-8/taggings"),
+
+		// Whom one lets act for oneself, and for whom one acts.
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(everyone.Delegation).
+			In(policy.Self("delegator")).Self().As("BASE-9"),
+		policy.May(policy.View).On(everyone.Delegation).In(policy.Self("delegate")).Self().As("BASE-9/for"),
+
+		// The reports there are; what they show is what their reader may see.
+		policy.May(policy.View).On(admin.Report).InHouse().Self().As("BASE-10"),
 	},
 }

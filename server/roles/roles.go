@@ -9,19 +9,22 @@ package roles
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"satchel/internal/entity"
 	"satchel/internal/policy"
+	"satchel/server/module/attach"
+	"satchel/server/module/crm"
 )
 
 // All lists every role, Base among them.
 func All() []*policy.Role {
-	return []*policy.Role{
-		Base,
-		ServiceAdministrator, ServiceManager, ServiceEngineer, ServiceSalesRepresentative, ServiceGuestAgent, ServiceGuest,
-		MobileServiceAgentUser,
-		CustomerAdministrator, Basic, TicketManager, OnsiteManager,
-	}
+	return slices.Concat(
+		[]*policy.Role{Base},
+		crmRoles, salesRoles, billingRoles, serviceRoles, stockRoles, debtorsRoles, agentsRoles,
+		[]*policy.Role{MobileServiceAgentUser},
+		[]*policy.Role{CustomerAdministrator, Basic, TicketManager, OnsiteManager},
+	)
 }
 
 // Compiled compiles every role against the catalogue, by key. Errors are
@@ -52,3 +55,14 @@ var (
 	anything = []policy.Verb{policy.View, policy.Create, policy.Edit, policy.Delete, policy.Comment, policy.AnyAction}
 	anyWrite = []policy.Verb{policy.Create, policy.Edit, policy.Delete, policy.Comment, policy.AnyAction}
 )
+
+// noPublicFilters takes public filters from a role that makes everything else;
+// private ones are everybody's own.
+func noPublicFilters(id string) *policy.Clause {
+	return policy.MayNot(policy.Create, policy.Edit, policy.Delete).On(crm.Filter).When("visibility", attach.Public).As(id)
+}
+
+// noPublicTags takes public tags from a role likewise.
+func noPublicTags(id string) *policy.Clause {
+	return policy.MayNot(policy.Create, policy.Edit, policy.Delete).On(crm.Tag).When("visibility", attach.Public).As(id)
+}

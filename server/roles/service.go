@@ -11,22 +11,9 @@ import (
 	"satchel/server/module/stock"
 )
 
-// serviceParents are the types in Service whose documents count as Service's;
-// those of tickets and orders don't.
-var serviceParents = []string{"client", "contact", "site", "asset", "job", "jobActivity", "invoice"}
-
-// beneathService reaches, point by point, documents about to be written
-// beneath a record of Service, before the parent's type is noted.
-func beneathService() *policy.Scope {
-	return policy.Or(
-		policy.Under("parent", crm.Client, policy.All()),
-		policy.Under("parent", crm.Contact, policy.All()),
-		policy.Under("parent", crm.Site, policy.All()),
-		policy.Under("parent", service.Asset, policy.All()),
-		policy.Under("parent", service.Job, policy.All()),
-		policy.Under("parent", service.JobActivity, policy.All()),
-		policy.Under("parent", billing.Invoice, policy.All()),
-	)
+// serviceRoles are the roles of Service.
+var serviceRoles = []*policy.Role{
+	ServiceAdministrator, ServiceManager, ServiceEngineer, ServiceSalesRepresentative, ServiceGuestAgent, ServiceGuest,
 }
 
 // runsService are the clauses of somebody who may do everything in Service,
@@ -37,9 +24,6 @@ func runsService(id string) policy.Clauses {
 	return policy.Clauses{
 		policy.May(anything...).OnEverything().As(id),
 		policy.May(policy.View).On(stock.Product, stock.Warehouse, stock.Level).As(id + "/parts"),
-		policy.May(policy.View, policy.Edit, policy.Delete, "archive", "restore").On(helpdesk.Document).
-			In(policy.Where("parentType", serviceParents...)).As(id + "/documents"),
-		policy.May(policy.Create).On(helpdesk.Document).In(beneathService()).As(id + "/upload"),
 		policy.MayNot(policy.Edit, policy.Delete).On(billing.Invoice).When("status", billing.Issued()...).As(id + "/drafts"),
 	}
 }
@@ -56,6 +40,7 @@ var ServiceManager = &policy.Role{
 	Key: "service.manager", Title: "Service manager", App: entity.Service,
 	Clauses: append(runsService("SVC-MGR-1"),
 		policy.MayNot("archive", "restore").On(crm.Client).As("SVC-MGR-2"),
+		noPublicFilters("SVC-MGR-3"),
 	),
 }
 
@@ -149,8 +134,6 @@ var ServiceSalesRepresentative = &policy.Role{
 	Key: "service.sales-representative", Title: "Sales representative (Service)", App: entity.Service,
 	Clauses: policy.Clauses{
 		policy.May(policy.View).OnEverything().In(policy.AssignedSalesAreas()).As("SVC-REP-1"),
-		policy.May(policy.View).On(helpdesk.Document).
-			In(policy.And(policy.AssignedSalesAreas(), policy.Where("parentType", serviceParents...))).As("SVC-REP-1/documents"),
 		policy.May(policy.View).On(stock.Product, stock.Warehouse, service.Checklist).As("SVC-REP-1/catalogue"),
 		policy.MayNot(anyWrite...).OnEverything().AsStated().As("SVC-REP-2"),
 	},
@@ -175,7 +158,6 @@ var ServiceGuest = &policy.Role{
 	Clauses: policy.Clauses{
 		policy.May(policy.View).OnEverything().As("SVC-GUEST-1"),
 		policy.May(policy.View).On(stock.Product, stock.Warehouse, stock.Level).As("SVC-GUEST-1/parts"),
-		policy.May(policy.View).On(helpdesk.Document).In(policy.Where("parentType", serviceParents...)).As("SVC-GUEST-1/documents"),
 		policy.MayNot(anyWrite...).OnEverything().AsStated().As("SVC-GUEST-2"),
 	},
 }

@@ -70,6 +70,42 @@ func (r *run) Create(typ string, values map[string]entity.Value) (*entity.Record
 	return r.insert(draft)
 }
 
+// Delete stages the end of a record. What belongs to it must be gone before.
+func (r *run) Delete(rec *entity.Record) error {
+	if r.hasChildren(rec) {
+		return fault.New(fault.HasDependents)
+	}
+	r.drop(rec)
+	if rec.Type.Changed != nil {
+		return rec.Type.Changed(r, rec, nil)
+	}
+	return nil
+}
+
+// Each implements entity.Context.
+func (r *run) Each(typ, field, value string, f func(*entity.Record) bool) {
+	t := r.cfg.Cat.Type(typ)
+	if t == nil || t.Field(field) == nil {
+		return
+	}
+	for o := range r.w.Index(state.ValueKey(t.No, t.Field(field).No, value)).All() {
+		if rec, ok := r.w.LoadOrd(o); ok && !f(rec) {
+			return
+		}
+	}
+}
+
+// Number implements entity.Context.
+func (r *run) Number(series string) int64 {
+	row := []byte("series/" + series)
+	n := uint64(1)
+	if v := r.w.Get(store.Meta, row); len(v) == 8 {
+		n = binary.BigEndian.Uint64(v) + 1
+	}
+	r.w.Put(store.Meta, row, binary.BigEndian.AppendUint64(nil, n))
+	return int64(n)
+}
+
 // FreshID derives an id from the command's randomness.
 func (r *run) FreshID() ident.RecordID { return r.freshID() }
 
@@ -301,8 +337,10 @@ func (m *Machine) due() {
 		m.w.Delete(store.Due, k)
 		if k[8] == duePolicy {
 			id := ident.RecordID(k[9:])
-			delete(m.subjects, id)
-			m.effects.People = append(m.effects.People, id)
+			for _, who := range append(m.cfg.Roles.Delegates(&m.w.Reader, id), id) {
+				delete(m.subjects, who)
+				m.effects.People = append(m.effects.People, who)
+			}
 			m.w.BumpPolicy()
 		}
 	}

@@ -102,7 +102,7 @@ func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
 	checks := 0
 	for i, w := range devices {
 		if eff.Everybody || eff.Bulk || people[w.Employee] || m.holdsAny(w.Device, sets) ||
-			(len(named) > 0 && named[m.w.Ordinal(w.Employee)]) {
+			(len(named) > 0 && m.isNamed(w.Employee, named)) {
 			f(i)
 			continue
 		}
@@ -118,6 +118,22 @@ func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
 			f(i)
 		}
 	}
+}
+
+// isNamed reports whether changed fields name the person or somebody for whom
+// the person acts.
+func (m *Machine) isNamed(id ident.RecordID, named map[ident.Ordinal]bool) bool {
+	if named[m.w.Ordinal(id)] {
+		return true
+	}
+	if sub := m.subject(id); sub != nil {
+		for _, by := range sub.For {
+			if named[m.w.Ordinal(by)] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // holdsAny reports whether the device may have one of the records.

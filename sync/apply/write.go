@@ -110,6 +110,11 @@ func (r *run) bulk(b *command.Bulk) Result {
 	if a == nil || !a.Bulk {
 		return Result{Err: fault.Newf(fault.BadParameter, "There is no such bulk action.")}
 	}
+	// Who may do it to no record at all is told so, whatever the list.
+	if r.sub != nil && len(r.sub.Grants(t, policy.Verb(a.Name))) == 0 {
+		_, err := r.decide(policy.Verb(a.Name), &entity.Record{Type: t})
+		return Result{Err: err}
+	}
 	res := Result{Bulk: make([]BulkItem, 0, len(b.IDs))}
 	for _, id := range b.IDs {
 		mark := r.savepoint()
@@ -251,6 +256,9 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	}
 	if err := r.belong(draft); err != nil {
 		return outcome{}, err
+	}
+	if t.Drafted != nil {
+		t.Drafted(r, draft)
 	}
 	may, err := r.mayCreate(t, draft)
 	if err != nil {
@@ -599,16 +607,7 @@ func (r *run) remove(t *entity.Type, c change) (outcome, error) {
 	if err := r.unchanged(rec, sight, c.was); err != nil {
 		return out, err
 	}
-	if r.hasChildren(rec) {
-		return out, fault.New(fault.HasDependents)
-	}
-	r.drop(rec)
-	if t.Changed != nil {
-		if err := t.Changed(r, rec, nil); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
+	return out, r.Delete(rec)
 }
 
 // unchanged refuses a device's delete of a record of which a field that the
@@ -699,6 +698,12 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 		if err := a.Do(r, after, args); err != nil {
 			return out, err
 		}
+	}
+	if a.Removes {
+		if t.NoDelete {
+			return out, fault.New(fault.NotAllowed)
+		}
+		return out, r.Delete(before)
 	}
 	r.keepEligible(before, after)
 	return out, r.save(before, after)
@@ -914,7 +919,8 @@ func (r *run) target(rec *entity.Record, f *entity.Field, id ident.RecordID) err
 	}
 	// Nothing refers across clients: what belongs to one stays with it.
 	if rec != nil && f.Name != rec.Type.Root {
-		if tc, rc := t.Client(), clientFor(r, rec); tc != "" && rc != "" && tc != rc {
+		// A record that could belong to a client and does not refers to none's.
+		if tc, rc := t.Client(), clientFor(r, rec); tc != "" && tc != rc && (rc != "" || rec.Type.Root != "") {
 			return bad
 		}
 	}

@@ -1,6 +1,8 @@
 package scope
 
 import (
+	"slices"
+
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
@@ -87,6 +89,13 @@ func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel
 // choose evaluates the selections that don't go by mention.
 func choose(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel []policy.Selection) (*eval, map[uint16]bits.Set) {
 	e := newEval(rd, sub, w)
+	// Who acts for somebody carries that person's work too.
+	for _, id := range sub.For {
+		e.selves = append(e.selves, rd.Ordinal(id))
+		if by := sub.Lender(id); by != nil {
+			e.onsite = append(slices.Clone(e.onsite), by.Onsite...)
+		}
+	}
 	// Paths lead through what the person sees: what somebody else's record
 	// refers to is no work of theirs.
 	seen := visible.All()
@@ -114,7 +123,7 @@ func OwnWork(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel 
 }
 
 // beneath returns the pinned records and what stands beneath them: all that
-// belongs to a pinned client; of others, the records whose root they are,
+// belongs to a pinned client; of others, the records whose parents they are,
 // down to the leaves. Pins that the person does not see count for nothing.
 func beneath(rd *state.Reader, visible Sets, pins []ident.RecordID) bits.Set {
 	var out bits.Builder
@@ -141,12 +150,11 @@ func beneath(rd *state.Reader, visible Sets, pins []ident.RecordID) bits.Set {
 		}
 		seen[o] = true
 		for _, t := range rd.Cat.Types {
-			if t.Root == "" {
-				continue
-			}
-			for c := range rd.Index(state.RefKey(t.No, t.Field(t.Root).No, o)).All() {
-				out.Add(c)
-				todo = append(todo, c)
+			for _, f := range t.Above() {
+				for c := range rd.Index(state.RefKey(t.No, f.No, o)).All() {
+					out.Add(c)
+					todo = append(todo, c)
+				}
 			}
 		}
 	}

@@ -79,9 +79,14 @@ type Window struct{ From, To ident.Millis }
 
 // eval evaluates the scopes of one subject on one state.
 type eval struct {
-	rd     *state.Reader
-	sub    *policy.Subject
-	self   ident.Ordinal
+	rd  *state.Reader
+	sub *policy.Subject
+	// selves are those whose records count as the person's: the person and, for
+	// profiles, those it acts for. onsite are the clients they are onsite for.
+	selves []ident.Ordinal
+	onsite []ident.RecordID
+	// others evaluate what was delegated with the eyes of whose right it is.
+	others map[*policy.Subject]*eval
 	window Window
 	memo   map[memoKey]bits.Set
 	away   bits.Set // what is hidden or, for an allow-list, allowed
@@ -121,7 +126,10 @@ func Visible(rd *state.Reader, sub *policy.Subject) Sets {
 }
 
 func newEval(rd *state.Reader, sub *policy.Subject, w Window) *eval {
-	e := &eval{rd: rd, sub: sub, self: rd.Ordinal(sub.ID), window: w, memo: map[memoKey]bits.Set{}}
+	e := &eval{rd: rd, sub: sub, window: w, memo: map[memoKey]bits.Set{}, onsite: sub.Onsite}
+	if o := rd.Ordinal(sub.ID); o != 0 {
+		e.selves = []ident.Ordinal{o}
+	}
 	var sets []bits.Set
 	for _, c := range sub.Clients {
 		if o := rd.Ordinal(c); o != 0 {
@@ -228,9 +236,37 @@ func (e *eval) classes(t *entity.Type, grants []*policy.Grant, context bool) []P
 	return parts
 }
 
+// with returns the evaluation with another person's eyes.
+func (e *eval) with(sub *policy.Subject) *eval {
+	if sub == e.sub {
+		return e
+	}
+	o := e.others[sub]
+	if o == nil {
+		if e.others == nil {
+			e.others = map[*policy.Subject]*eval{}
+		}
+		o = newEval(e.rd, sub, e.window)
+		e.others[sub] = o
+	}
+	return o
+}
+
+// shown takes from a set of records of clients what is hidden from the person.
+func (e *eval) shown(bound bits.Set) bits.Set {
+	if e.sub.Kind == policy.ClientStaff {
+		bound = bits.And(bound, e.client(e.sub.Client))
+	}
+	if e.sub.Only {
+		return bits.And(bound, e.away)
+	}
+	return bits.AndNot(bound, e.away)
+}
+
 // reach is a grant's set, less what hiding and the ceiling take from it.
 func (e *eval) reach(t *entity.Type, g *policy.Grant) bits.Set {
-	s := e.set(t, g.Scope)
+	by := e.with(e.sub.Author(g))
+	s := by.set(t, g.Scope)
 	if t.Root == "" && !t.IsClient {
 		if !e.sub.Admits(g) {
 			return bits.Set{}
@@ -238,14 +274,16 @@ func (e *eval) reach(t *entity.Type, g *policy.Grant) bits.Set {
 		return s
 	}
 	free := bits.And(s, e.rd.Index(state.NoClientKey))
-	bound := bits.AndNot(s, free)
-	if e.sub.Kind == policy.ClientStaff {
-		bound = bits.And(bound, e.client(e.sub.Client))
+	bound := e.shown(bits.AndNot(s, free))
+	if by != e {
+		bound = by.shown(bound)
 	}
-	if e.sub.Only {
-		bound = bits.And(bound, e.away)
-	} else {
-		bound = bits.AndNot(bound, e.away)
+	if g.Clients != nil {
+		var sets []bits.Set
+		for _, c := range g.Clients {
+			sets = append(sets, e.client(c))
+		}
+		bound = bits.And(bound, bits.OrAll(sets...))
 	}
 	if !free.IsEmpty() && e.sub.Admits(g) {
 		bound = bits.Or(bound, free)
@@ -290,13 +328,15 @@ func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
 	case policy.OpAll:
 		return e.rd.Index(state.TypeKey(t.No))
 	case policy.OpSelf:
-		if e.self == 0 {
-			return bits.Set{}
+		var sets []bits.Set
+		for _, self := range e.selves {
+			if s.Field == "id" {
+				sets = append(sets, ofType(bits.Of(self)))
+			} else {
+				sets = append(sets, e.rd.Index(state.RefKey(t.No, t.Field(s.Field).No, self)))
+			}
 		}
-		if s.Field == "id" {
-			return ofType(bits.Of(e.self))
-		}
-		return e.rd.Index(state.RefKey(t.No, t.Field(s.Field).No, e.self))
+		return bits.OrAll(sets...)
 	case policy.OpWhere:
 		var sets []bits.Set
 		for _, v := range s.Values {
@@ -308,7 +348,7 @@ func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
 	case policy.OpOwnClient:
 		return ofType(e.client(e.sub.Client))
 	case policy.OpOnsite:
-		return union(e.sub.Onsite, state.ClientKey)
+		return union(e.onsite, state.ClientKey)
 	case policy.OpAnd:
 		// Point-wise operators filter what the others leave.
 		var out bits.Set

@@ -24,6 +24,8 @@ const (
 	VisibilityRule = "visibilityRule"
 	OnsiteClient   = "onsiteClient"
 	Organizational = "organizationalRole"
+	RoleClient     = "organizationalRoleClient"
+	Delegation     = "delegation"
 	Device         = "device"
 )
 
@@ -57,7 +59,9 @@ func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled) (*Rol
 		Visibility:     {"employee", "mode"},
 		VisibilityRule: {"visibility", "client"},
 		OnsiteClient:   {"employee", "client"},
-		Organizational: {"name", "baseRoles", "apps", "cutFields"},
+		Organizational: {"name", "baseRoles", "apps", "cutFields", "limitClients"},
+		RoleClient:     {"role", "client"},
+		Delegation:     {"delegator", "delegate", "from", "until"},
 		Device:         {"employee", "name", "platform", "status"},
 		"client":       {"salesArea"},
 	} {
@@ -97,7 +101,7 @@ func (rs *Roles) Keys() []string {
 // Decides reports whether records of the type decide somebody's rights.
 func Decides(t *entity.Type) bool {
 	switch t.Name {
-	case Employee, RoleAssignment, Permission, Visibility, VisibilityRule, OnsiteClient, Organizational:
+	case Employee, RoleAssignment, Permission, Visibility, VisibilityRule, OnsiteClient, Organizational, RoleClient, Delegation:
 		return true
 	}
 	return false
@@ -106,6 +110,29 @@ func Decides(t *entity.Type) bool {
 // Build builds the subject of an employee as of tenant time; ok is false
 // where there is no such employee.
 func (rs *Roles) Build(rd *state.Reader, id ident.RecordID) (*policy.Subject, bool) {
+	s, ok := rs.build(rd, id, false)
+	if !ok {
+		return nil, false
+	}
+	rs.each(rd, Delegation, "delegate", id, func(r *entity.Record) {
+		if !inForce(s, r, rd.Now()) {
+			return
+		}
+		by, ok := rs.build(rd, r.Get("delegator").Ref(), true)
+		if !ok || s.Lender(by.ID) != nil {
+			return
+		}
+		if by.Until != 0 && (s.Until == 0 || by.Until < s.Until) {
+			s.Until = by.Until
+		}
+		s.Lend(by)
+	})
+	return s, true
+}
+
+// build builds a person's own rights; lent leaves out what can't be delegated:
+// running the tenant. Who may decide about rights is decided by name.
+func (rs *Roles) build(rd *state.Reader, id ident.RecordID, lent bool) (*policy.Subject, bool) {
 	emp, ok := rd.Load(id)
 	if !ok || emp.Type.Name != Employee {
 		return nil, false
@@ -123,7 +150,7 @@ func (rs *Roles) Build(rd *state.Reader, id ident.RecordID) (*policy.Subject, bo
 	held := map[string]bool{}
 	rs.each(rd, RoleAssignment, "employee", id, func(r *entity.Record) {
 		key := r.Get("role").Text()
-		if !inForce(s, r, now) || held[key] {
+		if !inForce(s, r, now) || held[key] || (lent && key == Administrator) {
 			return
 		}
 		c := rs.Role(rd, key)
@@ -182,7 +209,15 @@ func (rs *Roles) Role(rd *state.Reader, key string) *policy.Compiled {
 	if !ok || r.Type.Name != Organizational {
 		return nil
 	}
-	c, err := rs.Organizational(r)
+	var clients []ident.RecordID
+	if r.Get("limitClients").Bool() {
+		// Without a row it reaches no client: taking the last one away must not
+		// open them all.
+		clients = []ident.RecordID{}
+		rs.each(rd, RoleClient, "role", r.ID, func(one *entity.Record) { clients = append(clients, one.Client()) })
+		slices.Sort(clients)
+	}
+	c, err := rs.Organizational(r, clients)
 	if err != nil {
 		return nil
 	}
@@ -190,8 +225,8 @@ func (rs *Roles) Role(rd *state.Reader, key string) *policy.Compiled {
 }
 
 // Organizational compiles a tenant-made role: its base roles' clauses, less
-// the apps and fields it cuts.
-func (rs *Roles) Organizational(r *entity.Record) (*policy.Compiled, error) {
+// the apps and fields it cuts, of the given clients alone; nil for all.
+func (rs *Roles) Organizational(r *entity.Record, clients []ident.RecordID) (*policy.Compiled, error) {
 	out := &policy.Compiled{Role: &policy.Role{Key: string(r.ID), Title: r.Get("name").Text()}}
 	var apps []entity.App
 	for _, a := range r.Get("apps").Set() {
@@ -204,7 +239,7 @@ func (rs *Roles) Organizational(r *entity.Record) (*policy.Compiled, error) {
 		}
 		role := *base.Role
 		role.Key = string(r.ID)
-		role.Apps, role.Cut = apps, r.Get("cutFields").Set()
+		role.Apps, role.Cut, role.Clients = apps, r.Get("cutFields").Set(), clients
 		c, err := policy.Compile(rs.cat, &role)
 		if err != nil {
 			return nil, err
@@ -222,7 +257,7 @@ func (rs *Roles) Check(rd *state.Reader, r *entity.Record) error {
 	}
 	switch r.Type.Name {
 	case Organizational:
-		if _, err := rs.Organizational(r); err != nil {
+		if _, err := rs.Organizational(r, nil); err != nil {
 			return fault.Of(bad("", "A role is built on roles of the manual and cuts fields that there are, as type.field.")).Because(err)
 		}
 	case RoleAssignment:
@@ -231,6 +266,10 @@ func (rs *Roles) Check(rd *state.Reader, r *entity.Record) error {
 		}
 	case Permission:
 		return rs.checkPermission(r, bad)
+	case Delegation:
+		if r.Get("delegator").Ref() == r.Get("delegate").Ref() {
+			return bad("delegate", "Nobody acts for themselves.")
+		}
 	}
 	return nil
 }
@@ -328,9 +367,27 @@ func ids(ss []string) []ident.RecordID {
 	return out
 }
 
-// Affected returns the employees whose rights a changed record decides.
-// all is set where that may be anybody.
+// Delegates returns those who act, or are to act, for an employee.
+func (rs *Roles) Delegates(rd *state.Reader, id ident.RecordID) []ident.RecordID {
+	var out []ident.RecordID
+	rs.each(rd, Delegation, "delegator", id, func(r *entity.Record) { out = append(out, r.Get("delegate").Ref()) })
+	return out
+}
+
+// Affected returns the employees whose rights a changed record decides, those
+// to whom they delegated them among them. all is set where that may be
+// anybody.
 func (rs *Roles) Affected(rd *state.Reader, r *entity.Record) (who []ident.RecordID, all bool) {
+	if who, all = rs.affected(rd, r); all {
+		return nil, true
+	}
+	for _, id := range slices.Clone(who) {
+		who = append(who, rs.Delegates(rd, id)...)
+	}
+	return who, false
+}
+
+func (rs *Roles) affected(rd *state.Reader, r *entity.Record) (who []ident.RecordID, all bool) {
 	switch r.Type.Name {
 	case Employee:
 		return []ident.RecordID{r.ID}, false
@@ -341,7 +398,9 @@ func (rs *Roles) Affected(rd *state.Reader, r *entity.Record) (who []ident.Recor
 			return []ident.RecordID{v.Get("employee").Ref()}, false
 		}
 		return nil, true
-	case Organizational:
+	case Delegation:
+		return []ident.RecordID{r.Get("delegate").Ref()}, false
+	case Organizational, RoleClient:
 		return nil, true
 	}
 	return nil, false

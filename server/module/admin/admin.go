@@ -50,10 +50,11 @@ var Employee = &entity.Type{
 		entity.Str(8, "phone").UpTo(60).In(entity.FacetAdmin),
 		entity.Str(9, "timeZone").UpTo(60).In(entity.FacetAdmin),
 		entity.OneOf(10, "status", employeeStates...).Else(Disabled).In(entity.FacetAdmin).System(),
+		entity.At(11, "invitedAt").In(entity.FacetAdmin).System(),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Invited, States: employeeStates},
 	Actions: []*entity.Action{
-		{Name: "invite", App: entity.Admin, From: []string{Invited}},
+		{Name: "invite", App: entity.Admin, From: []string{Invited}, Stamps: []string{"invitedAt"}},
 		{Name: "enable", App: entity.Admin, From: []string{Invited, Disabled}, To: Active},
 		{Name: "disable", App: entity.Admin, From: []string{Invited, Active}, To: Disabled},
 	},
@@ -180,6 +181,18 @@ var OrganizationalRole = &entity.Type{
 		entity.Set(2, "baseRoles").UpTo(40),
 		entity.Set(3, "apps").UpTo(20),
 		entity.Set(4, "cutFields").UpTo(500), // type.field
+		// Only of the clients among its rows, which may be none.
+		entity.Flag(5, "limitClients"),
+	},
+}
+
+// OrganizationalRoleClient is one client of those that an organizational role
+// is limited to.
+var OrganizationalRoleClient = &entity.Type{
+	No: 911, Name: "organizationalRoleClient", Apps: app, Rank: 70, Root: "client",
+	Fields: []*entity.Field{
+		entity.To(1, "role", "organizationalRole").Need().Fixed(),
+		entity.To(2, "client", "client").Need().Fixed(),
 	},
 }
 
@@ -243,6 +256,6 @@ var ImportRun = &entity.Type{
 func Types() []*entity.Type {
 	return []*entity.Type{
 		Employee, RoleAssignment, IndividualPermission, ClientVisibility, VisibilityRule, OnsiteClient,
-		OrganizationalRole, SchedulingRole, Device, Report, ImportRun,
+		OrganizationalRole, OrganizationalRoleClient, SchedulingRole, Device, Report, ImportRun,
 	}
 }

@@ -1,6 +1,7 @@
-// Package attach holds what comments and documents have in common: both hang
-// on a record of one of several types, follow its client, and carry the name
-// of whoever wrote them. Only the module packages import it.
+// Package attach holds what records of several modules have in common: those
+// that hang on a record of one of several types, follow its client and carry
+// the name of whoever wrote them; those that are private to their maker or
+// shared. Only the module packages import it.
 package attach
 
 import (
@@ -11,11 +12,29 @@ import (
 	"satchel/internal/fault"
 )
 
+// Apps are the apps whose records can be commented on.
+var Apps = []entity.App{
+	entity.Service, entity.CRM, entity.Sales, entity.Billing, entity.Stock, entity.Debtors, entity.Agents,
+}
+
+// OfApp bounds "everything" in an app to what hangs on records of the app.
+var OfApp = []entity.Bound{{Field: ParentType, TypeOfApp: true}}
+
 // Names of the fields that Created fills and reads.
 const (
 	Parent     = "parent"     // the record hung on; the root of the type
 	ParentType = "parentType" // the name of its type
 )
+
+// Drafted notes the type of the parent, by which the right to hang something
+// on it is judged; a parent of a type that parentType does not list leaves it
+// open.
+func Drafted(c entity.Context, r *entity.Record) {
+	p, ok := c.Load(r.Get(Parent).Ref())
+	if ok && slices.Contains(r.Type.Field(ParentType).Values, p.Type.Name) {
+		r.Set(ParentType, entity.StringValue(p.Type.Name))
+	}
+}
 
 // Created returns a hook that notes the parent's type and, in the field named
 // by, the person who creates the record. A parent of a type that parentType
@@ -43,3 +62,19 @@ func Author(c entity.Context, r *entity.Record, field string) {
 		r.Set(field, entity.RefValue(c.Actor()))
 	}
 }
+
+// InOrder refuses a span of two instants or dates that ends before it begins
+// with bad_value on the later one.
+func InOrder(r *entity.Record, from, to string) error {
+	a, b := r.Get(from), r.Get(to)
+	if a.IsNull() || b.IsNull() || a.Text() <= b.Text() {
+		return nil
+	}
+	return fault.Newf(fault.BadValue, "%s must not be before %s.", to, from).OnField(to)
+}
+
+// Who a tag or filter is for.
+const (
+	Public  = "public"
+	Private = "private"
+)

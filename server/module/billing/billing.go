@@ -54,14 +54,19 @@ var Invoice = &entity.Type{
 		entity.At(14, "paidAt").System(),
 		entity.At(15, "voidedAt").System(),
 		entity.Str(16, "voidReason").System(),
+		entity.To(17, "contract", "contract").Fixed(),
+		entity.To(18, "billingRun", "billingRun").Fixed().In(entity.FacetBilling),
+		entity.To(19, "owner", "employee"),
 		entity.Long(20, "approvalNotes").In(entity.FacetBilling),
+		// What allocations and credit notes have covered, and what is left.
+		entity.Amount(21, "settled").System(),
+		entity.Amount(22, "open").System(),
 		entity.Long(30, "collectionNotes").In(entity.FacetDebtors),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: states},
 	Actions: []*entity.Action{
 		{Name: "approve", App: entity.Billing, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}, Do: approve},
 		{Name: "send", App: entity.Billing, From: []string{Approved}, To: Sent, Stamps: []string{"sentAt"}},
-		{Name: "pay", App: entity.Debtors, From: []string{Approved, Sent}, To: Paid, Stamps: []string{"paidAt"}},
 		{
 			Name: "void", App: entity.Debtors, From: []string{Draft, Approved, Sent}, To: Void, Stamps: []string{"voidedAt"},
 			Args: []*entity.Field{entity.Str(16, "voidReason")},
@@ -156,4 +161,4 @@ func times(amount int64, factor json.Number, by int64) (int64, bool) {
 }
 
 // Types lists the package's types.
-func Types() []*entity.Type { return []*entity.Type{Invoice} }
+func Types() []*entity.Type { return []*entity.Type{Invoice, Contract, CreditNote, Run} }

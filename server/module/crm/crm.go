@@ -62,7 +62,7 @@ var Client = &entity.Type{
 		entity.Long(46, "debtorNotes").In(entity.FacetDebtors),
 	},
 	Actions: []*entity.Action{{
-		Name: "set-area", App: entity.CRM,
+		Name: "set-area", App: entity.CRM, Also: []entity.App{entity.Sales},
 		Args: []*entity.Field{
 			entity.To(4, "salesArea", "salesArea"),
 			entity.To(5, "geoArea", "geoArea"),
@@ -131,4 +131,9 @@ var GeoArea = &entity.Type{
 }
 
 // Types lists the package's types.
-func Types() []*entity.Type { return []*entity.Type{Client, Contact, Site, SalesArea, GeoArea} }
+func Types() []*entity.Type {
+	return []*entity.Type{
+		Client, Contact, Site, SalesArea, GeoArea,
+		Activity, Task, Opportunity, Campaign, CampaignMember, Tag, Tagging, Filter,
+	}
+}

@@ -2,7 +2,10 @@
 // to an app. It is imported by server/module and by server/roles.
 package everyone
 
-import "satchel/internal/entity"
+import (
+	"satchel/internal/entity"
+	"satchel/server/module/attach"
+)
 
 var app = []entity.App{entity.Everyone}
 
@@ -30,7 +33,23 @@ var Preference = &entity.Type{
 		entity.Str(2, "key").Need().Fixed().UpTo(80),
 		entity.Long(3, "value"),
 	},
+	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
+}
+
+// Delegation lets one person act for another for a time: the delegate has the
+// delegator's rights beside the own ones, less what is hidden from either.
+var Delegation = &entity.Type{
+	No: 1002, Name: "delegation", Apps: []entity.App{entity.Everyone, entity.Admin}, Rank: 70,
+	Fields: []*entity.Field{
+		entity.To(1, "delegator", "employee").Need().Fixed(),
+		entity.To(2, "delegate", "employee").Need().Fixed(),
+		entity.At(3, "from"),
+		entity.At(4, "until").Need(),
+		entity.Str(5, "reason"),
+	},
+	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "delegator") },
+	Check:   func(_ entity.Context, _, after *entity.Record) error { return attach.InOrder(after, "from", "until") },
 }
 
 // Types lists the package's types.
-func Types() []*entity.Type { return []*entity.Type{Notification, Preference} }
+func Types() []*entity.Type { return []*entity.Type{Notification, Preference, Delegation} }

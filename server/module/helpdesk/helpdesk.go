@@ -174,19 +174,25 @@ var Update = &entity.Type{
 	},
 }
 
+// documents are the apps that have documents: Helpdesk and all others.
+var documents = append([]entity.App{entity.Helpdesk}, attach.Apps...)
+
 // Document is a file that hangs on a record; its bytes are kept apart.
 var Document = &entity.Type{
-	No: 302, Name: "document", Apps: app, Rank: 60, Root: attach.Parent, Archivable: true,
+	No: 302, Name: "document", Apps: documents, Rank: 60, Root: attach.Parent, Archivable: true, Everything: attach.OfApp,
 	Fields: []*entity.Field{
 		entity.To(1, attach.Parent).Need().Fixed(),
 		entity.OneOf(2, attach.ParentType,
-			"client", "contact", "site", "asset", "job", "jobActivity", "invoice", "ticket", "product", "purchaseOrder").System(),
+			"client", "contact", "site", "asset", "job", "jobActivity", "invoice", "ticket", "product", "purchaseOrder",
+			"activity", "task", "opportunity", "campaign", "contract", "creditNote", "payment", "statement", "salesOrder", "receipt",
+			"partOrder", "supplier", "carrier", "agent", "agentInvoice").System(),
 		entity.Str(3, "name").Need().Searched(),
 		entity.Str(4, "mediaType").UpTo(120).Fixed(),
 		entity.Integer(5, "size").AtLeast(0).Fixed(),
 		entity.Str(6, "sha256").UpTo(64).Fixed(),
 		entity.To(7, "uploadedBy", "employee").System(),
 	},
+	Drafted: attach.Drafted,
 	Created: attach.Created("uploadedBy"),
 }
 

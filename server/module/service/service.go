@@ -102,16 +102,18 @@ var Signature = &entity.Type{
 	},
 }
 
-// Comment is a remark on a record of the Service app. Tickets have updates
-// instead.
+// Comment is a remark on a record of any app. Tickets have updates instead.
 var Comment = &entity.Type{
-	No: 208, Name: "comment", Apps: app, Rank: 62, Root: attach.Parent,
+	No: 208, Name: "comment", Apps: attach.Apps, Rank: 62, Root: attach.Parent, Everything: attach.OfApp,
 	Fields: []*entity.Field{
 		entity.To(1, attach.Parent).Need().Fixed(),
-		entity.OneOf(2, attach.ParentType, "client", "contact", "site", "asset", "job", "jobActivity", "invoice").System(),
+		entity.OneOf(2, attach.ParentType, "client", "contact", "site", "asset", "job", "jobActivity", "invoice",
+			"activity", "task", "opportunity", "campaign", "contract", "creditNote", "payment", "salesOrder", "purchaseOrder", "partOrder",
+			"product", "supplier", "carrier", "agent").System(),
 		entity.Long(3, "text").Need(),
 		entity.To(4, "author", "employee").System(),
 	},
+	Drafted: attach.Drafted,
 	Created: attach.Created("author"),
 }
 

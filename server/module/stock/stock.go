@@ -42,6 +42,9 @@ var Warehouse = &entity.Type{
 		entity.Str(4, "street"),
 		entity.Str(5, "city"),
 		entity.Position(6, "position"),
+		// Whether more may be taken out than the count says is there. Of a van
+		// it always may: what was fitted was fitted.
+		entity.Flag(7, "allowNegative").In(entity.FacetStock),
 	},
 	Check: func(_ entity.Context, _, after *entity.Record) error {
 		if after.Get("kind").Text() != KindVan && !after.Get("custodian").IsNull() {
@@ -60,6 +63,8 @@ var Level = &entity.Type{
 		entity.To(2, "warehouse", "warehouse").Need().Fixed(),
 		entity.Integer(3, "quantity").Need().Fixed(),
 		entity.Str(4, "bin").UpTo(40),
+		// What approved orders will take, of all clients together.
+		entity.Integer(5, "reserved").System(),
 	},
 	Created: func(c entity.Context, r *entity.Record) error {
 		var twice bool
@@ -157,5 +162,8 @@ var PurchaseOrder = &entity.Type{
 
 // Types lists the package's types.
 func Types() []*entity.Type {
-	return []*entity.Type{Product, Warehouse, Level, Supplier, Carrier, PurchaseOrder}
+	return []*entity.Type{
+		Product, Warehouse, Level, Supplier, Carrier, PurchaseOrder,
+		ProductRelationship, SalesOrder, Receipt, Transfer, Count, Adjustment, PartOrder, Movement,
+	}
 }

@@ -1,0 +1,141 @@
+// Package agents declares those who are paid by what they do for clients:
+// agents, their rates, the accounts they look after, what accrues to them and
+// what they are paid. It is imported by server/module and by server/roles.
+package agents
+
+import "satchel/internal/entity"
+
+var app = []entity.App{entity.Agents}
+
+// Statuses of accruals and agents' invoices.
+const (
+	Open      = "Open"
+	Invoiced  = "Invoiced"
+	Cancelled = "Cancelled"
+	Draft     = "Draft"
+	Approved  = "Approved"
+	Paid      = "Paid"
+)
+
+var (
+	accrualStates = []string{Open, Invoiced, Cancelled}
+	invoiceStates = []string{Draft, Approved, Paid}
+)
+
+// Agent is whoever is paid by work or by accounts: an employee or another
+// company. It belongs to no client.
+var Agent = &entity.Type{
+	No: 700, Name: "agent", Apps: app, Rank: 9, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.To(2, "employee", "employee").Only(),
+		entity.OneOf(3, "kind", "employee", "subcontractor", "reseller").Else("subcontractor").Need(),
+		entity.Str(4, "email"),
+		entity.Str(5, "phone").UpTo(60),
+		entity.To(6, "rateCard", "rateCard"),
+		entity.Str(7, "taxNumber").UpTo(60),
+		entity.Long(8, "notes"),
+	},
+}
+
+// RateCard says what work is worth to an agent.
+var RateCard = &entity.Type{
+	No: 701, Name: "rateCard", Apps: app, Rank: 8, Archivable: true,
+	Fields: []*entity.Field{
+		entity.Str(1, "name").Need().Searched(),
+		entity.On(2, "validFrom"),
+		entity.On(3, "validUntil"),
+		entity.List(4, "rates",
+			// Per hour of work, per hour of travel, per activity.
+			entity.OneOf(1, "basis", "hour", "travel-hour", "activity").Need(),
+			entity.Amount(2, "amount").Need(),
+		).UpTo(50),
+	},
+}
+
+// AccountAssignment says that an agent looks after a client, from a day and up
+// to another.
+var AccountAssignment = &entity.Type{
+	No: 702, Name: "accountAssignment", Apps: app, Rank: 40, Root: "client",
+	Fields: []*entity.Field{
+		entity.To(1, "agent", "agent").Need().Fixed(),
+		entity.To(2, "client", "client").Need().Fixed(),
+		entity.On(3, "from").Need(),
+		entity.On(4, "to"),
+		entity.Decimal(5, "share"), // percent; all of it unless given
+	},
+}
+
+// Accrual is one sum that an agent has earned with a client: from an activity
+// that was completed, or entered by hand.
+var Accrual = &entity.Type{
+	No: 703, Name: "accrual", Apps: app, Rank: 57, Root: "client",
+	Fields: []*entity.Field{
+		entity.To(1, "agent", "agent").Need().Fixed(),
+		entity.To(2, "client", "client").Need().Fixed(),
+		entity.To(3, "activity", "jobActivity").Fixed(),
+		entity.Amount(4, "amount").Need(),
+		entity.OneOf(5, "basis", "hour", "travel-hour", "activity", "other").Else("other").Need(),
+		entity.Decimal(6, "quantity"),
+		entity.At(7, "earned").ByDay(),
+		entity.Str(8, "text"),
+		entity.OneOf(9, "status", accrualStates...).Else(Open).System(),
+		entity.To(10, "agentInvoice", "agentInvoice").System(),
+	},
+	Status: &entity.Lifecycle{Field: "status", Initial: Open, States: accrualStates},
+	Actions: []*entity.Action{
+		{Name: "cancel", App: entity.Agents, From: []string{Open}, To: Cancelled},
+	},
+}
+
+// Invoice is what an agent is paid for a span of days. Its lines are the
+// accruals that name it, each with its own client; it has no total of its own,
+// which would tell of clients that its reader may not know.
+var Invoice = &entity.Type{
+	No: 704, Name: "agentInvoice", Apps: app, Rank: 56,
+	Fields: []*entity.Field{
+		entity.To(1, "agent", "agent").Need().Fixed(),
+		entity.Str(2, "number").UpTo(60).Searched(), // given when approved, if not before
+		entity.On(3, "from").Need().Fixed(),
+		entity.On(4, "to").Need().Fixed(),
+		entity.Str(5, "reference"),
+		entity.OneOf(6, "status", invoiceStates...).Else(Approved).System(),
+		entity.At(7, "approvedAt").System(),
+		entity.At(8, "paidAt").System(),
+		entity.Long(9, "notes"),
+	},
+	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: invoiceStates},
+	Actions: []*entity.Action{
+		{Name: "approve", App: entity.Agents, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}},
+		{Name: "pay", App: entity.Agents, From: []string{Approved}, To: Paid, Stamps: []string{"paidAt"}},
+	},
+}
+
+// Statement lists what accrued to an agent and was paid in a span of days. Its
+// lines are records of their own, each with its client.
+var Statement = &entity.Type{
+	No: 705, Name: "agentStatement", Apps: app, Rank: 58,
+	Fields: []*entity.Field{
+		entity.To(1, "agent", "agent").Need().Fixed(),
+		entity.On(2, "from").Need().Fixed(),
+		entity.On(3, "to").Need().Fixed(),
+	},
+}
+
+// StatementLine is one line of an agent's statement.
+var StatementLine = &entity.Type{
+	No: 706, Name: "agentStatementLine", Apps: app, Rank: 59, Root: "accrual", Parents: []string{"statement"},
+	Fields: []*entity.Field{
+		entity.To(1, "statement", "agentStatement").Need().Fixed().System(),
+		entity.To(2, "accrual", "accrual").Need().Fixed().System(),
+		entity.On(3, "date").System(),
+		entity.Str(4, "text").System(),
+		entity.Amount(5, "amount").System(),
+		entity.OneOf(6, "state", accrualStates...).Else(Open).System(),
+	},
+}
+
+// Types lists the package's types.
+func Types() []*entity.Type {
+	return []*entity.Type{Agent, RateCard, AccountAssignment, Accrual, Invoice, Statement, StatementLine}
+}

@@ -1,0 +1,4 @@
+package rest_test
+
+// stockClauses are the cases of Stock.
+var stockClauses = map[string][]step{}

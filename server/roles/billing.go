@@ -1,0 +1,6 @@
+package roles
+
+import "satchel/internal/policy"
+
+// billingRoles are the roles of Billing.
+var billingRoles []*policy.Role

@@ -1,0 +1,6 @@
+package roles
+
+import "satchel/internal/policy"
+
+// stockRoles are the roles of Stock.
+var stockRoles []*policy.Role
