@@ -32,6 +32,8 @@ type Command struct {
 	Refresh *Refresh `json:"refresh,omitempty"`
 	Logout  *Logout  `json:"logout,omitempty"`
 	Secret  *Secret  `json:"secret,omitempty"`
+	Invite  *Invite  `json:"invite,omitempty"`
+	Accept  *Accept  `json:"accept,omitempty"`
 	Import  *Import  `json:"import,omitempty"`
 	Setup   *Setup   `json:"setup,omitempty"`
 	Tick    *Tick    `json:"tick,omitempty"`
@@ -62,6 +64,9 @@ type Bulk struct {
 	Action string           `json:"action"`
 	IDs    []ident.RecordID `json:"ids"`
 	Args   Object           `json:"args,omitempty"`
+	// Key is the Idempotency-Key with the hash of the request it came with.
+	Key     string `json:"key,omitempty"`
+	KeyHash []byte `json:"keyHash,omitempty"`
 }
 
 // Mutation is one piece of offline work.
@@ -151,6 +156,20 @@ type Logout struct {
 type Secret struct {
 	Employee ident.RecordID `json:"employee"`
 	Hash     string         `json:"hash"`
+}
+
+// Invite lets an employee choose a password, once, by a token of which only
+// the digest is known here.
+type Invite struct {
+	Employee ident.RecordID `json:"employee"`
+	Digest   []byte         `json:"digest"` // SHA-256 of the token
+}
+
+// Accept uses an invitation: it sets the password hash (PHC string) of whoever
+// was invited by the token.
+type Accept struct {
+	Digest []byte `json:"digest"` // SHA-256 of the token
+	Hash   string `json:"hash"`
 }
 
 // Row is one record of an import: every field may be given, the system's

@@ -71,7 +71,7 @@ func TestBadInput(t *testing.T) {
 		{"bulk of numbers", "POST", "/v1/me/notifications:read", `{"ids":[1]}`, 422, "bad_value", nil},
 		{"bulk of one twice", "POST", "/v1/me/notifications:read", `{"ids":["note-manager","note-manager"]}`, 422, "bad_value", nil},
 		{"bulk of too many", "POST", "/v1/me/notifications:read", `{"ids":[` + strings.TrimSuffix(numbered(501), ",") + `]}`, 422, "bad_value", nil},
-		{"bulk with a key", "POST", "/v1/me/notifications:read", `{"ids":["note-manager"]}`, 400, "bad_parameter", []string{"Idempotency-Key", "k"}},
+		{"bulk key too long", "POST", "/v1/me/notifications:read", `{"ids":["note-manager"]}`, 400, "bad_parameter", []string{"Idempotency-Key", strings.Repeat("k", 201)}},
 		{"set of another shape", "PATCH", "/v1/service/customers/client-acme", `{"phones":{"add":["1"],"drop":["2"]}}`, 422, "bad_value", nil},
 		{"set of no list", "PATCH", "/v1/service/customers/client-acme", `{"phones":{"add":"1"}}`, 422, "bad_value", nil},
 	} {

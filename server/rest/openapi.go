@@ -11,6 +11,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/server/sheet"
 )
 
 // schema is a JSON object under construction; its members are written sorted,
@@ -252,7 +253,22 @@ func operation(r Route) schema {
 		}
 		op["summary"] = fmt.Sprintf("%s: %s records", summary, t.Name)
 		params("limit", "cursor", "sort", "filter", "q", "archived")
+		if r.Kind == List {
+			params("limit", "cursor", "sort", "filter", "q", "archived", "saved")
+		}
 		op["responses"] = answers("200", "A page.", ref("schemas", upper(t.Name)+"Page"), "403")
+	case Export:
+		op["summary"] = fmt.Sprintf("All %s records of a list as a table", r.Type.Name)
+		params("format", "names", "sort", "filter", "q", "archived", "saved")
+		table := schema{"schema": schema{"type": "string", "format": "binary"}}
+		op["responses"] = answers("200", "The table, a record a row.", nil, "403")
+		op["responses"].(schema)["200"] = schema{"description": "The table, a record a row.", "content": schema{
+			sheet.ContentType(sheet.CSV): table, sheet.ContentType(sheet.XLSX): table,
+		}}
+	case Result:
+		op["summary"] = "What a report comes to, with the rights of whoever asks"
+		params("format")
+		op["responses"] = answers("200", "Groups and their totals.", ref("schemas", "ReportResult"), "403", "404")
 	case Get:
 		op["summary"] = "One " + r.Type.Name
 		params("ifNoneMatch")
@@ -295,6 +311,7 @@ func operation(r Route) schema {
 		}
 		required, _ := args["required"].([]string)
 		args["required"] = append([]string{"ids"}, required...)
+		params("idempotencyKey")
 		op["requestBody"] = schema{"required": true, "content": jsonBody(args)}
 		op["responses"] = answers("200", "An answer for each id.", ref("schemas", "BulkResults"))
 	case Personal, Admin, Document:
@@ -387,6 +404,9 @@ func sharedParameters() schema {
 		"archived":        p("archived", "query", schema{"type": "boolean", "default": false}, "Whether archived records are included."),
 		"ifMatch":         p("If-Match", "header", text, "The ETag that the record must still have, or *."),
 		"ifNoneMatch":     p("If-None-Match", "header", text, "An ETag; 304 where it still stands."),
+		"format":          p("format", "query", schema{"type": "string", "enum": []string{"csv", "xlsx", "json"}}, "Of a list csv (the default) or xlsx; of a report json (the default) as well."),
+		"names":           p("names", "query", schema{"type": "boolean"}, "Put the name of what a reference names beside its id."),
+		"saved":           p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter adds to its conditions."),
 		"idempotencyKey":  p("Idempotency-Key", "header", schema{"type": "string", "maxLength": maxKeyLength}, "A repeated request with the same key is done once; kept for 24 hours."),
 		"contentEncoding": p("Content-Encoding", "header", schema{"const": "identity"}, "Compressed bodies are refused."),
 	}
@@ -465,6 +485,13 @@ func sharedSchemas() schema {
 		"BulkResults": obj([]string{"results"}, schema{"results": list(obj([]string{"id", "status"}, schema{
 			"id": text, "status": schema{"enum": []string{"applied", "refused"}}, "code": ref("schemas", "ProblemCode"), "message": text,
 		}))}),
+		"ReportResult": obj([]string{"groups", "total"}, schema{
+			"groups": list(obj([]string{"by", "count"}, schema{
+				"by": schema{"type": "object", "description": "The value of each grouping, null for none."}, "count": whole,
+				"totals": schema{"type": "object", "description": "Of money an amount in minor units by currency; otherwise a number or a text, null for none."},
+			})),
+			"total": obj([]string{"count"}, schema{"count": whole, "totals": schema{"type": "object"}}),
+		}),
 		"Me": obj([]string{"principal", "roles", "apps"}, schema{
 			"principal": obj([]string{"id", "name", "kind"}, schema{"id": text, "name": text, "kind": text, "client": text}),
 			"roles":     list(text),

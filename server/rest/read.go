@@ -113,13 +113,17 @@ func sendJSON(c *fiber.Ctx, status int, body []byte) error {
 
 // list answers a root list: context-only records don't stand in it.
 func (s *Server) list(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
-	params, err := parameters(c, "limit", "cursor", "sort", "filter", "q", "archived")
+	params, err := parameters(c, "limit", "cursor", "sort", "filter", "q", "archived", "saved")
 	if err != nil {
 		return err
 	}
 	var body []byte
 	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
 		known, err := listed(sub, t, false)
+		if err != nil {
+			return err
+		}
+		params, err := s.saved(v, sub, t, params)
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,8 @@ const (
 	Action   Kind = "action"
 	Bulk     Kind = "bulk"
 	Children Kind = "children"
+	Export   Kind = "export" // a list as a table
+	Result   Kind = "result" // what a report comes to
 	Personal Kind = "personal" // about the caller
 	Admin    Kind = "admin"    // for customer administrators
 	Document Kind = "document" // public
@@ -182,10 +184,14 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 		}
 	}
 	route(fiber.MethodGet, base, List, policy.View, s.list)
+	route(fiber.MethodGet, base+":export", Export, policy.View, s.export)
 	route(fiber.MethodPost, base, Create, policy.Create, write(Create, ""))
 	route(fiber.MethodGet, base+"/{id}", Get, policy.View, s.get)
 	route(fiber.MethodPatch, base+"/{id}", Patch, policy.Edit, write(Patch, ""))
 	route(fiber.MethodDelete, base+"/{id}", Delete, policy.Delete, write(Delete, ""))
+	if t.Name == typeReport {
+		route(fiber.MethodGet, base+"/{id}/result", Result, policy.View, s.result)
+	}
 	for _, act := range t.Actions {
 		v := policy.Verb(act.Name)
 		route(fiber.MethodPost, base+"/{id}/"+act.Name, Action, v, write(Action, act.Name))

@@ -87,6 +87,11 @@ func (s *Server) write(c *fiber.Ctx, caller *edge.Caller, a entity.App, t *entit
 	if w.Key, w.KeyHash, err = idempotency(c, body); err != nil {
 		return err
 	}
+	if k == Create || k == Patch {
+		if err := s.examine(caller, t, w.ID, w.Fields); err != nil {
+			return err
+		}
+	}
 	cmd := caller.Command()
 	cmd.Write = w
 	res, err := s.submit(caller, cmd)
@@ -166,10 +171,7 @@ func (s *Server) bulk(c *fiber.Ctx, caller *edge.Caller, a entity.App, t *entity
 	if _, err := parameters(c); err != nil {
 		return err
 	}
-	if c.Get(headerKey) != "" {
-		return badParameter(headerKey, "Bulk actions take no idempotency key; each record has an answer of its own.")
-	}
-	f, _, err := members(c, false)
+	f, body, err := members(c, false)
 	if err != nil {
 		return err
 	}
@@ -192,6 +194,9 @@ func (s *Server) bulk(c *fiber.Ctx, caller *edge.Caller, a entity.App, t *entity
 	delete(args, "ids")
 	cmd := caller.Command()
 	cmd.Bulk = &command.Bulk{App: string(a), Type: t.Name, Action: action, IDs: ids, Args: args}
+	if cmd.Bulk.Key, cmd.Bulk.KeyHash, err = idempotency(c, body); err != nil {
+		return err
+	}
 	res, err := s.submit(caller, cmd)
 	if err != nil {
 		return err

@@ -64,6 +64,9 @@ func (r *run) Create(typ string, values map[string]entity.Value) (*entity.Record
 	if err := r.belong(draft); err != nil {
 		return nil, err
 	}
+	if t.Drafted != nil {
+		t.Drafted(r, draft)
+	}
 	if t.Status != nil && draft.Get(t.Status.Field).IsNull() {
 		draft.Set(t.Status.Field, entity.StringValue(t.Status.Initial))
 	}

@@ -288,6 +288,14 @@ type keyRow struct {
 	Type string         `json:"type"`
 	ID   ident.RecordID `json:"id"`
 	At   ident.Millis   `json:"at"`
+	// Bulk is what a bulk action answered for each record: codes and ids.
+	Bulk []keyItem `json:"bulk,omitempty"`
+}
+
+// keyItem is the answer for one record; Code is "" where it was done.
+type keyItem struct {
+	ID   ident.RecordID `json:"id"`
+	Code fault.Code     `json:"code,omitempty"`
 }
 
 // The Keys bucket: 'k' actor, 0, key -> keyRow as JSON; 't' instant, row of the
@@ -309,24 +317,37 @@ func keyUsed(v []byte) (ident.Millis, bool) {
 const keyLifetime ident.Millis = 24 * 60 * 60 * 1000
 
 // repeated answers a request whose idempotency key was used before: with the
-// record as it now stands, or a refusal if the request differs.
-func (r *run) repeated(w *command.Write) (Result, bool) {
-	v := r.w.Get(store.Keys, idempotencyRow(r.cmd.Actor, w.Key))
+// record as it now stands, or with what was answered for each record of a bulk
+// action; a refusal if the request differs.
+func (r *run) repeated(key string, hash []byte) (Result, bool) {
+	v := r.w.Get(store.Keys, idempotencyRow(r.cmd.Actor, key))
 	var row keyRow
 	if v == nil || json.Unmarshal(v, &row) != nil || row.At+keyLifetime <= r.w.Now() {
 		return Result{}, false
 	}
-	if !bytes.Equal(row.Hash, w.KeyHash) {
+	if !bytes.Equal(row.Hash, hash) {
 		return Result{Err: fault.New(fault.KeyReused)}, true
+	}
+	if row.Bulk != nil {
+		res := Result{Replayed: true}
+		for _, it := range row.Bulk {
+			item := BulkItem{ID: it.ID}
+			if it.Code != "" {
+				item.Err = fault.New(it.Code)
+			}
+			res.Bulk = append(res.Bulk, item)
+		}
+		return res, true
 	}
 	res := r.answer(outcome{typ: r.cfg.Cat.Type(row.Type), id: row.ID})
 	res.Replayed = true
 	return res, true
 }
 
-func (r *run) remember(w *command.Write, o outcome) {
-	row := idempotencyRow(r.cmd.Actor, w.Key)
-	r.w.Put(store.Keys, row, encode(keyRow{w.KeyHash, o.typ.Name, o.id, r.w.Now()}))
+func (r *run) remember(key string, answer keyRow) {
+	answer.At = r.w.Now()
+	row := idempotencyRow(r.cmd.Actor, key)
+	r.w.Put(store.Keys, row, encode(answer))
 	r.w.Put(store.Keys, sweepRow(r.w.Now()+keyLifetime, row), nil)
 }
 
@@ -413,6 +434,9 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 	}
 	if said, ok := vals[entity.NoClientID]; ok && !bytes.Equal(said, draft.Value(entity.NoClientID)) {
 		return rowSame, fault.New(fault.ImmutableField).OnField("clientId")
+	}
+	if t.Drafted != nil {
+		t.Drafted(r, draft)
 	}
 	if t.Status != nil && draft.Get(t.Status.Field).IsNull() {
 		draft.Set(t.Status.Field, entity.StringValue(t.Status.Initial))

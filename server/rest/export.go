@@ -1,0 +1,272 @@
+package rest
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"mime"
+	"os"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/policy"
+	"satchel/server/edge"
+	"satchel/server/sheet"
+	"satchel/sync/scope"
+	"satchel/sync/tenant"
+)
+
+// exportPage is how many records are read from one state: an export takes
+// many, one after the other, so that it holds none open for long. What it
+// writes was permitted in the state it was read from.
+const exportPage = 2000
+
+// formatOf reads a format parameter.
+func formatOf(s string, other ...string) (string, error) {
+	s = cmp.Or(s, append(other, sheet.CSV)[0])
+	if s == sheet.CSV || s == sheet.XLSX || (len(other) > 0 && s == other[0]) {
+		return s, nil
+	}
+	return "", badParameter("format", "format must be csv or xlsx.")
+}
+
+// columns are the fields of an export.
+type columns struct {
+	fields []*entity.Field
+	// names holds, by field, whether the name of what it refers to stands
+	// beside the id.
+	names map[uint8]bool
+}
+
+// columnsOf are the fields of the type among those known, in the order of
+// their declaration.
+func columnsOf(t *entity.Type, known entity.Mask, names bool) columns {
+	c := columns{names: map[uint8]bool{}}
+	for _, f := range t.Fields {
+		if known.Has(f.No) {
+			c.fields = append(c.fields, f)
+			c.names[f.No] = names && f.Kind == entity.Ref
+		}
+	}
+	for _, no := range []uint8{entity.NoCreatedAt, entity.NoCreatedBy, entity.NoArchived} {
+		if f := t.FieldNo(no); f != nil && known.Has(no) {
+			c.fields = append(c.fields, f)
+		}
+	}
+	return c
+}
+
+func (c columns) head() []sheet.Cell {
+	row := []sheet.Cell{"id"}
+	for _, f := range c.fields {
+		for _, h := range sheet.Headings(f) {
+			row = append(row, h)
+		}
+		if c.names[f.No] {
+			row = append(row, f.Name+".name")
+		}
+	}
+	return append(row, "updatedAt")
+}
+
+// row is a record as its reader sees it.
+func (c columns) row(row []sheet.Cell, rec *entity.Record, mask entity.Mask, name func(ident.RecordID) string) []sheet.Cell {
+	row = append(row, string(rec.ID))
+	for _, f := range c.fields {
+		var v entity.Value
+		if mask.Has(f.No) {
+			v = rec.Value(f.No)
+		}
+		row = sheet.Cells(row, f, v)
+		if c.names[f.No] {
+			var n sheet.Cell
+			if !v.IsNull() {
+				if s := name(v.Ref()); s != "" {
+					n = s
+				}
+			}
+			row = append(row, n)
+		}
+	}
+	return append(row, rec.Last(mask).At.Time())
+}
+
+// export answers a list as a table: every record of it, in its order.
+func (s *Server) export(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
+	params, err := parameters(c, "format", "names", "sort", "filter", "q", "archived", "saved")
+	if err != nil {
+		return err
+	}
+	format, err := formatOf(params["format"])
+	if err != nil {
+		return err
+	}
+	names := params["names"]
+	if names != "" && names != "true" && names != "false" {
+		return badParameter("names", "names must be true or false.")
+	}
+	return s.sendSheet(c, format, t.CollectionIn(t.Apps[0]), func(w sheet.Writer) error {
+		return s.exportTo(w, caller, t, params, names == "true", sheet.MaxRows(format))
+	})
+}
+
+// exportTo writes the pages of a list one after the other. The rights are
+// those of the moment each is read; where there are none any more it fails,
+// and nothing is sent.
+func (s *Server) exportTo(w sheet.Writer, caller *edge.Caller, t *entity.Type, params map[string]string, names bool, limit int) error {
+	var cols columns
+	var cells []sheet.Cell
+	next, n := "", 0
+	for first := true; first || next != ""; first = false {
+		err := caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+			known, err := listed(sub, t, false)
+			if err != nil {
+				return err
+			}
+			p, err := s.saved(v, sub, t, params)
+			if err != nil {
+				return err
+			}
+			p["cursor"] = next
+			q, err := parse(t, known, p)
+			if err != nil {
+				return err
+			}
+			q.bind(s.sealer, caller, "export")
+			q.limit = exportPage
+			if first {
+				cols = columnsOf(t, known, names)
+				if err := w.Row(cols.head()); err != nil {
+					return err
+				}
+			}
+			named := map[ident.RecordID]string{}
+			name := func(id ident.RecordID) string {
+				got, ok := named[id]
+				if !ok {
+					got = nameOf(v, sub, id).Name
+					named[id] = got
+				}
+				return got
+			}
+			parts, hits, after, err := q.page(v, s.visible.of(caller.Tenant, v, sub, t))
+			if err != nil {
+				return err
+			}
+			next = after
+			for _, h := range hits {
+				if n++; n > limit {
+					return fault.Newf(fault.TooBig, "The export has more than %d rows; bound it with a filter.", limit)
+				}
+				rec, ok := v.LoadOrd(h.ord)
+				class, in := parts.Of(h.ord)
+				if !ok || !in {
+					continue
+				}
+				cells = cols.row(cells[:0], rec, class.Mask, name)
+				if err := w.Row(cells); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendSheet writes a table into a temporary file and sends that: whatever
+// fails on the way is answered as a refusal, never by half a table.
+func (s *Server) sendSheet(c *fiber.Ctx, format, name string, write func(sheet.Writer) error) (err error) {
+	f, err := os.CreateTemp("", "satchel-export-*")
+	if err != nil {
+		return fault.New(fault.DiskFull).Because(err)
+	}
+	file := &spooled{f}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	w, err := sheet.New(f, format, name)
+	if err != nil {
+		return err
+	}
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return fault.New(fault.DiskFull).Because(err)
+	}
+	size, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, sheet.ContentType(format))
+	c.Set(fiber.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": name + "." + format}))
+	return c.SendStream(file, int(size))
+}
+
+// spooled is a temporary file that is gone once it was sent.
+type spooled struct{ *os.File }
+
+// Close closes and removes the file.
+func (s *spooled) Close() error { return errors.Join(s.File.Close(), os.Remove(s.Name())) }
+
+// saved returns a list's parameters with those of the saved filter they name.
+// The filter runs with the rights of whoever runs it: a field that they don't
+// know is not there for it either.
+func (s *Server) saved(v *tenant.View, sub *policy.Subject, t *entity.Type, params map[string]string) (map[string]string, error) {
+	p := map[string]string{}
+	for k, val := range params {
+		p[k] = val
+	}
+	delete(p, "saved")
+	id, ok := params["saved"]
+	if !ok {
+		return p, nil
+	}
+	f, _, err := see(v, sub, v.Cat.Type(typeFilter), ident.RecordID(id))
+	if err != nil {
+		return nil, badParameter("saved", "There is no such filter.")
+	}
+	if f.Get("entityType").Text() != t.Name {
+		return nil, badParameter("saved", "The filter is about another type.")
+	}
+	query := f.Get("query").Text()
+	if own := p["filter"]; own != "" && query != "" {
+		query += " and " + own
+	} else {
+		query = cmp.Or(query, own)
+	}
+	p["filter"] = query
+	p["sort"] = cmp.Or(p["sort"], f.Get("sort").Text())
+	p["q"] = cmp.Or(p["q"], f.Get("search").Text())
+	return p, nil
+}
+
+// page returns the list's next records, the parts they are in, and the cursor
+// behind them; "" where there are no more.
+func (q *query) page(v *tenant.View, visible scope.Sets) (scope.Sets, []hit, string, error) {
+	parts := q.narrow(v.Reader, visible)
+	after, err := q.place(v.Reader)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	hits := q.collect(v.Reader, parts, after)
+	if len(hits) <= q.limit {
+		return parts, hits, "", nil
+	}
+	hits = hits[:q.limit]
+	last := hits[len(hits)-1]
+	_, id := v.Name(last.ord)
+	return parts, hits, q.sealer.seal(encodePlace(id, last.key), q.binding), nil
+}

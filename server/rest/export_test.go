@@ -1,0 +1,234 @@
+package rest_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xuri/excelize/v2"
+
+	"satchel/internal/command"
+	"satchel/internal/ident"
+	"satchel/internal/testworld"
+	"satchel/server/rest"
+)
+
+// table reads a CSV export: the heading, and a map by heading for each row.
+func table(t *testing.T, body []byte) (head []string, rows []map[string]string) {
+	t.Helper()
+	all, err := csv.NewReader(bytes.NewReader(body)).ReadAll()
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%v: %s", err, body)
+	}
+	for _, r := range all[1:] {
+		m := map[string]string{}
+		for i, h := range all[0] {
+			m[h] = r[i]
+		}
+		rows = append(rows, m)
+	}
+	return all[0], rows
+}
+
+// TestExportHasWhatTheListHas compares every person's export of every list with
+// the list: the same records in the same order, and no column of a field that
+// they see in none.
+func TestExportHasWhatTheListHas(t *testing.T) {
+	w := newWorld(t)
+	exports := 0
+	for _, who := range testworld.People() {
+		seen := sights(t, w, who)
+		for _, r := range w.rest.Routes() {
+			if r.Same != "" || r.Kind != rest.Export {
+				continue
+			}
+			list := strings.TrimSuffix(r.Path, ":export")
+			res := w.HTTP(who, "GET", r.Path, nil)
+			if page := w.HTTP(who, "GET", list, nil); page.Status != 200 {
+				if res.Status != page.Status || !bytes.Equal(res.Body, page.Body) {
+					t.Fatalf("%s: %s is %d %s, the list %d", who, r.Path, res.Status, res.Body, page.Status)
+				}
+				continue
+			}
+			exports++
+			want := idsOf(leaf(t, w, who, list, 100))
+			head, rows := table(t, res.Body)
+			got := []string{}
+			for _, row := range rows {
+				got = append(got, row["id"])
+				sight := seen[r.Type.Name][ident.RecordID(row["id"])]
+				for h, v := range row {
+					name, _, _ := strings.Cut(h, ".")
+					f := r.Type.Field(name)
+					if v != "" && name != "id" && name != "updatedAt" && (f == nil || !sight.Mask.Has(f.No)) {
+						t.Errorf("%s: %s of %s is exported: %q", who, h, row["id"], v)
+					}
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %s has %v, the list %v", who, r.Path, got, want)
+			}
+			for _, h := range head {
+				if name, _, _ := strings.Cut(h, "."); r.Type.Field(name) == nil && name != "id" && name != "updatedAt" {
+					t.Errorf("%s: column %s", r.Path, h)
+				}
+			}
+		}
+	}
+	if exports < 300 {
+		t.Errorf("only %d exports were looked at", exports)
+	}
+}
+
+func TestExport(t *testing.T) {
+	w := newWorld(t)
+	// More than is read from one state.
+	var rs []command.Row
+	for i := range 4500 {
+		rs = append(rs, testworld.Row("job", ident.RecordID(fmt.Sprintf("job-many-%04d", i)), "client", "client-acme", "title", fmt.Sprintf("Job %04d", 4499-i)))
+	}
+	rs[7].Fields["title"] = json.RawMessage(`"=1+1"`)
+	for chunk := range slices.Chunk(rs, 1000) {
+		w.Import(chunk...)
+	}
+	res := w.HTTP(testworld.Blind, "GET", jobs+":export?sort=title&filter=client%20eq%20client-acme&names=true", nil).Want(t, 200, "")
+	if ct, cd := res.Header.Get("Content-Type"), res.Header.Get("Content-Disposition"); ct != "text/csv; charset=utf-8" || !strings.Contains(cd, "jobs.csv") {
+		t.Errorf("%s %s", ct, cd)
+	}
+	head, rows := table(t, res.Body)
+	if len(rows) != 4501 || !slices.Contains(head, "client.name") {
+		t.Fatalf("%d rows, %v", len(rows), head)
+	}
+	seen := map[string]bool{}
+	for i, r := range rows {
+		if seen[r["id"]] || r["client"] != "client-acme" || r["client.name"] != "acme ltd" {
+			t.Fatalf("row %d: %v", i, r)
+		}
+		seen[r["id"]] = true
+		if i > 1 && i < 4499 && r["title"] < rows[i-1]["title"] {
+			t.Fatalf("row %d is out of order: %s after %s", i, r["title"], rows[i-1]["title"])
+		}
+	}
+	if got := rows[0]["title"]; got != "'=1+1" {
+		t.Errorf("a formula is exported as %q", got)
+	}
+	// An XLSX of the same.
+	res = w.HTTP(testworld.Blind, "GET", customers+":export?format=xlsx", nil).Want(t, 200, "")
+	book, err := excelize.OpenReader(bytes.NewReader(res.Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer book.Close()
+	cells, err := book.GetRows(book.GetSheetList()[0])
+	if err != nil || len(cells) != 4 { // acme, corp, dune and the heading: blue is hidden
+		t.Errorf("%v: %v", err, cells)
+	}
+	if bytes.Contains(res.Body, []byte("blue")) {
+		t.Error("the hidden client is in the file")
+	}
+	for _, c := range []struct{ query, field string }{
+		{"format=pdf", "format"}, {"names=maybe", "names"}, {"filter=nosuch%20eq%201", "nosuch"}, {"limit=5", ""}, {"saved=never-was-1", "saved"},
+	} {
+		res := w.HTTP(testworld.Blind, "GET", jobs+":export?"+c.query, nil)
+		if res.Status != 400 {
+			t.Errorf("%s: %d %s", c.query, res.Status, res.Body)
+		}
+	}
+	w.HTTP(testworld.Nobody, "GET", jobs+":export", nil).Want(t, 403, "not_allowed")
+}
+
+// TestSavedFilters: reading 11: a filter runs with the rights of whoever runs
+// it, and a private one is its maker's alone.
+func TestSavedFilters(t *testing.T) {
+	w := newWorld(t)
+	const filters = "/v1/service/filters"
+	make := func(who ident.RecordID, kv ...any) string {
+		res := w.HTTP(who, "POST", filters, testworld.Object(append([]any{"app", "service"}, kv...)...)).Want(t, 201, "")
+		return res.Object(t)["id"].(string)
+	}
+	private := make(testworld.Manager, "name", "Mine", "visibility", "private", "entityType", "job", "query", `priority eq normal`, "sort", "-title")
+	public := make(testworld.SvcAdmin, "name", "Ours", "visibility", "public", "entityType", "job", "query", `client in (client-acme, client-blue)`)
+	text := make(testworld.SvcAdmin, "name", "Boilers", "visibility", "public", "entityType", "job", "search", "boiler of a")
+	facet := make(testworld.SvcAdmin, "name", "Access", "visibility", "public", "entityType", "client", "query", `accessNotes contains blue`)
+
+	run := func(who ident.RecordID, id, more string) []string {
+		return w.HTTP(who, "GET", jobs+"?saved="+id+more, nil).Want(t, 200, "").IDs(t)
+	}
+	has := func(got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	has(run(testworld.Manager, public, "&sort=title"), "job-acme-1", "job-blue-1")
+	has(run(testworld.Blind, public, ""), "job-acme-1")
+	has(run(testworld.Guest, public, "&filter=client%20eq%20client-blue"), "job-blue-1")
+	has(run(testworld.Manager, text, ""), "job-acme-1")
+	if got := run(testworld.Manager, private, "&limit=2"); got[0] < got[1] {
+		t.Errorf("%v is not sorted", got)
+	}
+	// Somebody else's private filter is not there, like one that never was.
+	hidden := w.HTTP(testworld.SvcAdmin, "GET", jobs+"?saved="+private, nil).Want(t, 400, "bad_parameter")
+	never := w.HTTP(testworld.SvcAdmin, "GET", jobs+"?saved=never-was-1", nil).Want(t, 400, "bad_parameter")
+	if !bytes.Equal(hidden.Body, never.Body) {
+		t.Errorf("%s / %s", hidden.Body, never.Body)
+	}
+	if got := w.HTTP(testworld.Manager, "GET", filters, nil).IDs(t); !slices.Contains(got, private) || !slices.Contains(got, public) {
+		t.Errorf("%v", got)
+	}
+	for _, who := range []ident.RecordID{testworld.SvcAdmin, testworld.Admin} {
+		if got := w.HTTP(who, "GET", filters, nil).IDs(t); slices.Contains(got, private) {
+			t.Errorf("%s sees another's private filter", who)
+		}
+	}
+	// A field that the runner doesn't know is not there for the filter either.
+	w.HTTP(testworld.Manager, "GET", customers+"?saved="+facet, nil).Want(t, 200, "")
+	w.Import(testworld.Row("individualPermission", "denial-access", "employee", testworld.Guest, "effect", "denial", "verb", "view", "entityType", "client", "field", "accessNotes"))
+	w.HTTP(testworld.Guest, "GET", customers+"?saved="+facet, nil).Want(t, 400, "unknown_field")
+	// About another type.
+	w.HTTP(testworld.Manager, "GET", assets+"?saved="+public, nil).Want(t, 400, "bad_parameter")
+
+	// What nobody could run is refused where it is made.
+	for _, bad := range []struct{ typ, query, sort, field string }{
+		{"job", "nosuch eq 1", "", ""}, {"job", "title like x", "", "query"}, {"job", "", "nosuch", ""}, {"ticket", "", "", "entityType"}, {"nosuch", "", "", "entityType"},
+	} {
+		res := w.HTTP(testworld.SvcAdmin, "POST", filters, testworld.Object("app", "service", "name", "Bad", "visibility", "public", "entityType", bad.typ,
+			"query", bad.query, "sort", bad.sort))
+		if res.Status != 422 || res.Code() != "bad_value" {
+			t.Errorf("%+v: %d %s", bad, res.Status, res.Body)
+		}
+	}
+	w.HTTP(testworld.SvcAdmin, "PATCH", filters+"/"+public, testworld.Object("query", "nosuch eq 1")).Want(t, 422, "bad_value")
+	w.HTTP(testworld.SvcAdmin, "PATCH", filters+"/"+public, testworld.Object("query", "status eq Open")).Want(t, 200, "")
+	w.HTTP(testworld.Manager, "PATCH", filters+"/"+public, testworld.Object("name", "x")).Want(t, 403, "not_allowed")
+}
+
+// TestBulkWithAKey: a bulk action that is sent again is done once, and
+// answered as it was.
+func TestBulkWithAKey(t *testing.T) {
+	w := newWorld(t)
+	send := func(body, key string) *testworld.Response {
+		return w.HTTP(testworld.Manager, "POST", "/v1/me/notifications:read", body, "Idempotency-Key", key)
+	}
+	one := send(`{"ids":["note-manager","note-guest"]}`, "b1").Want(t, 200, "")
+	rev := w.HTTP(testworld.Manager, "GET", "/v1/me/notifications/note-manager", nil).Header.Get("ETag")
+	w.Advance(1000)
+	two := send(`{"ids":["note-manager","note-guest"]}`, "b1").Want(t, 200, "")
+	var a, b struct {
+		Results []struct{ ID, Status, Code string }
+	}
+	if json.Unmarshal(one.Body, &a) != nil || json.Unmarshal(two.Body, &b) != nil || len(a.Results) != 2 || !slices.Equal(a.Results, b.Results) {
+		t.Errorf("%s / %s", one.Body, two.Body)
+	}
+	if a.Results[0].Status != "applied" || a.Results[1].Code != "not_found" {
+		t.Errorf("%s", one.Body)
+	}
+	if again := w.HTTP(testworld.Manager, "GET", "/v1/me/notifications/note-manager", nil).Header.Get("ETag"); again != rev {
+		t.Error("it was done twice")
+	}
+	send(`{"ids":["note-manager"]}`, "b1").Want(t, 422, "idempotency_key_reused")
+}
