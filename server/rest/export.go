@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"os"
 
@@ -16,6 +17,7 @@ import (
 	"satchel/server/edge"
 	"satchel/server/sheet"
 	"satchel/sync/scope"
+	"satchel/sync/state"
 	"satchel/sync/tenant"
 )
 
@@ -109,36 +111,83 @@ func (s *Server) export(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 		return badParameter("names", "names must be true or false.")
 	}
 	return s.sendSheet(c, format, t.CollectionIn(t.Apps[0]), func(w sheet.Writer) error {
-		return s.exportTo(w, caller, t, params, names == "true", sheet.MaxRows(format))
+		x := exporting{
+			read: caller.Read, sealer: s.sealer, params: params, names: names == "true", limit: sheet.MaxRows(format),
+			visible: func(v *tenant.View, sub *policy.Subject) scope.Sets { return s.visible.of(caller.Tenant, v, sub, t) },
+		}
+		return x.run(w, t)
 	})
 }
 
-// exportTo writes the pages of a list one after the other. The rights are
-// those of the moment each is read; where there are none any more it fails,
-// and nothing is sent.
-func (s *Server) exportTo(w sheet.Writer, caller *edge.Caller, t *entity.Type, params map[string]string, names bool, limit int) error {
+// Export writes every record of a type, as far as an employee sees them, or
+// (employee "") all of them for the operator, with the parameters sort, filter
+// and q of a list; it returns how many there were. Archived records are among
+// them.
+func Export(t *tenant.Tenant, employee ident.RecordID, typ *entity.Type, params map[string]string, names bool, w sheet.Writer) (int, error) {
+	x := exporting{
+		read: func(f func(*tenant.View, *policy.Subject) error) error {
+			return t.Read(func(v *tenant.View) error {
+				if employee == "" {
+					return f(v, nil)
+				}
+				sub := v.Subject(employee)
+				if sub == nil || !sub.Active {
+					return fault.New(fault.NotAllowed)
+				}
+				return f(v, sub)
+			})
+		},
+		visible: func(v *tenant.View, sub *policy.Subject) scope.Sets {
+			if sub == nil {
+				return scope.Sets{{Class: scope.Class{Type: typ.No, Mask: typ.All()}, Set: v.Index(state.TypeKey(typ.No))}}
+			}
+			return scope.VisibleOf(v.Reader, sub, typ)
+		},
+		sealer: newSealer([32]byte{}), params: map[string]string{"archived": "true"}, names: names, limit: sheet.MaxRows(sheet.CSV),
+	}
+	for k, val := range params {
+		x.params[k] = val
+	}
+	err := x.run(w, typ)
+	return x.n, err
+}
+
+// exporting writes the pages of a list one after the other. The rights are
+// those of the moment each is read; where there are none any more it fails.
+type exporting struct {
+	read    func(func(*tenant.View, *policy.Subject) error) error
+	visible func(*tenant.View, *policy.Subject) scope.Sets
+	sealer  *sealer
+	params  map[string]string
+	names   bool
+	limit   int
+	n       int
+}
+
+func (x *exporting) run(w sheet.Writer, t *entity.Type) error {
 	var cols columns
 	var cells []sheet.Cell
-	next, n := "", 0
+	next := ""
 	for first := true; first || next != ""; first = false {
-		err := caller.Read(func(v *tenant.View, sub *policy.Subject) error {
-			known, err := listed(sub, t, false)
-			if err != nil {
-				return err
-			}
-			p, err := s.saved(v, sub, t, params)
-			if err != nil {
-				return err
+		err := x.read(func(v *tenant.View, sub *policy.Subject) error {
+			known, p := t.All(), maps.Clone(x.params)
+			if sub != nil {
+				var err error
+				if known, err = listed(sub, t, false); err != nil {
+					return err
+				}
+				if p, err = saved(v, sub, t, x.params); err != nil {
+					return err
+				}
 			}
 			p["cursor"] = next
 			q, err := parse(t, known, p)
 			if err != nil {
 				return err
 			}
-			q.bind(s.sealer, caller, "export")
-			q.limit = exportPage
+			q.sealer, q.binding, q.limit = x.sealer, "export\x00"+q.request, exportPage
 			if first {
-				cols = columnsOf(t, known, names)
+				cols = columnsOf(t, known, x.names)
 				if err := w.Row(cols.head()); err != nil {
 					return err
 				}
@@ -147,19 +196,19 @@ func (s *Server) exportTo(w sheet.Writer, caller *edge.Caller, t *entity.Type, p
 			name := func(id ident.RecordID) string {
 				got, ok := named[id]
 				if !ok {
-					got = nameOf(v, sub, id).Name
+					got = nameFor(v, sub, id)
 					named[id] = got
 				}
 				return got
 			}
-			parts, hits, after, err := q.page(v, s.visible.of(caller.Tenant, v, sub, t))
+			parts, hits, after, err := q.page(v, x.visible(v, sub))
 			if err != nil {
 				return err
 			}
 			next = after
 			for _, h := range hits {
-				if n++; n > limit {
-					return fault.Newf(fault.TooBig, "The export has more than %d rows; bound it with a filter.", limit)
+				if x.n++; x.n > x.limit {
+					return fault.Newf(fault.TooBig, "The export has more than %d rows; bound it with a filter.", x.limit)
 				}
 				rec, ok := v.LoadOrd(h.ord)
 				class, in := parts.Of(h.ord)
@@ -178,6 +227,17 @@ func (s *Server) exportTo(w sheet.Writer, caller *edge.Caller, t *entity.Type, p
 		}
 	}
 	return nil
+}
+
+// nameFor is the name of a record as far as the reader sees it.
+func nameFor(v *tenant.View, sub *policy.Subject, id ident.RecordID) string {
+	if sub != nil {
+		return nameOf(v, sub, id).Name
+	}
+	if rec, ok := v.Load(id); ok && rec.Type.Field("name") != nil {
+		return rec.Get("name").Text()
+	}
+	return ""
 }
 
 // sendSheet writes a table into a temporary file and sends that: whatever
@@ -224,7 +284,7 @@ func (s *spooled) Close() error { return errors.Join(s.File.Close(), os.Remove(s
 // saved returns a list's parameters with those of the saved filter they name.
 // The filter runs with the rights of whoever runs it: a field that they don't
 // know is not there for it either.
-func (s *Server) saved(v *tenant.View, sub *policy.Subject, t *entity.Type, params map[string]string) (map[string]string, error) {
+func saved(v *tenant.View, sub *policy.Subject, t *entity.Type, params map[string]string) (map[string]string, error) {
 	p := map[string]string{}
 	for k, val := range params {
 		p[k] = val

@@ -43,7 +43,7 @@ func TestExportHasWhatTheListHas(t *testing.T) {
 	for _, who := range testworld.People() {
 		seen := sights(t, w, who)
 		for _, r := range w.rest.Routes() {
-			if r.Same != "" || r.Kind != rest.Export {
+			if r.Same != "" || r.Kind != rest.Table {
 				continue
 			}
 			list := strings.TrimSuffix(r.Path, ":export")

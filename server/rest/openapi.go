@@ -257,7 +257,7 @@ func operation(r Route) schema {
 			params("limit", "cursor", "sort", "filter", "q", "archived", "saved")
 		}
 		op["responses"] = answers("200", "A page.", ref("schemas", upper(t.Name)+"Page"), "403")
-	case Export:
+	case Table:
 		op["summary"] = fmt.Sprintf("All %s records of a list as a table", r.Type.Name)
 		params("format", "names", "sort", "filter", "q", "archived", "saved")
 		table := schema{"schema": schema{"type": "string", "format": "binary"}}

@@ -123,7 +123,7 @@ func (s *Server) list(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
 		if err != nil {
 			return err
 		}
-		params, err := s.saved(v, sub, t, params)
+		params, err := saved(v, sub, t, params)
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,7 @@ const (
 	Action   Kind = "action"
 	Bulk     Kind = "bulk"
 	Children Kind = "children"
-	Export   Kind = "export" // a list as a table
+	Table    Kind = "export" // a list as a table
 	Result   Kind = "result" // what a report comes to
 	Personal Kind = "personal" // about the caller
 	Admin    Kind = "admin"    // for customer administrators
@@ -184,7 +184,7 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 		}
 	}
 	route(fiber.MethodGet, base, List, policy.View, s.list)
-	route(fiber.MethodGet, base+":export", Export, policy.View, s.export)
+	route(fiber.MethodGet, base+":export", Table, policy.View, s.export)
 	route(fiber.MethodPost, base, Create, policy.Create, write(Create, ""))
 	route(fiber.MethodGet, base+"/{id}", Get, policy.View, s.get)
 	route(fiber.MethodPatch, base+"/{id}", Patch, policy.Edit, write(Patch, ""))
