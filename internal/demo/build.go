@@ -59,6 +59,10 @@ func (b *builder) build() []command.Row {
 	b.assets()
 	b.work()
 	b.tickets()
+	b.selling()
+	b.trading()
+	b.charging()
+	b.agency()
 	return append(b.rows, b.later...)
 }
 
@@ -224,6 +228,15 @@ func (b *builder) staff() {
 		"verb", "view", "entityType", "client", "field", "phones")
 	b.add("individualPermission", "demo-grant-suppliers", since, "employee", named("Sam Reyes"), "effect", admin.Grant,
 		"verb", "view", "entityType", "supplier")
+	// Two weeks of holidays.
+	b.add("delegation", "demo-delegation-field", since, "delegator", named("Marcus Field"), "delegate", named("Sam Reyes"), "from", b.now-day,
+		"until", b.now+13*day, "reason", "Holidays")
+	// A role for two shops alone.
+	b.add("organizationalRole", "demo-orgrole-two-shops", 0, "name", "Two shops, to look at", "baseRoles", []string{"service.guest"}, "limitClients", true)
+	for i, n := range []int{5, 6} {
+		b.add("organizationalRoleClient", ident.RecordID(fmt.Sprintf("demo-orgrole-client-%d", i+1)), 0, "role", ident.RecordID("demo-orgrole-two-shops"),
+			"client", b.shop(n).id)
+	}
 	// Made by the tenant, and held by one of the sample's staff, who is invited.
 	b.add("roleAssignment", "demo-assignment-planning", since, "employee", ident.RecordID("aw-employee-000001"), "role", "demo-orgrole-planning")
 }

@@ -289,7 +289,11 @@ func TestRows(t *testing.T) {
 		"salesArea": 10, "client": 2000, "contact": 635, "site": 2000, "product": 504, "warehouse": 19, "stockLevel": 1069, "supplier": 104,
 		"carrier": 5, "purchaseOrder": 300, "employee": 310, "asset": 200, "job": 300, "jobActivity": 300, "ticket": 80, "ticketUpdate": 150,
 		"checklist": 3, "checklistAnswer": 300, "comment": 30, "timeEntry": 300, "partUsed": 50, "signature": 50, "serviceAgent": 7,
-		"onsiteClient": 6, "clientVisibility": 3, "visibilityRule": 5, "individualPermission": 2, "organizationalRole": 1, "schedulingRole": 3, "invoice": 20,
+		"onsiteClient": 6, "clientVisibility": 3, "visibilityRule": 5, "individualPermission": 2, "organizationalRole": 1, "schedulingRole": 3, "invoice": 60,
+		"opportunity": 30, "task": 40, "activity": 30, "campaign": 2, "campaignMember": 20, "tag": 2, "tagging": 10, "filter": 6, "report": 2,
+		"contract": 25, "payment": 5, "allocation": 5, "collectionNote": 5, "salesOrder": 40, "partOrder": 10, "receipt": 1, "transfer": 1, "count": 1,
+		"adjustment": 1, "productRelationship": 5, "agent": 2, "rateCard": 1, "accountAssignment": 10, "accrual": 10, "delegation": 1,
+		"organizationalRoleClient": 2,
 	} {
 		if counts[typ] < least {
 			t.Errorf("%d of %s, want %d", counts[typ], typ, least)

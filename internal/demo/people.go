@@ -39,6 +39,9 @@ type person struct {
 	until  bool  // the last role ends two weeks from now
 }
 
+// west are the sales areas of those who have some but not all.
+var west = []ident.RecordID{"aw-area-0001", "aw-area-0004"}
+
 // people are the sign-ins. Whoever is the only one with just one role stays
 // so: the demo shows what each role does by itself.
 var people = []person{
@@ -64,6 +67,31 @@ var people = []person{
 	{name: "Tessa Moor", title: "Help desk lead", kind: admin.InHouse, roles: []string{ticketManager}},
 	{name: "Owen Brandt", title: "Onsite manager", kind: admin.InHouse, roles: []string{onsiteManager}, onsite: []int{3, 4}},
 	{name: "Ines Duarte", title: "Onsite manager", kind: admin.InHouse, roles: []string{onsiteManager, mobileUser}, onsite: []int{3, 9, 10}},
+	{name: "Clara Engel", title: "Head of accounts", kind: admin.InHouse, roles: []string{"crm.administrator"}},
+	{name: "Hugo Stern", title: "Account manager, west", kind: admin.InHouse, roles: []string{"crm.manager"}, areas: west},
+	{name: "Rosa Klein", title: "Account representative, north-west", kind: admin.InHouse, roles: []string{"crm.representative"}, areas: west[:1]},
+	{name: "Emil Hart", title: "Account operations", kind: admin.InHouse, roles: []string{"crm.operations"}},
+	{name: "Mona Frey", title: "Member of the board", kind: admin.InHouse, roles: []string{"crm.guest-manager"}},
+	{name: "Levi Stone", title: "Intern, accounts", kind: admin.InHouse, roles: []string{"crm.guest"}},
+	{name: "Dora Lund", title: "Head of sales", kind: admin.InHouse, roles: []string{"sales.administrator"}},
+	{name: "Felix Moss", title: "Sales manager", kind: admin.InHouse, roles: []string{"sales.manager"}},
+	{name: "Jana West", title: "Sales representative", kind: admin.InHouse, roles: []string{"sales.representative"}},
+	{name: "Noel Price", title: "Sales operations", kind: admin.InHouse, roles: []string{"sales.operations"}},
+	{name: "Greta Bohm", title: "Controlling", kind: admin.InHouse, roles: []string{"sales.guest-manager"}},
+	{name: "Timo Hale", title: "Intern, sales", kind: admin.InHouse, roles: []string{"sales.guest"}},
+	{name: "Anke Roth", title: "Head of billing", kind: admin.InHouse, roles: []string{"billing.administrator"}},
+	{name: "Bruno Keel", title: "Billing agent", kind: admin.InHouse, roles: []string{"billing.agent"}},
+	{name: "Lotte Fine", title: "Sales, reading invoices", kind: admin.InHouse, roles: []string{"billing.sales-representative"}, areas: west},
+	{name: "Udo Sharp", title: "Tax adviser", kind: admin.InHouse, roles: []string{"billing.guest"}},
+	{name: "Pia Storm", title: "Head of stock", kind: admin.InHouse, roles: []string{"stock.administrator"}},
+	{name: "Ralf Jung", title: "Stock controller", kind: admin.InHouse, roles: []string{"stock.controller"}},
+	{name: "Elsa Wood", title: "Order desk", kind: admin.InHouse, roles: []string{"stock.order-administrator"}},
+	{name: "Dirk Bell", title: "Warehouse", kind: admin.InHouse, roles: []string{"stock.warehouse-operations"}},
+	{name: "Yara Ford", title: "Sales, reading stock", kind: admin.InHouse, roles: []string{"stock.sales-representative"}, areas: west},
+	{name: "Otto Gray", title: "Stock auditor", kind: admin.InHouse, roles: []string{"stock.guest"}},
+	{name: "Wilma Dean", title: "Head of debtors", kind: admin.InHouse, roles: []string{"debtors.administrator"}},
+	{name: "Axel Page", title: "Debtors", kind: admin.InHouse, roles: []string{"debtors.operations"}},
+	{name: "Fritz Nash", title: "Agents' accounts", kind: admin.InHouse, roles: []string{"agents.accounting-administrator"}},
 	{name: "Paul Verne", title: "Liaison", kind: admin.ClientStaff, roles: []string{basic, onsiteManager, mobileUser}, staff: 9, onsite: []int{9}},
 }
 

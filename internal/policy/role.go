@@ -165,6 +165,12 @@ type Compiled struct {
 	Refused map[key]string // verb refused by a clause of this id, for explanations
 }
 
+// Variant is a role of the manual as it is read while a tenant's setting is on.
+type Variant struct {
+	Setting string
+	Role    *Compiled // its key is the role's that it stands in for
+}
+
 // For returns the role's grants of the verb on the type.
 func (c *Compiled) For(t *entity.Type, v Verb) []*Grant { return c.Grants[key{t.No, v}] }
 

@@ -264,7 +264,8 @@ func (s *Scope) holds(sub *Subject, r *entity.Record, look Lookup) bool {
 		return false
 	case OpFrom:
 		return look.AnyReferring(s.Type, s.Field, r.ID, func(p *entity.Record) bool {
-			return s.Subs[0].holds(sub, p, look)
+			// What is hidden brings nothing along: it would tell that it is there.
+			return !sub.unaware(p.Client()) && s.Subs[0].holds(sub, p, look)
 		})
 	case OpWindow, OpUnset:
 		return false // profiles only, and those are read as sets

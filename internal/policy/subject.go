@@ -60,6 +60,8 @@ type Subject struct {
 	For []ident.RecordID
 
 	lenders []*Subject
+	// reader is who acts with this person's rights, nil for the person alone.
+	reader *Subject
 }
 
 // Build finishes a subject: the compiled roles, grants made to the person
@@ -103,7 +105,8 @@ func (s *Subject) sort() {
 
 // Lend adds the rights of another person, for whom this one acts: what by may
 // do of itself, less what is personal, what by is denied, and what either of
-// the two may not know of. Rights that were lent are not lent on.
+// the two may not know of. Rights that were lent are not lent on. by must have
+// been built for this one alone.
 func (s *Subject) Lend(by *Subject) {
 	if !by.Active || by.ID == s.ID {
 		return
@@ -111,6 +114,7 @@ func (s *Subject) Lend(by *Subject) {
 	s.For = append(s.For, by.ID)
 	slices.Sort(s.For)
 	s.lenders = append(s.lenders, by)
+	by.reader = s
 	for k, gs := range by.grants {
 		for _, g := range gs {
 			if g.Personal || g.By != nil || (g.House && s.Outside()) {
@@ -209,6 +213,12 @@ func (s *Subject) Hides(client ident.RecordID) bool {
 	}
 	_, listed := slices.BinarySearch(s.Clients, client)
 	return listed != s.Only
+}
+
+// unaware reports whether records of the client are gone for this person, or
+// for who acts with this person's rights.
+func (s *Subject) unaware(client ident.RecordID) bool {
+	return s.Hides(client) || (s.reader != nil && s.reader.Hides(client))
 }
 
 // Admits reports whether the ceiling lets the grant reach records without a

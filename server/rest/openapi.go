@@ -265,6 +265,14 @@ func operation(r Route) schema {
 		op["responses"].(schema)["200"] = schema{"description": "The table, a record a row.", "content": schema{
 			sheet.ContentType(sheet.CSV): table, sheet.ContentType(sheet.XLSX): table,
 		}}
+	case Assignees:
+		op["summary"] = "Whom a " + r.Type.Name + " can be assigned to"
+		if strings.Contains(r.Path, "{id}") {
+			params("q")
+		} else {
+			params("q", "under")
+		}
+		op["responses"] = answers("200", "People by name.", ref("schemas", "Assignees"), "403", "404")
 	case Result:
 		op["summary"] = "What a report comes to, with the rights of whoever asks"
 		params("format")
@@ -406,6 +414,7 @@ func sharedParameters() schema {
 		"ifNoneMatch":     p("If-None-Match", "header", text, "An ETag; 304 where it still stands."),
 		"format":          p("format", "query", schema{"type": "string", "enum": []string{"csv", "xlsx", "json"}}, "Of a list csv (the default) or xlsx; of a report json (the default) as well."),
 		"names":           p("names", "query", schema{"type": "boolean"}, "Put the name of what a reference names beside its id."),
+		"under":           p("under", "query", schema{"type": "string"}, "The id of the record that the new one will belong to."),
 		"saved":           p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter adds to its conditions."),
 		"idempotencyKey":  p("Idempotency-Key", "header", schema{"type": "string", "maxLength": maxKeyLength}, "A repeated request with the same key is done once; kept for 24 hours."),
 		"contentEncoding": p("Content-Encoding", "header", schema{"const": "identity"}, "Compressed bodies are refused."),
@@ -485,6 +494,9 @@ func sharedSchemas() schema {
 		"BulkResults": obj([]string{"results"}, schema{"results": list(obj([]string{"id", "status"}, schema{
 			"id": text, "status": schema{"enum": []string{"applied", "refused"}}, "code": ref("schemas", "ProblemCode"), "message": text,
 		}))}),
+		"Assignees": obj([]string{"items"}, schema{
+			"items": list(obj([]string{"id"}, schema{"id": text, "name": text})), "more": flag,
+		}),
 		"ReportResult": obj([]string{"groups", "total"}, schema{
 			"groups": list(obj([]string{"by", "count"}, schema{
 				"by": schema{"type": "object", "description": "The value of each grouping, null for none."}, "count": whole,

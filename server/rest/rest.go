@@ -37,19 +37,20 @@ type Kind string
 
 // The kinds of routes. Those of records have a Type; the others stand alone.
 const (
-	List     Kind = "list"
-	Create   Kind = "create"
-	Get      Kind = "get"
-	Patch    Kind = "patch"
-	Delete   Kind = "delete"
-	Action   Kind = "action"
-	Bulk     Kind = "bulk"
-	Children Kind = "children"
-	Table    Kind = "export" // a list as a table
-	Result   Kind = "result" // what a report comes to
-	Personal Kind = "personal" // about the caller
-	Admin    Kind = "admin"    // for customer administrators
-	Document Kind = "document" // public
+	List      Kind = "list"
+	Create    Kind = "create"
+	Get       Kind = "get"
+	Patch     Kind = "patch"
+	Delete    Kind = "delete"
+	Action    Kind = "action"
+	Bulk      Kind = "bulk"
+	Children  Kind = "children"
+	Table     Kind = "export"    // a list as a table
+	Assignees Kind = "assignees" // whom a record can be assigned to
+	Result    Kind = "result"    // what a report comes to
+	Personal  Kind = "personal"  // about the caller
+	Admin     Kind = "admin"     // for customer administrators
+	Document  Kind = "document"  // public
 )
 
 // Route is one address the server answers.
@@ -189,6 +190,10 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 	route(fiber.MethodGet, base+"/{id}", Get, policy.View, s.get)
 	route(fiber.MethodPatch, base+"/{id}", Patch, policy.Edit, write(Patch, ""))
 	route(fiber.MethodDelete, base+"/{id}", Delete, policy.Delete, write(Delete, ""))
+	if assigns(t) != nil {
+		route(fiber.MethodGet, base+"/{id}/assignees", Assignees, policy.View, s.assignees)
+		route(fiber.MethodGet, base+":assignees", Assignees, policy.View, s.futureAssignees)
+	}
 	if t.Name == typeReport {
 		route(fiber.MethodGet, base+"/{id}/result", Result, policy.View, s.result)
 	}

@@ -5,6 +5,7 @@ import (
 	"satchel/internal/policy"
 	"satchel/server/module/admin"
 	"satchel/server/module/crm"
+	"satchel/server/module/everyone"
 	"satchel/server/module/helpdesk"
 )
 
@@ -29,6 +30,10 @@ var CustomerAdministrator = &policy.Role{
 		policy.May(policy.View, "revoke").On(admin.Device).As("BM-ADMIN-3/devices"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.OrganizationalRole).As("BM-ADMIN-4"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.SchedulingRole).As("BM-ADMIN-5"),
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.Setting).As("BM-ADMIN-7/settings"),
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).
+			On(admin.OrganizationalRoleClient).As("BM-ADMIN-4/clients"),
+		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(everyone.Delegation).As("BM-ADMIN-2/delegations"),
 		policy.May(policy.View).OnEverythingOf(business...).As("BM-ADMIN-6"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete, "archive", "restore").On(admin.Report).As("BM-ADMIN-6/reports"),
 		// Import, export, backup and retention are commands of the core; what

@@ -13,6 +13,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/policy"
+	"satchel/server/module/admin"
 	"satchel/server/module/attach"
 	"satchel/server/module/crm"
 )
@@ -48,6 +49,16 @@ func Compiled(cat *entity.Catalogue) (map[string]*policy.Compiled, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// Variants are what stands in for a role of the manual while a tenant's setting
+// is on.
+func Variants(cat *entity.Catalogue) ([]policy.Variant, error) {
+	c, err := policy.Compile(cat, guestAgentOwnJobs)
+	if err != nil {
+		return nil, err
+	}
+	return []policy.Variant{{Setting: admin.GuestAgentOwnJobs, Role: c}}, nil
 }
 
 // anything and anyWrite are what "everything" and "read only" mean.

@@ -139,17 +139,28 @@ var ServiceSalesRepresentative = &policy.Role{
 	},
 }
 
+// guestAgentJob is what a guest agent sees of a job.
+var guestAgentJob = []string{"client", "clientId", "title", "number", "kind", "priority", "reported", "due", "status", "createdAt"}
+
 // ServiceGuestAgent sees the list of jobs and, beneath a job, the activities
 // assigned to the person: those stand in no list of their own.
 var ServiceGuestAgent = &policy.Role{
 	Key: "service.guest-agent", Title: "Guest agent", App: entity.Service,
 	Clauses: policy.Clauses{
-		policy.May(policy.View).On(service.Job).
-			Only("client", "clientId", "title", "number", "kind", "priority", "reported", "due", "status", "createdAt").
-			As("SVC-GAGENT-1"),
+		policy.May(policy.View).On(service.Job).Only(guestAgentJob...).As("SVC-GAGENT-1"),
 		policy.May(policy.View).On(service.JobActivity).In(policy.Self("assignee")).InContext().As("SVC-GAGENT-2"),
 		policy.MayNot(anyWrite...).OnEverything().AsStated().As("SVC-GAGENT-3"),
 	},
+}
+
+// guestAgentOwnJobs is ServiceGuestAgent where the tenant has narrowed it to
+// the jobs of the person's own activities.
+var guestAgentOwnJobs = &policy.Role{
+	Key: ServiceGuestAgent.Key, Title: ServiceGuestAgent.Title, App: ServiceGuestAgent.App,
+	Clauses: append(policy.Clauses{
+		policy.May(policy.View).On(service.Job).In(policy.From(service.JobActivity, "job", policy.Self("assignee"))).
+			Only(guestAgentJob...).As("SVC-GAGENT-1"),
+	}, ServiceGuestAgent.Clauses[1:]...),
 }
 
 // ServiceGuest looks at everything in Service.

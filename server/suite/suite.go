@@ -30,7 +30,11 @@ var Load = sync.OnceValues(func() (*Suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	rs, err := subject.NewRoles(cat, compiled)
+	variants, err := roles.Variants(cat)
+	if err != nil {
+		return nil, err
+	}
+	rs, err := subject.NewRoles(cat, compiled, variants...)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (r *run) write(w *command.Write) Result {
 		return Result{Err: fault.Newf(fault.BadParameter, "An idempotency key has at most %d characters.", maxKey)}
 	}
 	if w.Key != "" {
-		if res, ok := r.repeated(w); ok {
+		if res, ok := r.repeated(w.Key, w.KeyHash); ok {
 			return res
 		}
 	}
@@ -69,7 +69,7 @@ func (r *run) write(w *command.Write) Result {
 		return Result{Err: err}
 	}
 	if w.Key != "" {
-		r.remember(w, out)
+		r.remember(w.Key, keyRow{Hash: w.KeyHash, Type: out.typ.Name, ID: out.id})
 	}
 	return r.answer(out)
 }
@@ -110,6 +110,14 @@ func (r *run) bulk(b *command.Bulk) Result {
 	if a == nil || !a.Bulk {
 		return Result{Err: fault.Newf(fault.BadParameter, "There is no such bulk action.")}
 	}
+	if len(b.Key) > maxKey {
+		return Result{Err: fault.Newf(fault.BadParameter, "An idempotency key has at most %d characters.", maxKey)}
+	}
+	if b.Key != "" {
+		if res, ok := r.repeated(b.Key, b.KeyHash); ok {
+			return res
+		}
+	}
 	// Who may do it to no record at all is told so, whatever the list.
 	if r.sub != nil && len(r.sub.Grants(t, policy.Verb(a.Name))) == 0 {
 		_, err := r.decide(policy.Verb(a.Name), &entity.Record{Type: t})
@@ -124,10 +132,22 @@ func (r *run) bulk(b *command.Bulk) Result {
 		}
 		if err != nil {
 			r.undo(mark)
+			r.trail = append(r.trail, r.attempted(err)...)
 			err = fault.Of(err)
 		}
 		r.renew()
 		res.Bulk = append(res.Bulk, BulkItem{id, err})
+	}
+	if b.Key != "" {
+		row := keyRow{Hash: b.KeyHash, Type: t.Name}
+		for _, it := range res.Bulk {
+			k := keyItem{ID: it.ID}
+			if it.Err != nil {
+				k.Code = fault.Of(it.Err).Code
+			}
+			row.Bulk = append(row.Bulk, k)
+		}
+		r.remember(b.Key, row)
 	}
 	return res
 }
@@ -149,6 +169,7 @@ func (r *run) change(c change) (outcome, error) {
 	if t == nil || (c.app != "" && !t.In(c.app)) {
 		return outcome{}, fault.Newf(fault.BadParameter, "There is no such type of record.").OnField("type")
 	}
+	r.doing = doing{op: opOf[c.op], name: c.action, id: c.id}
 	switch c.op {
 	case "create":
 		return r.create(t, c)
@@ -186,6 +207,7 @@ func (r *run) decide(v policy.Verb, rec *entity.Record) (entity.Mask, error) {
 	}
 	d := r.sub.Decide(v, rec, &r.w.Reader)
 	if d.Allowed {
+		r.doing.by = d.For
 		return d.Mask, nil
 	}
 	e := fault.New(fault.NotAllowed)
@@ -226,6 +248,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 		}
 	} else {
 		c.id = r.freshID()
+		r.doing.id = c.id
 	}
 	// Who may create no such record at all is told so, whatever is in it.
 	if !r.mayEverCreate(t) {
@@ -274,7 +297,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 		if a.Assigns == "" || draft.Get(a.Assigns).IsNull() {
 			continue
 		}
-		if err := r.assignable(t, a, draft, draft.Get(a.Assigns).Ref()); err != nil {
+		if err := r.assignable(a, draft, draft.Get(a.Assigns).Ref()); err != nil {
 			return outcome{}, err
 		}
 	}
@@ -641,6 +664,7 @@ func (r *run) hasChildren(rec *entity.Record) bool {
 func (r *run) drop(rec *entity.Record) {
 	r.foresee(rec.Type)
 	r.decides(rec)
+	r.trace(rec, nil, valued(rec))
 	r.w.Remove(rec)
 }
 
@@ -678,7 +702,7 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 		}
 	}
 	if a.Assigns != "" && args.Has(a.Assigns) {
-		if err := r.assignable(t, a, before, args[a.Assigns].Ref()); err != nil {
+		if err := r.assignable(a, before, args[a.Assigns].Ref()); err != nil {
 			return out, err
 		}
 	}
@@ -722,21 +746,10 @@ func assigned(t *entity.Type) entity.Mask {
 
 // assignable judges whether a person may be given the work: one answer for
 // every reason.
-func (r *run) assignable(t *entity.Type, a *entity.Action, rec *entity.Record, person ident.RecordID) error {
-	no := fault.New(fault.AssigneeNotEligible).OnField(a.Assigns)
-	sub := r.subject(person)
-	if sub == nil || !sub.Active || sub.Hides(rec.Client()) {
-		return no
-	}
-	if f := t.Field("schedulingRole"); f != nil {
-		if want := rec.Value(f.No); !want.IsNull() && !slices.Contains(sub.Scheduling, want.Ref()) {
-			return no
-		}
-	}
-	if r.sub != nil && r.sub.BoundOnsite(policy.Verb(a.Name), rec, &r.w.Reader) {
-		if c := rec.Client(); sub.Client != c && !slices.Contains(sub.Onsite, c) {
-			return no
-		}
+func (r *run) assignable(a *entity.Action, rec *entity.Record, person ident.RecordID) error {
+	bound := r.sub != nil && r.sub.BoundOnsite(policy.Verb(a.Name), rec, &r.w.Reader)
+	if !subject.Eligible(rec, r.subject(person), bound) {
+		return fault.New(fault.AssigneeNotEligible).OnField(a.Assigns)
 	}
 	return nil
 }
@@ -771,7 +784,9 @@ func (r *run) save(before, after *entity.Record) error {
 	if before != nil {
 		r.decides(before)
 	}
+	fields := after.Dirty()
 	r.w.Save(before, after, r.cmd.Actor)
+	r.trace(before, after, fields)
 	r.decides(after)
 	if t.Name == subject.Device && before != nil && after.StatusText() == deviceRevoked && before.StatusText() != deviceRevoked {
 		r.revokeDevice(after.ID)
@@ -837,10 +852,24 @@ func (r *run) arguments(a *entity.Action, in command.Object) (entity.Args, error
 			return nil, err
 		}
 		args[name] = v
-		if f := a.Args[i]; f.Kind == entity.Ref && !v.IsNull() {
-			if err := r.target(nil, f, v.Ref()); err != nil && a.Assigns != name {
-				return nil, err
+		f := a.Args[i]
+		if v.IsNull() || a.Assigns == name { // whom work is given to is judged by assignable
+			continue
+		}
+		switch f.Kind {
+		case entity.Ref:
+			err = r.target(nil, f, v.Ref())
+		case entity.Refs:
+			for _, id := range v.Set() {
+				if err = r.target(nil, f, ident.RecordID(id)); err != nil {
+					break
+				}
 			}
+		case entity.Lines:
+			err = r.referLines(nil, f, v)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	for _, f := range a.Args {
@@ -920,8 +949,12 @@ func (r *run) target(rec *entity.Record, f *entity.Field, id ident.RecordID) err
 	// Nothing refers across clients: what belongs to one stays with it.
 	if rec != nil && f.Name != rec.Type.Root {
 		// A record that could belong to a client and does not refers to none's.
-		if tc, rc := t.Client(), clientFor(r, rec); tc != "" && tc != rc && (rc != "" || rec.Type.Root != "") {
+		switch tc, rc := t.Client(), clientFor(r, rec); {
+		case tc == "" || tc == rc:
+		case rc != "":
 			return bad
+		case rec.Type.Root != "":
+			return fault.Newf(fault.MissingField, "%s belongs to a client; say which in %s.", f.Name, rec.Type.Root).OnField(rec.Type.Root)
 		}
 	}
 	return nil

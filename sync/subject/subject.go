@@ -26,6 +26,7 @@ const (
 	Organizational = "organizationalRole"
 	RoleClient     = "organizationalRoleClient"
 	Delegation     = "delegation"
+	Setting        = "setting"
 	Device         = "device"
 )
 
@@ -47,11 +48,13 @@ const (
 type Roles struct {
 	cat     *entity.Catalogue
 	shipped map[string]*policy.Compiled
+	// variants stand in for shipped roles, by key, while a setting is on.
+	variants map[string]policy.Variant
 }
 
 // NewRoles checks that the catalogue has the types the policy is kept in and
-// that the roles the core knows are there.
-func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled) (*Roles, error) {
+// that the roles the core knows are there. A role has one variant at most.
+func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled, variants ...policy.Variant) (*Roles, error) {
 	for name, fields := range map[string][]string{
 		Employee:       {"name", "email", "kind", "client", "salesAreas", "schedulingRoles", "status"},
 		RoleAssignment: {"employee", "role", "from", "until"},
@@ -62,6 +65,7 @@ func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled) (*Rol
 		Organizational: {"name", "baseRoles", "apps", "cutFields", "limitClients"},
 		RoleClient:     {"role", "client"},
 		Delegation:     {"delegator", "delegate", "from", "until"},
+		Setting:        {"key", "on"},
 		Device:         {"employee", "name", "platform", "status"},
 		"client":       {"salesArea"},
 	} {
@@ -80,7 +84,31 @@ func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled) (*Rol
 			return nil, fmt.Errorf("subject: no role %s", k)
 		}
 	}
-	return &Roles{cat, compiled}, nil
+	rs := &Roles{cat, compiled, map[string]policy.Variant{}}
+	for _, v := range variants {
+		key := v.Role.Role.Key
+		if _, twice := rs.variants[key]; twice || compiled[key] == nil {
+			return nil, fmt.Errorf("subject: a variant of role %s, which is not there or has one", key)
+		}
+		rs.variants[key] = v
+	}
+	return rs, nil
+}
+
+// asRead returns a shipped role as the tenant's settings have it read, nil for
+// none.
+func (rs *Roles) asRead(rd *state.Reader, key string) *policy.Compiled {
+	v, ok := rs.variants[key]
+	if !ok {
+		return rs.shipped[key]
+	}
+	t := rs.cat.Type(Setting)
+	for o := range rd.Index(state.ValueKey(t.No, t.Field("key").No, v.Setting)).All() {
+		if r, ok := rd.LoadOrd(o); ok && r.Get("on").Bool() {
+			return v.Role
+		}
+	}
+	return rs.shipped[key]
 }
 
 // Shipped returns a role that comes with the server, nil for none.
@@ -101,7 +129,7 @@ func (rs *Roles) Keys() []string {
 // Decides reports whether records of the type decide somebody's rights.
 func Decides(t *entity.Type) bool {
 	switch t.Name {
-	case Employee, RoleAssignment, Permission, Visibility, VisibilityRule, OnsiteClient, Organizational, RoleClient, Delegation:
+	case Employee, RoleAssignment, Permission, Visibility, VisibilityRule, OnsiteClient, Organizational, RoleClient, Delegation, Setting:
 		return true
 	}
 	return false
@@ -202,7 +230,7 @@ func DenialOf(r *entity.Record) policy.Denial {
 
 // Role returns a shipped or a tenant-made role, nil for none.
 func (rs *Roles) Role(rd *state.Reader, key string) *policy.Compiled {
-	if c := rs.shipped[key]; c != nil {
+	if c := rs.asRead(rd, key); c != nil {
 		return c
 	}
 	r, ok := rd.Load(ident.RecordID(key))
@@ -217,23 +245,23 @@ func (rs *Roles) Role(rd *state.Reader, key string) *policy.Compiled {
 		rs.each(rd, RoleClient, "role", r.ID, func(one *entity.Record) { clients = append(clients, one.Client()) })
 		slices.Sort(clients)
 	}
-	c, err := rs.Organizational(r, clients)
+	c, err := rs.organizational(rd, r, clients)
 	if err != nil {
 		return nil
 	}
 	return c
 }
 
-// Organizational compiles a tenant-made role: its base roles' clauses, less
+// organizational compiles a tenant-made role: its base roles' clauses, less
 // the apps and fields it cuts, of the given clients alone; nil for all.
-func (rs *Roles) Organizational(r *entity.Record, clients []ident.RecordID) (*policy.Compiled, error) {
+func (rs *Roles) organizational(rd *state.Reader, r *entity.Record, clients []ident.RecordID) (*policy.Compiled, error) {
 	out := &policy.Compiled{Role: &policy.Role{Key: string(r.ID), Title: r.Get("name").Text()}}
 	var apps []entity.App
 	for _, a := range r.Get("apps").Set() {
 		apps = append(apps, entity.App(a))
 	}
 	for _, k := range r.Get("baseRoles").Set() {
-		base := rs.shipped[k]
+		base := rs.asRead(rd, k)
 		if base == nil || k == Administrator || k == BaseRole {
 			return nil, fmt.Errorf("subject: role %q can't be built on", k)
 		}
@@ -257,12 +285,26 @@ func (rs *Roles) Check(rd *state.Reader, r *entity.Record) error {
 	}
 	switch r.Type.Name {
 	case Organizational:
-		if _, err := rs.Organizational(r, nil); err != nil {
+		if _, err := rs.organizational(rd, r, nil); err != nil {
 			return fault.Of(bad("", "A role is built on roles of the manual and cuts fields that there are, as type.field.")).Because(err)
 		}
 	case RoleAssignment:
-		if key := r.Get("role").Text(); key == BaseRole || rs.Role(rd, key) == nil {
+		key := r.Get("role").Text()
+		if key == BaseRole || rs.Role(rd, key) == nil {
 			return bad("role", "There is no role %q.", key)
+		}
+		// The tenant is run by nobody of a client.
+		if emp, ok := rd.Load(r.Get("employee").Ref()); ok && key == Administrator && emp.Get("kind").Text() == policy.ClientStaff {
+			return bad("role", "Client staff can't be customer administrators.")
+		}
+	case Employee:
+		if r.Get("kind").Text() != policy.ClientStaff || r.Ord == 0 {
+			return nil
+		}
+		held := false
+		rs.each(rd, RoleAssignment, "employee", r.ID, func(a *entity.Record) { held = held || a.Get("role").Text() == Administrator })
+		if held {
+			return bad("kind", "Client staff can't be customer administrators.")
 		}
 	case Permission:
 		return rs.checkPermission(r, bad)
@@ -400,7 +442,7 @@ func (rs *Roles) affected(rd *state.Reader, r *entity.Record) (who []ident.Recor
 		return nil, true
 	case Delegation:
 		return []ident.RecordID{r.Get("delegate").Ref()}, false
-	case Organizational, RoleClient:
+	case Organizational, RoleClient, Setting:
 		return nil, true
 	}
 	return nil, false

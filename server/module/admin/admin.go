@@ -256,6 +256,6 @@ var ImportRun = &entity.Type{
 func Types() []*entity.Type {
 	return []*entity.Type{
 		Employee, RoleAssignment, IndividualPermission, ClientVisibility, VisibilityRule, OnsiteClient,
-		OrganizationalRole, OrganizationalRoleClient, SchedulingRole, Device, Report, ImportRun,
+		OrganizationalRole, OrganizationalRoleClient, SchedulingRole, Device, Report, ImportRun, Setting,
 	}
 }
