@@ -34,7 +34,7 @@ func benchCommand() *cobra.Command {
 				cfg.Works = args
 			} else if skipLarge {
 				for _, w := range bench.Works() {
-					if w.Name != "start1M" {
+					if !w.Large {
 						cfg.Works = append(cfg.Works, w.Name)
 					}
 				}
@@ -50,8 +50,8 @@ func benchCommand() *cobra.Command {
 	f.IntVar(&cfg.Runs, "runs", 5, "how often each work is done")
 	f.IntVar(&cfg.Records, "records", 100_010, "records of the tenant, ten of them public")
 	f.IntVar(&cfg.Users, "users", 100, "people who look at them, one sales area each")
-	f.IntVar(&cfg.Large, "large", 1_000_000, "records of the tenant of start1M")
-	f.BoolVar(&skipLarge, "skip-large", false, "leave start1M out of all")
+	f.IntVar(&cfg.Large, "large", 1_000_000, "records of the tenants of start1M, whatif and areas")
+	f.BoolVar(&skipLarge, "skip-large", false, "leave start1M, whatif and areas out of all")
 	f.DurationVar(&cfg.WriteTime, "write-time", 5*time.Second, "how long a run of B writes")
 	f.StringVar(&keep, "keep", "", "folder to make the data in and to leave it in; it must be absent or empty")
 	return cmd

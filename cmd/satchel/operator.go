@@ -25,9 +25,11 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/server/rest"
+	"satchel/server/session"
 	"satchel/server/session/password"
 	"satchel/server/suite"
 	"satchel/sync/apply"
+	"satchel/sync/audit"
 	"satchel/sync/oplog"
 	"satchel/sync/state"
 	"satchel/sync/store"
@@ -37,10 +39,10 @@ import (
 )
 
 func operatorCommands() []*cobra.Command {
-	return []*cobra.Command{
+	return append(answerCommands(),
 		initCommand(), tenantCommand(), userCommand(), roleCommand(), backupCommand(), restoreCommand(),
-		compactCommand(), verifyCommand(), explainCommand(), importCommand(), simCommand(),
-	}
+		compactCommand(), verifyCommand(), explainCommand(), importCommand(), exportCommand(), simCommand(),
+	)
 }
 
 // folder is the flags of a command that works on a data folder by itself. The
@@ -281,8 +283,77 @@ func userCommand() *cobra.Command {
 		},
 	}
 	change.Flags().BoolVar(&made, "generate-password", false, "make a password and print it")
-	cmd.AddCommand(pass.flags(change, true))
+	cmd.AddCommand(pass.flags(change, true), inviteCommand())
 	return cmd
+}
+
+func inviteCommand() *cobra.Command {
+	var f folder
+	var name, kind string
+	var roles []string
+	cmd := &cobra.Command{
+		Use: "invite EMAIL", Short: "Make a token by which a person chooses a password; a new person is added", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.open(func(t *tenant.Tenant) error { return f.invite(c.Context(), t, args[0], name, kind, roles) })
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "the name of a new person")
+	cmd.Flags().StringVar(&kind, "kind", policy.InHouse, "of a new person: in-house, inside-it, programmer or subcontractor")
+	cmd.Flags().StringSliceVar(&roles, "role", nil, "role to give; may be repeated")
+	return f.flags(cmd, true)
+}
+
+// invite makes an invitation and shows its token, this once.
+func (f *folder) invite(ctx context.Context, t *tenant.Tenant, email, name, kind string, roles []string) error {
+	if err := knownRoles(t, roles); err != nil {
+		return err
+	}
+	var id ident.RecordID
+	var known bool
+	if err := t.Read(func(v *tenant.View) error {
+		id, known = apply.FindInvitable(v.Reader, email)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if !known {
+		// An address of somebody disabled is refused here as one that is taken.
+		if name == "" {
+			name, _, _ = strings.Cut(email, "@")
+		}
+		var err error
+		if id, err = submitRow(ctx, t, subject.Employee, map[string]any{"name": name, "email": email, "kind": kind}); err != nil {
+			return err
+		}
+	}
+	if err := giveRoles(ctx, t, id, roles); err != nil {
+		return err
+	}
+	in, err := session.Invite(ctx, t, &command.Command{}, id)
+	if err != nil {
+		return err
+	}
+	return f.print(in, fmt.Sprintf("%s is invited until %s\ntoken: %s\npath: %s\n", email, in.Expires, in.Token, in.Path))
+}
+
+// knownRoles refuses a key that is no role's.
+func knownRoles(t *tenant.Tenant, keys []string) error {
+	for _, r := range keys {
+		if t.Roles().Shipped(r) == nil {
+			return fmt.Errorf("there is no role %q; satchel role list names them", r)
+		}
+	}
+	return nil
+}
+
+// giveRoles assigns roles to an employee.
+func giveRoles(ctx context.Context, t *tenant.Tenant, id ident.RecordID, keys []string) error {
+	for _, r := range keys {
+		if _, err := submitRow(ctx, t, subject.RoleAssignment, map[string]any{"employee": id, "role": r}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type userLine struct {
@@ -326,10 +397,8 @@ func (f *folder) users(t *tenant.Tenant) error {
 }
 
 func (f *folder) addUser(ctx context.Context, t *tenant.Tenant, email, name, kind string, roles []string, generate bool) error {
-	for _, r := range roles {
-		if t.Roles().Shipped(r) == nil {
-			return fmt.Errorf("there is no role %q; satchel role list names them", r)
-		}
+	if err := knownRoles(t, roles); err != nil {
+		return err
 	}
 	pw, made, err := readPassword(generate)
 	if err != nil {
@@ -345,10 +414,8 @@ func (f *folder) addUser(ctx context.Context, t *tenant.Tenant, email, name, kin
 	if err != nil {
 		return err
 	}
-	for _, r := range roles {
-		if _, err := submitRow(ctx, t, subject.RoleAssignment, map[string]any{"employee": id, "role": r}); err != nil {
-			return err
-		}
+	if err := giveRoles(ctx, t, id, roles); err != nil {
+		return err
 	}
 	hasher, err := password.New(password.Default, 0)
 	if err != nil {
@@ -575,13 +642,23 @@ func check(all *suite.Suite, eng *store.Bolt) (*verify.Report, error) {
 
 func compactCommand() *cobra.Command {
 	var f folder
+	var auditDays int
 	cmd := &cobra.Command{
 		Use: "compact", Short: "Rewrite a tenant's file without its free pages", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			path := filepath.Join(f.data, "tenants", f.tenant+".db")
 			before, err := os.Stat(path)
 			if err != nil {
 				return fmt.Errorf("there is no tenant %q in %s", f.tenant, f.data)
+			}
+			out, text := map[string]any{}, ""
+			if c.Flags().Changed("audit-days") {
+				if auditDays < 1 {
+					return usageError{errors.New("--audit-days must be at least 1")}
+				}
+				if out["audit"], text, err = cutAudit(path, time.Now().AddDate(0, 0, -auditDays)); err != nil {
+					return err
+				}
 			}
 			tmp := path + ".compact"
 			step, end := progress("compacting")
@@ -597,19 +674,77 @@ func compactCommand() *cobra.Command {
 			if err := os.Rename(tmp, path); err != nil {
 				return err
 			}
-			return f.print(map[string]int64{"before": before.Size(), "after": after.Size()},
-				fmt.Sprintf("%d -> %d bytes\n", before.Size(), after.Size()))
+			out["before"], out["after"] = before.Size(), after.Size()
+			return f.print(out, text+fmt.Sprintf("%d -> %d bytes\n", before.Size(), after.Size()))
 		},
 	}
+	cmd.Flags().IntVar(&auditDays, "audit-days", 0, "take rows from the audit trail that are older than so many days; it stays provable from there on")
 	return f.flags(cmd, true)
+}
+
+// auditCut says what was taken from an audit trail. Head is the last row that
+// went: whoever keeps it can prove that what is left follows from it.
+type auditCut struct {
+	Removed int    `json:"removed"`
+	Head    string `json:"head,omitempty"`
+}
+
+// cutAudit shortens the audit trail in a store's file. A damaged one is left as
+// it is: the cut would hide the damage.
+func cutAudit(path string, before time.Time) (out auditCut, text string, err error) {
+	eng, err := store.OpenBolt(path, store.Options{Timeout: time.Second})
+	if err != nil {
+		return out, "", err
+	}
+	defer func() { err = errors.Join(err, eng.Close()) }()
+	snap, err := eng.Snapshot()
+	if err != nil {
+		return out, "", err
+	}
+	var problem error
+	audit.Check(snap, func(format string, args ...any) {
+		if problem == nil {
+			problem = fmt.Errorf("nothing was cut: "+format, args...)
+		}
+	})
+	if snap.Close(); problem != nil {
+		return out, "", problem
+	}
+	for more := true; more; {
+		err := eng.Update(func(w store.Writer) (err error) {
+			var head audit.Head
+			var n int
+			if head, n, more, err = audit.Cut(w, ident.MillisOf(before)); n > 0 {
+				out.Removed, out.Head = out.Removed+n, head.String()
+			}
+			return err
+		})
+		if err != nil {
+			return out, "", err
+		}
+	}
+	text = fmt.Sprintf("audit: %d rows taken", out.Removed)
+	if out.Head != "" {
+		text += ", the last was " + out.Head
+	}
+	return out, text + "\n", nil
 }
 
 func verifyCommand() *cobra.Command {
 	var f folder
 	var every bool
+	var head string
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Check every index, held set and log entry of a tenant against its records", Args: cobra.NoArgs,
+		Use: "verify", Short: "Check every index, held set, log entry and the audit trail of a tenant against its records", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			var kept *audit.Head
+			if head != "" {
+				h, err := audit.ParseHead(head)
+				if err != nil || every {
+					return usageError{errors.Join(err, errors.New("--head HASH@POSITION is the head of one tenant's audit trail, as verify prints it"))}
+				}
+				kept = &h
+			}
 			all, err := suite.Load()
 			if err != nil {
 				return err
@@ -623,7 +758,7 @@ func verifyCommand() *cobra.Command {
 				}
 				bad := false
 				for _, id := range ids {
-					rep, err := f.verifyOne(all, ts.Path(id))
+					rep, err := f.verifyOne(all, ts.Path(id), kept)
 					if err != nil {
 						return fmt.Errorf("tenant %s: %w", id, err)
 					}
@@ -634,6 +769,7 @@ func verifyCommand() *cobra.Command {
 					} else {
 						text += "damaged\n  " + strings.Join(rep.Problems, "\n  ") + "\n"
 					}
+					text += auditText(rep.Audit)
 					if err := f.print(map[string]any{"tenant": id, "report": rep, "ok": rep.OK()}, text); err != nil {
 						return err
 					}
@@ -646,7 +782,20 @@ func verifyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&every, "all", false, "every tenant of the folder")
+	cmd.Flags().StringVar(&head, "head", "", "head of the audit trail that was kept elsewhere: it must still lie on the trail")
 	return f.flags(cmd, true)
+}
+
+// auditText says in a line what there is of an audit trail.
+func auditText(a verify.Audit) string {
+	if a.Head == "" {
+		return ""
+	}
+	text := fmt.Sprintf("  audit: %d rows, head %s", a.Rows, a.Head)
+	if a.Cut != "" {
+		text += ", cut behind " + a.Cut
+	}
+	return text + "\n"
 }
 
 // discard folds nothing: the log is only read.
@@ -656,7 +805,7 @@ func (discard) Fold(store.Writer, oplog.Entry) error { return errors.New("the lo
 func (discard) Committed(oplog.Entry)                {}
 func (discard) Aborted(oplog.Entry, error)           {}
 
-func (f *folder) verifyOne(all *suite.Suite, path string) (rep *verify.Report, err error) {
+func (f *folder) verifyOne(all *suite.Suite, path string, kept *audit.Head) (rep *verify.Report, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, errors.New("there is no such tenant")
 	}
@@ -667,6 +816,14 @@ func (f *folder) verifyOne(all *suite.Suite, path string) (rep *verify.Report, e
 	defer func() { err = errors.Join(err, eng.Close()) }()
 	if rep, err = check(all, eng); err != nil {
 		return nil, err
+	}
+	if kept != nil {
+		snap, err := eng.Snapshot()
+		if err != nil {
+			return nil, err
+		}
+		verify.Head(snap, *kept, rep)
+		snap.Close()
 	}
 	log, err := oplog.Open(eng, discard{}, oplog.Options{})
 	if err != nil {

@@ -15,10 +15,12 @@ func simCommand() *cobra.Command {
 		Use: "sim", Short: "Play random histories against the core and let the oracle judge each step", Args: cobra.NoArgs,
 		Long: `Play random histories against the core and let the oracle judge each step.
 
-Each seed is one history: people, phones, reassignments, hidden clients, roles
-that come and go, lost and late answers, crashes. The counters say how often
-which fault met which state. The first violation ends the run with exit code 1
-and the command line that shows it again.`,
+Each seed is one history of a small tenant that is mostly about one part of the
+business (service, selling, stock, money, agents): people, phones,
+reassignments, hidden clients, roles that come and go, people who act for
+others, lost and late answers, crashes. The counters say how often which fault
+met which state. The first violation ends the run with exit code 1 and the
+command line that shows it again.`,
 		RunE: func(*cobra.Command, []string) error {
 			if o.Seeds < 1 || o.Steps < 1 {
 				return usageError{errors.New("--seeds and --steps must be at least 1")}

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -37,6 +38,7 @@ import (
 	"satchel/server/suite"
 	"satchel/server/syncapi"
 	"satchel/server/ws/upgrade"
+	"satchel/sync/column"
 	"satchel/sync/store"
 	"satchel/sync/tenant"
 )
@@ -53,6 +55,9 @@ type Config struct {
 	Log         *slog.Logger
 	Clock       func() time.Time
 	Hasher      *password.Hasher // nil for one of the default strength
+	// ColumnBytes bounds the memory of the columns that lists of all tenants
+	// use; 0 for 256 MiB, negative for none: then every list reads records.
+	ColumnBytes int64
 }
 
 // App is a server: New, then Run; Close is Run's end.
@@ -111,6 +116,7 @@ func New(cfg Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	ts.columns = column.NewBudget(cmp.Or(cfg.ColumnBytes, column.DefaultBytes))
 	a := &App{cfg: cfg, tenants: ts, hasher: hasher}
 	a.metrics = newMetrics(a)
 	a.sockets = upgrade.New(upgrade.Options{
@@ -346,6 +352,22 @@ func newMetrics(a *App) *metrics {
 		}
 		return float64(n)
 	})
+	columns := func(name, help string, f func(column.Stats) float64) {
+		get := func() float64 { return f(a.tenants.columns.Stats()) }
+		if strings.HasSuffix(name, "_total") {
+			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, get))
+			return
+		}
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, get))
+	}
+	columns("satchel_columns", "Columns of records in memory, for lists.", func(s column.Stats) float64 { return float64(s.Columns) })
+	columns("satchel_columns_bytes", "Memory of columns.", func(s column.Stats) float64 { return float64(s.Bytes) })
+	columns("satchel_columns_built_total", "Columns built.", func(s column.Stats) float64 { return float64(s.Built) })
+	columns("satchel_columns_building_seconds_total", "Time spent building columns.", func(s column.Stats) float64 { return s.Building.Seconds() })
+	columns("satchel_columns_refused_total", "Columns for which there was no room.", func(s column.Stats) float64 { return float64(s.Refused) })
+	columns("satchel_columns_dropped_total", "Columns that made room for others.", func(s column.Stats) float64 { return float64(s.Dropped) })
+	columns("satchel_columns_mistaken_total", "Times that columns disagreed with records; never, unless the program is wrong.",
+		func(s column.Stats) float64 { return float64(s.Mistaken) })
 	gauge("satchel_tenant_stopped", "1 where a storage error stopped the tenant.", func(t *tenant.Tenant) float64 {
 		if t.Failed() != nil {
 			return 1

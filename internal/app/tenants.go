@@ -16,6 +16,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/suite"
+	"satchel/sync/column"
 	"satchel/sync/store"
 	"satchel/sync/tenant"
 )
@@ -29,6 +30,8 @@ type Tenants struct {
 	suite *suite.Suite
 	log   *slog.Logger
 	clock func() time.Time
+	// columns bounds the memory of the columns of all tenants.
+	columns *column.Budget
 
 	mu     sync.Mutex
 	open   map[ident.TenantID]*tenant.Tenant
@@ -44,7 +47,7 @@ func NewTenants(dir string, log *slog.Logger, clock func() time.Time) (*Tenants,
 	if err := os.MkdirAll(filepath.Join(dir, "tenants"), 0o700); err != nil {
 		return nil, err
 	}
-	return &Tenants{dir: dir, suite: all, log: log, clock: clock, open: map[ident.TenantID]*tenant.Tenant{}}, nil
+	return &Tenants{dir: dir, suite: all, log: log, clock: clock, columns: column.NewBudget(column.DefaultBytes), open: map[ident.TenantID]*tenant.Tenant{}}, nil
 }
 
 // Path returns the file of a tenant.
@@ -111,7 +114,7 @@ func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
 	}
 	t, err := tenant.Open(tenant.Options{
 		ID: id, Cat: ts.suite.Cat, Roles: ts.suite.Roles, Field: ts.suite.Field, Engine: eng,
-		Clock: ts.clock, Random: rand.Reader, Log: ts.log,
+		Clock: ts.clock, Random: rand.Reader, Log: ts.log, Columns: ts.columns,
 	})
 	if err != nil {
 		return nil, fault.New(fault.TenantStopped).Because(errors.Join(err, eng.Close()))

@@ -34,7 +34,8 @@ type Config struct {
 	Users int
 	// WriteTime is how long one run of B writes.
 	WriteTime time.Duration
-	// Large is how many assets the tenant of start1M has.
+	// Large is how many assets the tenants of start1M, whatif and areas have, and
+	// how many jobs the largest of lists.
 	Large int
 	// Folder is where the data folders are made.
 	Folder string
@@ -87,16 +88,24 @@ var works = []work{
 	{"D1", "one record leaves the view", (*bench).left, true},
 	{"E", "memory of an idle live client", (*bench).idle, true},
 	{"start1M", "start and memory with 1,000,000 records", (*bench).startLarge, false},
+	{"lists", "list pages of 50 with 10,000, 100,000 and 1,000,000 records", (*bench).lists, false},
+	{"explain", "why somebody may or may not do something to a record", (*bench).explains, true},
+	{"whatif", "a change of a role that 100 people hold over 1,000,000 records, tried", (*bench).whatIfs, false},
+	{"areas", "the right to an area of 100,000 records taken and given back", (*bench).areaRights, false},
 }
 
-// Work is a work's name and what it does.
-type Work struct{ Name, Does string }
+// Work is a work's name and what it does. A large one makes a tenant of its own
+// of as many records as Config.Large says.
+type Work struct {
+	Name, Does string
+	Large      bool
+}
 
 // Works lists what can be measured, in the order it is done in.
 func Works() []Work {
 	out := make([]Work, len(works))
 	for i, w := range works {
-		out[i] = Work{w.name, w.does}
+		out[i] = Work{w.name, w.does, !w.served}
 	}
 	return out
 }
@@ -133,6 +142,10 @@ type bench struct {
 	full   int      // devices used up by A2
 	taken  int      // users that D1000 and R1000 have done
 	spent  int      // records that D1 deleted
+
+	large  *bench     // of whatif and areas, once it was needed
+	desk   []*account // of large: the role's holders
+	filled bool       // of large: their devices have pulled
 }
 
 // Run measures. It stops the server it started, whatever happens.
@@ -141,7 +154,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	b := &bench{Config: cfg, dir: filepath.Join(cfg.Folder, "data")}
-	defer func() { err = errors.Join(err, b.stop()) }()
+	defer func() { err = errors.Join(err, b.end()) }()
 	todo := works
 	if len(cfg.Works) > 0 {
 		todo = nil
@@ -217,6 +230,14 @@ func (b *bench) stop() error {
 	err := b.server.stop()
 	b.server = nil
 	return err
+}
+
+// end stops every server.
+func (b *bench) end() error {
+	if b.large == nil {
+		return b.stop()
+	}
+	return errors.Join(b.stop(), b.large.stop())
 }
 
 func (b *bench) say(format string, args ...any) {

@@ -103,6 +103,10 @@ type Type struct {
 	Everything []Bound
 	// Archivable types have the actions archive and restore.
 	Archivable bool
+	// Falls with what it belongs to: records of the type never keep one from
+	// being deleted, and go with it. Whether there are any tells nobody
+	// anything.
+	Falls bool
 	// NoDelete types are never deleted (only archived, disabled, revoked).
 	NoDelete bool
 	Status   *Lifecycle

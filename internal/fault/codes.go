@@ -38,6 +38,7 @@ const (
 	NotArchived          Code = "not_archived"
 	WrongStatus          Code = "wrong_status"
 	HasDependents        Code = "has_dependents"
+	InsufficientStock    Code = "insufficient_stock"
 	Duplicate            Code = "duplicate"
 	LastAdministrator    Code = "last_administrator"
 	AssigneeNotEligible  Code = "assignee_not_eligible"
@@ -92,6 +93,7 @@ var codes = map[Code]codeEntry{
 	NotArchived:          {Conflict, "The record is not archived."},
 	WrongStatus:          {Conflict, "The record's status does not allow this."},
 	HasDependents:        {Conflict, "Other records belong to this one. Delete them first."},
+	InsufficientStock:    {Conflict, "Not enough of a product lies in the warehouse."},
 	Duplicate:            {Conflict, "Another record already has this value."},
 	LastAdministrator:    {Conflict, "At least one active customer administrator who sees every client must remain."},
 	AssigneeNotEligible:  {Unprocessable, "This person can't be assigned here."},

@@ -3,6 +3,7 @@ package oracle
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -150,7 +151,7 @@ const dayMillis = 24 * 60 * 60 * 1000
 
 // fieldSet returns what a field device carries because of its user's work, the
 // names of people apart. Every step of the way leads over records that the
-// person sees.
+// person sees. Work of those whom the person acts for is own work.
 func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[ident.RecordID]bool {
 	day := int64(w.Now) / dayMillis
 	from, to := ident.Millis((day-30)*dayMillis), ident.Millis((day+91)*dayMillis)
@@ -161,6 +162,18 @@ func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[
 		at, ok := r.instant(field)
 		return ok && at >= from && at < to
 	}
+	who, onsite := map[string]bool{p.id: true}, maps.Clone(p.onsite)
+	for _, by := range p.lenders {
+		who[by.id] = true
+		maps.Copy(onsite, by.onsite)
+	}
+	own := func(r *Record, field string) bool { return who[r.Text(field)] }
+	amid := func(r *Record, fields ...string) bool {
+		return slices.ContainsFunc(fields, func(f string) bool {
+			return own(r, f) || slices.ContainsFunc(r.List(f), func(id string) bool { return who[id] })
+		})
+	}
+	here := func(r *Record) bool { return r.client() != "" && onsite[r.client()] }
 	out := map[ident.RecordID]bool{}
 	ids := map[string]map[string]bool{} // by type, what was chosen
 	add := func(r *Record) {
@@ -187,14 +200,14 @@ func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[
 	}
 	openActivity := []string{"New", "Assigned", "Accepted", "Travelling", "On Site", "Working", "Paused", "Awaiting Parts"}
 	each("jobActivity", func(r *Record) bool {
-		if !p.is(r, "assignee") {
+		if !own(r, "assignee") {
 			return false
 		}
 		return within(r, "scheduledStart") || (r.Text("scheduledStart") == "" && slices.Contains(openActivity, r.Text("status")))
 	})
 	openTicket := []string{"New", "Assigned", "In Progress", "Waiting"}
 	each("ticket", func(r *Record) bool {
-		concerned := p.in(r, "assignee", "requester", "watchers") || (r.client() != "" && p.onsite[r.client()])
+		concerned := amid(r, "assignee", "requester", "watchers") || here(r)
 		return concerned && (slices.Contains(openTicket, r.Text("status")) || within(r, "opened"))
 	})
 	for _, a := range w.byType["jobActivity"] {
@@ -216,7 +229,7 @@ func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[
 			}
 		}
 	}
-	for c := range p.onsite {
+	for c := range onsite {
 		addTyped(w.byID[ident.RecordID(c)], "client")
 	}
 	each("contact", func(r *Record) bool { return r.Text("site") != "" && ids["site"][r.Text("site")] })
@@ -228,8 +241,8 @@ func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[
 		return ids["jobActivity"][r.Text("parent")] || ids["ticket"][r.Text("parent")]
 	})
 	each("ticketUpdate", func(r *Record) bool { return ids["ticket"][r.Text("ticket")] })
-	each("serviceAgent", func(r *Record) bool { return p.is(r, "employee") })
-	each("warehouse", func(r *Record) bool { return p.is(r, "custodian") })
+	each("serviceAgent", func(r *Record) bool { return own(r, "employee") })
+	each("warehouse", func(r *Record) bool { return own(r, "custodian") })
 	each("stockLevel", func(r *Record) bool { return ids["warehouse"][r.Text("warehouse")] })
 	for _, t := range []string{"stockLevel", "partUsed", "asset"} {
 		for _, r := range w.byType[t] {
@@ -244,17 +257,16 @@ func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[
 			addTyped(w.to(r, "geoArea"), "geoArea")
 		}
 	}
-	here := func(r *Record) bool { return r.client() != "" && p.onsite[r.client()] }
 	each("onsiteClient", here)
-	each("employee", func(r *Record) bool { return string(r.ID) == p.id || here(r) })
+	each("employee", func(r *Record) bool { return who[string(r.ID)] || here(r) })
 	for _, o := range w.byType["onsiteClient"] {
 		if out[o.ID] {
 			addTyped(w.to(o, "employee"), "employee")
 		}
 	}
-	each("device", func(r *Record) bool { return p.is(r, "employee") })
-	each("notification", func(r *Record) bool { return p.is(r, "recipient") })
-	each("preference", func(r *Record) bool { return p.is(r, "owner") })
+	each("device", func(r *Record) bool { return own(r, "employee") })
+	each("notification", func(r *Record) bool { return own(r, "recipient") })
+	each("preference", func(r *Record) bool { return own(r, "owner") })
 	return out
 }
 

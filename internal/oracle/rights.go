@@ -21,7 +21,22 @@ type person struct {
 	mobile bool
 	grants []*Record
 	denies []*Record
-	named  map[string]bool // people whom visible records name; nil until worked out
+	writes bool // an individual grant gives more than to look
+	// lenders are the people whom the person acts for now, each with the
+	// person as reader.
+	lenders []*person
+	// reader is who looks with this person's rights, nil for the person alone.
+	reader *person
+
+	views map[uint32]view   // by ordinal, once worked out
+	named map[string]bool   // people whom visible records name; nil until worked out
+	gone  map[uint16]fields // by type, what denials take; all fields where they take the record
+}
+
+// view is what a person sees of one record.
+type view struct {
+	fields  fields
+	context bool
 }
 
 // held is a role of the manual as a person holds it, narrowed where it comes
@@ -30,6 +45,9 @@ type held struct {
 	key  string
 	apps []string
 	cut  []string
+	// clients, where not nil, are the only ones of whose records the role
+	// gives anything.
+	clients map[string]bool
 }
 
 const (
@@ -50,10 +68,37 @@ func (w *World) inForce(r *Record) bool {
 	return true
 }
 
+// person returns a person with all that they may look at, by what others let
+// them too; nil for nobody.
 func (w *World) person(id ident.RecordID) *person {
 	if p, ok := w.people[id]; ok {
 		return p
 	}
+	p := w.alone(id)
+	if p == nil {
+		return nil
+	}
+	w.people[id] = p
+	for _, d := range w.whose("delegation", "delegate", id) {
+		from := ident.RecordID(d.Text("delegator"))
+		if !w.inForce(d) || from == id || slices.ContainsFunc(p.lenders, func(l *person) bool { return l.id == string(from) }) {
+			continue
+		}
+		// Worked out anew: what the delegator was lent is not lent on.
+		by := w.alone(from)
+		if by == nil || !by.active {
+			continue
+		}
+		by.reader = p
+		// Running the tenant can't be handed to anybody.
+		by.roles = slices.DeleteFunc(by.roles, func(h held) bool { return h.key == adminRole })
+		p.lenders = append(p.lenders, by)
+	}
+	return p
+}
+
+// alone returns a person with the rights of their own.
+func (w *World) alone(id ident.RecordID) *person {
 	e := w.byID[id]
 	if e == nil || e.Type.Name != "employee" {
 		return nil
@@ -61,65 +106,72 @@ func (w *World) person(id ident.RecordID) *person {
 	p := &person{
 		id: string(id), kind: e.Text("kind"), active: e.Text("status") == "Active",
 		areas: set(e.List("salesAreas")), onsite: map[string]bool{}, listed: map[string]bool{},
+		views: map[uint32]view{}, gone: map[uint16]fields{},
 	}
-	w.people[id] = p
 	if p.kind == clientStaff {
 		p.client = e.client()
 	}
-	mine := func(typ string, f func(*Record)) {
-		for _, r := range w.byType[typ] {
-			if r.Text("employee") == p.id {
-				f(r)
-			}
-		}
-	}
-	mine("clientVisibility", func(v *Record) {
+	for _, v := range w.whose("clientVisibility", "employee", id) {
 		if v.Text("mode") == "only" {
 			p.only = true
 		}
-		for _, rule := range w.byType["visibilityRule"] {
-			if rule.Text("visibility") == string(v.ID) {
-				p.listed[rule.client()] = true
-			}
+		for _, rule := range w.whose("visibilityRule", "visibility", v.ID) {
+			p.listed[rule.client()] = true
 		}
-	})
-	mine("onsiteClient", func(r *Record) {
+	}
+	for _, r := range w.whose("onsiteClient", "employee", id) {
 		if !p.hides(r.client()) {
 			p.onsite[r.client()] = true
 		}
-	})
+	}
 	got := map[string]bool{}
-	mine("roleAssignment", func(r *Record) {
+	for _, r := range w.whose("roleAssignment", "employee", id) {
 		key := r.Text("role")
 		if !w.inForce(r) || got[key] {
-			return
+			continue
 		}
 		got[key] = true
 		if o := w.byID[ident.RecordID(key)]; o != nil && o.Type.Name == "organizationalRole" {
-			for _, base := range o.List("baseRoles") {
-				if base == adminRole || base == "base" {
-					return // such a role counts for nothing
-				}
-			}
-			for _, base := range o.List("baseRoles") {
-				p.roles = append(p.roles, held{base, o.List("apps"), o.List("cutFields")})
-			}
-			return
+			p.roles = append(p.roles, w.organizational(o)...)
+		} else {
+			p.roles = append(p.roles, held{key: key})
 		}
-		p.roles = append(p.roles, held{key: key})
-	})
+	}
 	p.mobile = got[mobileRole]
-	mine("individualPermission", func(r *Record) {
-		if !w.inForce(r) {
-			return
-		}
-		if r.Text("effect") == "denial" {
+	for _, r := range w.whose("individualPermission", "employee", id) {
+		switch {
+		case !w.inForce(r):
+		case r.Text("effect") == "denial":
 			p.denies = append(p.denies, r)
-		} else if r.Text("verb") == "view" {
+		case r.Text("verb") == "view":
 			p.grants = append(p.grants, r)
+		default:
+			p.writes = true
 		}
-	})
+	}
 	return p
+}
+
+// organizational returns the roles that a tenant-made role is built on, each
+// narrowed as it says. One that is built on running the tenant, or on what
+// everybody has, counts for nothing.
+func (w *World) organizational(o *Record) []held {
+	bases := o.List("baseRoles")
+	if slices.Contains(bases, adminRole) || slices.Contains(bases, "base") {
+		return nil
+	}
+	var clients map[string]bool
+	if o.flag("limitClients") {
+		clients = map[string]bool{} // with no row, none at all
+		for _, r := range w.whose("organizationalRoleClient", "role", o.ID) {
+			clients[r.client()] = true
+		}
+	}
+	var out []held
+	for _, b := range bases {
+		out = append(out, held{b, o.List("apps"), o.List("cutFields"), clients})
+	}
+	return out
 }
 
 func set(ss []string) map[string]bool {
@@ -144,13 +196,35 @@ func (p *person) hides(client string) bool {
 	return p.listed[client]
 }
 
+// unaware: the client is hidden from the person, or from who looks with the
+// person's rights.
+func (p *person) unaware(client string) bool {
+	return p.hides(client) || (p.reader != nil && p.reader.hides(client))
+}
+
+// admits reports whether the ceiling lets a person have a grant of a record
+// without a client: client staff nothing but what is personal, other outside
+// workers what names the type.
+func (p *person) admits(x reach) bool {
+	switch {
+	case x.personal || p.kind == inHouse:
+		return true
+	case p.kind == clientStaff:
+		return false
+	}
+	return x.named
+}
+
 // reach is one grant's reach on one record.
 type reach struct {
 	fields  fields
 	context bool
-	// personal reaches past the ceiling; named says that the grant names the
-	// type, which outside workers need for records without a client.
+	// personal reaches past the ceiling and is nobody else's; named says that
+	// the grant names the type, which outside workers need for records without
+	// a client.
 	personal, named bool
+	// house is for the tenant's own people only.
+	house bool
 }
 
 // facetsOf are the groups of fields that an app opens.
@@ -164,24 +238,29 @@ func facetsOf(app string) []entity.Facet {
 	return []entity.Facet{"core", entity.Facet(app)}
 }
 
-// opened returns a type's fields in the facets; the system's are core.
-func opened(t *entity.Type, fs ...entity.Facet) fields {
-	var out fields
+// facets sorts a type's fields by facet; the system's are core.
+func facets(t *entity.Type) map[entity.Facet]fields {
+	out := map[entity.Facet]fields{}
 	for _, f := range t.Fields {
 		facet := f.Facet
 		if facet == "" {
 			facet = "core"
 		}
-		if slices.Contains(fs, facet) {
-			out |= 1 << f.No
+		out[facet] |= 1 << f.No
+	}
+	for _, no := range []uint8{entity.NoClientID, entity.NoCreatedAt, entity.NoCreatedBy, entity.NoArchived} {
+		if t.FieldNo(no) != nil {
+			out["core"] |= 1 << no
 		}
 	}
-	if slices.Contains(fs, "core") {
-		for _, no := range []uint8{entity.NoClientID, entity.NoCreatedAt, entity.NoCreatedBy, entity.NoArchived} {
-			if t.FieldNo(no) != nil {
-				out |= 1 << no
-			}
-		}
+	return out
+}
+
+// opened returns a type's fields in the facets.
+func (w *World) opened(t *entity.Type, fs ...entity.Facet) fields {
+	var out fields
+	for _, f := range fs {
+		out |= w.facets[t][f]
 	}
 	return out
 }
@@ -205,43 +284,61 @@ func inApp(t *entity.Type, apps ...string) bool {
 	return false
 }
 
-// view returns the fields the person sees of the record, and whether only
-// beneath a parent.
-func (w *World) view(p *person, r *Record) (fields, bool) {
-	if p == nil || !p.active || p.hides(r.client()) {
-		return 0, false
+const everyField = ^fields(0)
+
+// denied returns the fields of a type that denials take from what the person
+// sees of it: everyField where they take the record.
+func (p *person) denied(t *entity.Type) fields {
+	if gone, ok := p.gone[t.No]; ok {
+		return gone
 	}
 	var gone fields
 	for _, d := range p.denies {
 		if v := d.Text("verb"); v != "" && v != "*" && v != "view" {
 			continue
 		}
-		if t := d.Text("entityType"); t != "" && t != r.Type.Name {
+		if n := d.Text("entityType"); n != "" && n != t.Name {
 			continue
 		}
-		if a := d.Text("app"); a != "" && !inApp(r.Type, a) {
+		if a := d.Text("app"); a != "" && !inApp(t, a) {
 			continue
 		}
-		f := d.Text("field")
-		if f == "" {
-			return 0, false
+		if f := d.Text("field"); f != "" {
+			gone |= only(t, f)
+		} else {
+			gone = everyField
 		}
-		gone |= only(r.Type, f)
+	}
+	p.gone[t.No] = gone
+	return gone
+}
+
+// view returns the fields the person sees of the record, and whether only
+// beneath a parent.
+func (w *World) view(p *person, r *Record) (fields, bool) {
+	if p == nil {
+		return 0, false
+	}
+	v, ok := p.views[r.Ord]
+	if !ok {
+		v = w.look(p, r)
+		p.views[r.Ord] = v
+	}
+	return v.fields, v.context
+}
+
+func (w *World) look(p *person, r *Record) view {
+	if !p.active || p.hides(r.client()) {
+		return view{}
+	}
+	gone := p.denied(r.Type)
+	if gone == everyField {
+		return view{}
 	}
 	var root, beneath fields
-	take := func(x reach, h held) {
-		if r.client() == "" && !x.personal {
-			if p.kind == clientStaff || (p.kind != inHouse && !x.named) {
-				return
-			}
-		}
-		if len(h.apps) > 0 && !inApp(r.Type, h.apps...) {
+	take := func(x reach) {
+		if (r.client() == "" && !p.admits(x)) || (x.house && p.kind != inHouse) {
 			return
-		}
-		for _, c := range h.cut {
-			if typ, name, ok := cutOf(c); ok && typ == r.Type.Name {
-				x.fields &^= only(r.Type, name)
-			}
 		}
 		if x.context {
 			beneath |= x.fields
@@ -250,26 +347,59 @@ func (w *World) view(p *person, r *Record) (fields, bool) {
 		}
 	}
 	for _, x := range w.base(p, r) {
-		take(x, held{})
+		take(x)
 	}
-	for _, h := range p.roles {
-		for _, x := range w.role(h.key, p, r) {
-			take(x, h)
+	w.own(p, r, take)
+	for _, by := range p.lenders {
+		theirs := by.denied(r.Type)
+		if theirs == everyField || by.hides(r.client()) {
+			continue
 		}
-	}
-	for _, g := range p.grants {
-		if x, ok := w.grantOf(g, r); ok {
-			take(x, held{})
-		}
+		w.own(by, r, func(x reach) {
+			if x.personal || (r.client() == "" && !by.admits(x)) || (x.house && by.kind != inHouse) {
+				return
+			}
+			x.fields &^= theirs
+			take(x)
+		})
 	}
 	context := false
 	if root == 0 {
 		root, context = beneath, true
 	}
 	if root &^= gone; root == 0 {
-		return 0, false
+		return view{}
 	}
-	return root, context
+	return view{root, context}
+}
+
+// own calls take with all that the person's roles and individual grants give
+// of a record.
+func (w *World) own(p *person, r *Record, take func(reach)) {
+	for _, h := range p.roles {
+		rule := manual[h.key]
+		if rule == nil || (len(h.apps) > 0 && !inApp(r.Type, h.apps...)) {
+			continue
+		}
+		if c := r.client(); h.clients != nil && c != "" && !h.clients[c] {
+			continue
+		}
+		var cut fields
+		for _, c := range h.cut {
+			if typ, name, ok := cutOf(c); ok && typ == r.Type.Name {
+				cut |= only(r.Type, name)
+			}
+		}
+		for _, x := range rule(w, p, r) {
+			x.fields &^= cut
+			take(x)
+		}
+	}
+	for _, g := range p.grants {
+		if x, ok := w.grantOf(g, r); ok {
+			take(x)
+		}
+	}
 }
 
 func cutOf(s string) (typ, field string, ok bool) {
@@ -288,7 +418,7 @@ func (w *World) grantOf(g, r *Record) (reach, bool) {
 		if !w.coversAny(r, app) {
 			return reach{}, false
 		}
-		return reach{fields: opened(r.Type, facetsOf(app)...)}, true
+		return reach{fields: w.opened(r.Type, facetsOf(app)...)}, true
 	}
 	if typ != r.Type.Name {
 		return reach{}, false
@@ -300,7 +430,7 @@ func (w *World) grantOf(g, r *Record) (reach, bool) {
 	if app == "" {
 		app = string(r.Type.Apps[0])
 	}
-	return reach{fields: opened(r.Type, facetsOf(app)...), named: true}, true
+	return reach{fields: w.opened(r.Type, facetsOf(app)...), named: true}, true
 }
 
 // Sees returns what the employee sees of a record; ok is false for nothing.
@@ -328,6 +458,28 @@ func (w *World) Active(employee ident.RecordID) bool {
 func (w *World) Mobile(employee ident.RecordID) bool {
 	p := w.person(employee)
 	return p != nil && p.mobile
+}
+
+// readOnly are the roles that the manual lets write nothing.
+var readOnly = []string{
+	"crm.guest-manager", "crm.guest", "sales.guest-manager", "sales.guest", "billing.sales-representative", "billing.guest",
+	"service.sales-representative", "service.guest-agent", "service.guest", "stock.sales-representative", "stock.guest", mobileRole,
+}
+
+// kept are the types of what everybody may keep who may write nothing else.
+var kept = []string{"preference", "tag", "tagging", "filter", "delegation", "notification", "device"}
+
+// MayWrite reports whether anything could let the employee write records of a
+// type: false is certain, true is not looked into.
+func (w *World) MayWrite(employee ident.RecordID, typ string) bool {
+	p := w.person(employee)
+	if p == nil || !p.active {
+		return false
+	}
+	looks := func(p *person) bool {
+		return !p.writes && !slices.ContainsFunc(p.roles, func(h held) bool { return !slices.Contains(readOnly, h.key) })
+	}
+	return slices.Contains(kept, typ) || !looks(p) || slices.ContainsFunc(p.lenders, func(by *person) bool { return !looks(by) })
 }
 
 // Hides reports whether the client is hidden from the employee.

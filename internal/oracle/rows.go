@@ -46,6 +46,10 @@ type Record struct {
 	Type  *entity.Type
 	ID    ident.RecordID
 	cells []cell
+	// What rules read, by field: of those that hold one text, the text, and of
+	// those that hold a set, its members.
+	texts map[string]string
+	lists map[string][]string
 }
 
 // World is one state of a tenant, as of one commit.
@@ -59,14 +63,20 @@ type World struct {
 	byID    map[ident.RecordID]*Record
 	byType  map[string][]*Record
 	people  map[ident.RecordID]*person
+	naming  map[reference]map[string][]*Record
+	facets  map[*entity.Type]map[entity.Facet]fields
 }
+
+// reference is a field that refers to other records.
+type reference struct{ typ, field string }
 
 // Judge reads worlds. It remembers decoded records by their bytes, so that
 // looking at one world after another stays cheap; nothing else is carried
 // over. It is for one goroutine.
 type Judge struct {
-	cat  *entity.Catalogue
-	seen map[uint32]decoded
+	cat    *entity.Catalogue
+	seen   map[uint32]decoded
+	facets map[*entity.Type]map[entity.Facet]fields
 }
 
 type decoded struct {
@@ -76,14 +86,20 @@ type decoded struct {
 
 // New makes a judge. The catalogue is used for the declarations of types and
 // fields alone.
-func New(cat *entity.Catalogue) *Judge { return &Judge{cat, map[uint32]decoded{}} }
+func New(cat *entity.Catalogue) *Judge {
+	j := &Judge{cat, map[uint32]decoded{}, map[*entity.Type]map[entity.Facet]fields{}}
+	for _, t := range cat.Types {
+		j.facets[t] = facets(t)
+	}
+	return j
+}
 
 // Look reads the world that kv holds; kv must stay readable for as long as
 // the world is used.
 func (j *Judge) Look(kv store.Reader) (*World, error) {
 	w := &World{
 		cat: j.cat, kv: kv, byID: map[ident.RecordID]*Record{}, byType: map[string][]*Record{},
-		people: map[ident.RecordID]*person{},
+		people: map[ident.RecordID]*person{}, naming: map[reference]map[string][]*Record{}, facets: j.facets,
 	}
 	if v := kv.Get(store.Meta, []byte("time")); len(v) == 8 {
 		w.Now = ident.Millis(binary.BigEndian.Uint64(v))
@@ -165,7 +181,7 @@ func decode(cat *entity.Catalogue, ord uint32, raw []byte) (*Record, error) {
 		return nil, fmt.Errorf("%w: version", ErrRow)
 	}
 	no := c.number()
-	r := &Record{Ord: ord, ID: ident.RecordID(c.bytes())}
+	r := &Record{Ord: ord, ID: ident.RecordID(c.bytes()), texts: map[string]string{}, lists: map[string][]string{}}
 	for _, t := range cat.Types {
 		if uint64(t.No) == no {
 			r.Type = t
@@ -197,6 +213,7 @@ func decode(cat *entity.Catalogue, ord uint32, raw []byte) (*Record, error) {
 			x.value = seg[len(head):]
 		}
 		r.cells = append(r.cells, x)
+		r.remember(x)
 	}
 	if c.bad || len(c.b) > 0 || len(borne) != len(stamps) {
 		return nil, fmt.Errorf("%w: %d bytes left over in %s, %d of %d stamps borne", ErrRow, len(c.b), r.ID, len(borne), len(stamps))
@@ -204,36 +221,41 @@ func decode(cat *entity.Catalogue, ord uint32, raw []byte) (*Record, error) {
 	return r, nil
 }
 
-// raw returns a field's JSON, nil for none.
-func (r *Record) raw(field string) []byte {
-	f := r.Type.Field(field)
-	if f == nil {
-		return nil
+// remember decodes a cell that holds a text or a set of texts.
+func (r *Record) remember(c cell) {
+	if len(c.value) == 0 {
+		return
 	}
-	for _, c := range r.cells {
-		if c.no == f.No {
-			return c.value
+	name := r.Type.FieldNo(c.no).Name
+	switch c.value[0] {
+	case '"':
+		var s string
+		if json.Unmarshal(c.value, &s) == nil {
+			r.texts[name] = s
+		}
+	case '[':
+		var ss []string
+		if json.Unmarshal(c.value, &ss) == nil {
+			r.lists[name] = ss
 		}
 	}
-	return nil
 }
 
 // Text returns a field that holds one text, "" for none.
-func (r *Record) Text(field string) string {
-	var s string
-	if v := r.raw(field); v != nil && json.Unmarshal(v, &s) != nil {
-		return ""
-	}
-	return s
-}
+func (r *Record) Text(field string) string { return r.texts[field] }
 
 // List returns a field that holds a set of texts.
-func (r *Record) List(field string) []string {
-	var s []string
-	if v := r.raw(field); v != nil && json.Unmarshal(v, &s) != nil {
-		return nil
+func (r *Record) List(field string) []string { return r.lists[field] }
+
+// flag returns a field that holds a yes or no.
+func (r *Record) flag(field string) bool {
+	f := r.Type.Field(field)
+	for _, c := range r.cells {
+		if f != nil && c.no == f.No {
+			return string(c.value) == "true"
+		}
 	}
-	return s
+	return false
 }
 
 // instant returns a field that holds a time.
@@ -334,6 +356,22 @@ func Summarise(all map[ident.RecordID]Shown) map[string]Summary {
 		out[t] = Summary{len(ls), hex.EncodeToString(h.Sum(nil))}
 	}
 	return out
+}
+
+// whose returns the records of a type whose field names an id.
+func (w *World) whose(typ, field string, id ident.RecordID) []*Record {
+	k := reference{typ, field}
+	by := w.naming[k]
+	if by == nil {
+		by = map[string][]*Record{}
+		for _, r := range w.byType[typ] {
+			if s := r.Text(field); s != "" {
+				by[s] = append(by[s], r)
+			}
+		}
+		w.naming[k] = by
+	}
+	return by[string(id)]
 }
 
 // Record returns a live record.

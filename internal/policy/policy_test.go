@@ -455,3 +455,27 @@ func TestTenantRole(t *testing.T) {
 		t.Error("a cut takes from another role")
 	}
 }
+
+// TestHiddenBringsNothing: a record of a hidden client does not bring along
+// what it refers to, neither for the person nor for who acts for the person.
+func TestHiddenBringsNothing(t *testing.T) {
+	w := sample()
+	role := compile(t, May(View).On(employee).In(From(work, "doer", All())).As("T-1"))
+	hiding := []ident.RecordID{"client-a"}
+	for _, c := range []struct {
+		own, others []ident.RecordID // hidden from whose right it is, and from who acts
+		want        bool
+	}{{nil, nil, true}, {hiding, nil, false}, {nil, hiding, false}} {
+		by := (&Subject{ID: "person-2", Kind: InHouse, Active: true, Clients: c.own}).Build([]*Compiled{role}, nil, nil)
+		if c.others == nil {
+			if got := by.View(w["person-1"], w).Mask != 0; got != c.want {
+				t.Errorf("with %v hidden, whom work names is seen: %v", c.own, got)
+			}
+		}
+		s := (&Subject{ID: "person-9", Kind: InHouse, Active: true, Clients: c.others}).Build(nil, nil, nil)
+		s.Lend(by)
+		if got := s.View(w["person-1"], w).Mask != 0; got != c.want {
+			t.Errorf("with %v and %v hidden, who acts for another sees whom work names: %v", c.own, c.others, got)
+		}
+	}
+}

@@ -84,6 +84,7 @@ func (s *sim) judgePage(pg *apply.Page, out *wire.Page) {
 		seen[r.ID] = true
 		if r.Context {
 			s.count("context record sent")
+			s.count("context record sent: " + r.Type)
 		}
 		if p != nil {
 			p.given[w.ID] = true
@@ -149,8 +150,41 @@ func (s *sim) judgeResult(r request, res apply.Result, alone bool) {
 	if c.Write != nil && alone {
 		s.judgeWrite(c, res)
 	}
+	if c.Bulk != nil && alone {
+		s.judgeBulk(c, res)
+	}
 	if res.Push != nil {
 		s.judgePush(c, res.Push, alone)
+	}
+}
+
+// judgeBulk holds the answers of a bulk action, one a record, against what its
+// actor sees.
+func (s *sim) judgeBulk(c *command.Command, res apply.Result) {
+	if res.Err != nil {
+		s.count("bulk refused: " + string(fault.Of(res.Err).Code))
+		return
+	}
+	if len(res.Bulk) != len(c.Bulk.IDs) {
+		s.fail("a bulk action on %d records has %d answers", len(c.Bulk.IDs), len(res.Bulk))
+	}
+	for i, it := range res.Bulk {
+		if it.ID != c.Bulk.IDs[i] {
+			s.fail("answer %d of a bulk action is about %s, not %s", i, it.ID, c.Bulk.IDs[i])
+		}
+		if it.Err == nil {
+			s.count("bulk item done")
+			s.judgeRight(c.Actor, it.ID, c.Bulk.Type)
+		} else {
+			s.count("bulk item refused: " + string(fault.Of(it.Err).Code))
+		}
+		if s.prev == nil || !s.prev.Active(c.Actor) {
+			continue
+		}
+		_, saw := s.prev.Sees(c.Actor, it.ID)
+		if _, sees := s.world.Sees(c.Actor, it.ID); !saw && !sees {
+			s.mustBeNotFound(it.Err, c.Actor, it.ID)
+		}
 	}
 }
 
@@ -165,9 +199,19 @@ func (s *sim) judgeWrite(c *command.Command, res apply.Result) {
 		s.count("write refused: " + string(fault.Of(res.Err).Code))
 	} else {
 		s.count("write done: " + w.Op)
+		if w.Op == "create" || w.Op == "action" {
+			s.count("done: " + w.Type + " " + w.Op + " " + w.Action)
+		}
 	}
 	if c.Actor == "" {
 		return
+	}
+	if res.Err == nil {
+		id := w.ID
+		if w.Op == "create" {
+			id = res.ID
+		}
+		s.judgeRight(c.Actor, id, w.Type)
 	}
 	if w.Op != "create" && s.prev != nil {
 		_, saw := s.prev.Sees(c.Actor, w.ID)
@@ -200,6 +244,27 @@ func (s *sim) judgeWrite(c *command.Command, res apply.Result) {
 			s.fail("I2: %s after a write: %q", c.Actor, diff)
 		}
 	}
+}
+
+// judgeRight holds what somebody did to a record against what nobody may do:
+// write with roles that only look, or write of a client hidden from them.
+func (s *sim) judgeRight(actor, id ident.RecordID, typ string) {
+	if actor == "" || s.prev == nil {
+		return
+	}
+	if !s.prev.MayWrite(actor, typ) && !s.world.MayWrite(actor, typ) {
+		s.fail("%s, who may write nothing, has written %s/%s", actor, typ, id)
+	}
+	for _, w := range []*oracle.World{s.prev, s.world} {
+		r, ok := w.Record(id)
+		if !ok {
+			continue
+		}
+		if c := ident.RecordID(r.Text("clientId")); s.prev.Hides(actor, c) && s.world.Hides(actor, c) {
+			s.fail("%s has written %s/%s of a client hidden from them", actor, typ, id)
+		}
+	}
+	s.count("right to write judged")
 }
 
 // mustBeNotFound: what one can't see is not there, whatever is tried.
@@ -248,6 +313,9 @@ func (s *sim) judgePush(c *command.Command, res *wire.Results, alone bool) {
 			s.told[key] = string(told)
 			s.count("mutation " + r.Status + " " + r.Code)
 			s.judgeEffect(m, r, alone)
+			if r.Status == wire.Applied && alone && len(c.Push.Mutations) == 1 {
+				s.judgeRight(c.Actor, m.ID, m.Type)
+			}
 		}
 		if r.Rev != "" && alone && len(c.Push.Mutations) == 1 {
 			if w, ok := s.world.Sees(c.Actor, m.ID); !ok {
@@ -428,6 +496,9 @@ func (s *sim) checkPerson(who ident.RecordID) {
 		return
 	}
 	s.count("person compared")
+	if len(sub.For) > 0 {
+		s.count("person compared who acts for another")
+	}
 	sets := scope.Visible(rd, sub)
 	by := map[ident.Ordinal]scope.Class{}
 	for _, part := range sets {

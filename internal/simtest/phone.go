@@ -121,6 +121,11 @@ func (p *phone) command() *command.Command {
 	return &command.Command{Actor: p.who, Session: p.session, Device: p.device}
 }
 
+// listless are those who see some records beneath others only.
+var listless = map[ident.RecordID]bool{
+	"emp-gagent": true, "emp-combo1": true, "emp-crmgst": true, "emp-salgst": true, "emp-salrep": true, "emp-outsel": true,
+}
+
 func (p *phone) pull() request {
 	s := p.s
 	c := p.command()
@@ -142,13 +147,12 @@ func (p *phone) pull() request {
 		c.Pull.Window = &command.Window{From: from, To: from + ident.Millis(1+s.rng.IntN(60*86_400_000))}
 		s.count("window changed")
 	}
-	guest := strings.Contains(string(p.who), "gagent") || strings.Contains(string(p.who), "combo")
-	if s.chance(6) || (guest && s.chance(25)) {
+	if s.chance(6) || (listless[p.who] && s.chance(25)) {
 		pins := []ident.Ref{}
 		for range s.rng.IntN(4) {
 			r := s.any()
 			if s.chance(60) {
-				if x := s.some(pick(s.rng, []string{"client", "job", "job", "ticket"})); x != nil {
+				if x := s.some(pick(s.rng, []string{"client", "job", "job", "ticket", "opportunity", "campaign"})); x != nil {
 					r = x
 				}
 			}
@@ -327,19 +331,19 @@ func (p *phone) work() {
 		p.number(command.Mutation{Op: wire.OpCreate, Type: typ, ID: id, Fields: obj(kv...)})
 		return id
 	}
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(14) {
 	case 0, 1, 2:
-		if a := p.mine("jobActivity", "ticket"); a != nil {
+		if a := p.mine("jobActivity", "ticket", "task", "opportunity", "campaign", "salesOrder", "partOrder", "invoice", "contract", "payment"); a != nil {
 			t := s.cat.Type(a.Type)
 			act := pick(s.rng, t.Actions)
 			p.number(command.Mutation{Op: wire.OpAction, Type: t.Name, ID: a.ID, Action: act.Name, Args: s.args(act)})
 		}
 	case 3, 4:
-		if a := p.mine("jobActivity", "timeEntry", "preference", "client", "ticket", "document"); a != nil {
+		if a := p.mine("jobActivity", "timeEntry", "preference", "client", "ticket", "document", "task", "activity", "opportunity", "salesOrder", "invoice"); a != nil {
 			p.patch(a)
 		}
 	case 5:
-		if a := p.mine("client", "asset", "jobActivity"); a != nil {
+		if a := p.mine("client", "asset", "jobActivity", "task", "opportunity", "campaign", "invoice", "salesOrder"); a != nil {
 			id := create("comment", "parent", a.ID, "text", s.unique())
 			if s.chance(40) { // builds on it
 				p.number(command.Mutation{Op: wire.OpPatch, Type: "comment", ID: id, Fields: obj("text", s.unique()), Was: obj("text", "x"), After: []uint64{p.last}})
@@ -363,11 +367,20 @@ func (p *phone) work() {
 			s.count("work that builds on work")
 		}
 	case 10:
+		if c := p.mine("client", "opportunity", "campaign"); c != nil {
+			id := create("task", c.Type, c.ID, "title", s.unique())
+			if s.chance(40) {
+				p.number(command.Mutation{Op: wire.OpAction, Type: "task", ID: id, Action: "complete", After: []uint64{p.last}})
+			}
+		}
+	case 11:
+		create("tag", "name", s.unique(), "visibility", pick(s.rng, []string{"public", "private"}))
+	case 12:
 		if r := p.mine(); r != nil {
 			was := command.Object{}
-			for k, v := range r.Fields {
+			for _, k := range sortedKeys(r.Fields) { // in one order: each draws from the history's chances
 				if f := s.cat.Type(r.Type).Field(k); f != nil && f.No <= entity.MaxFieldNo && s.chance(30) {
-					was[k] = []byte(v)
+					was[k] = []byte(r.Fields[k])
 				}
 			}
 			p.number(command.Mutation{Op: wire.OpDelete, Type: r.Type, ID: r.ID, Was: was})

@@ -73,14 +73,15 @@ var wanted = []string{
 	"restore from backup", "log replayed", "crash before commit of a pull", "crash after commit of a pull",
 	"crash before commit of a push", "crash after commit of a push", "crash before commit of a write",
 	"crash after commit of a write", "page lost", "page late applied", "page late refused by its from",
-	"page twice refused by its from", "complete page", "removal", "context record sent", "reset page",
+	"page twice refused by its from", "complete page", "removal", "context record sent: jobActivity", "context record sent: task", "reset page",
 	"reset page of some types", "mobile ended", "pull answered without an entry", "quiet device left alone",
 	"request late: a pull", "request late: a push", "request duplicated: a pull", "request duplicated: a push",
 	"results lost", "results late", "result told again", "outbox numbered anew", "push: number_gap", "push: number_reused",
 	"mutation applied ", "mutation conflict conflict", "mutation refused depends_on", "mutation refused not_found",
 	"mutation refused bad_id", "mutation refused not_allowed", "mutation refused mobile_module_required",
 	"mutation of what is not seen", "write to what is not seen", "session ended by a change of rights", "wipe ordered",
-	"person who is out", "device in step",
+	"person who is out", "device in step", "right delegated", "person compared who acts for another", "role limited to clients",
+	"bulk action", "bulk item done", "right to write judged", "bulk item refused: not_found",
 }
 
 // wantedOfTwins are those of twin worlds.
@@ -260,6 +261,8 @@ type sim struct {
 	rng  *rand.Rand
 	cat  *entity.Catalogue
 	cfg  apply.Config
+	// theme is what the history is mostly about.
+	theme *theme
 
 	eng      store.Engine
 	dir      string // of a bolt store
@@ -308,7 +311,7 @@ func newSim(seed int64) *sim {
 	all, err := suite.Load()
 	must(err)
 	s := &sim{
-		seed: seed, cat: all.Cat, cfg: apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field},
+		seed: seed, theme: themes[uint64(seed)%uint64(len(themes))], cat: all.Cat, cfg: apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field},
 		rng: rand.New(rand.NewPCG(uint64(seed), 0)), now: 1_700_000_000_000, judge: oracle.New(all.Cat),
 		counters: map[string]int{}, told: map[toldKey]string{},
 	}
@@ -510,6 +513,8 @@ func kindOf(c *command.Command) string {
 		return "an import"
 	case c.Tick != nil:
 		return "a tick"
+	case c.Bulk != nil:
+		return "a bulk action"
 	}
 	return "another command"
 }

@@ -16,8 +16,10 @@ func (s *sim) random() {
 	switch n := s.rng.IntN(100); {
 	case n < 40:
 		s.phoneStep()
-	case n < 62:
+	case n < 60:
 		s.submit(s.fault(), s.write())
+	case n < 62:
+		s.submit(s.fault(), s.bulk(""))
 	case n < 72:
 		s.submit(s.fault(), s.rights())
 	case n < 82:
@@ -207,20 +209,14 @@ func (s *sim) write() request {
 	case 0, 1, 2, 3:
 		actor = ""
 	case 4, 5:
-		actor = pick(s.rng, []ident.RecordID{"emp-svcadm", "emp-svcmgr", "emp-tmgr01"})
+		actor = pick(s.rng, s.theme.bosses)
 	}
 	return s.change(actor)
 }
 
-// mostly are the types that most of a history is about.
-var mostly = []string{
-	"jobActivity", "jobActivity", "jobActivity", "job", "ticket", "ticket", "ticketUpdate", "client", "comment", "document", "asset",
-	"site", "contact", "timeEntry", "checklistAnswer", "partUsed", "stockLevel", "warehouse", "product", "invoice", "employee",
-}
-
 func (s *sim) typ() *entity.Type {
 	if s.chance(75) {
-		return s.cat.Type(pick(s.rng, mostly))
+		return s.cat.Type(pick(s.rng, s.theme.mostly))
 	}
 	return pick(s.rng, s.cat.Types)
 }
@@ -247,6 +243,37 @@ func (s *sim) change(actor ident.RecordID) request {
 	return request{
 		cmd: &command.Command{Actor: actor, Write: w}, what: fmt.Sprintf("%s: %s %s/%s %s", actor, w.Op, w.Type, w.ID, w.Action),
 	}
+}
+
+// bulk does one thing to several records of a type that has such an action:
+// some that the actor sees, some not. With no actor said, it is somebody.
+func (s *sim) bulk(actor ident.RecordID) request {
+	if actor == "" {
+		actor = s.somebody()
+		if s.chance(50) {
+			actor = pick(s.rng, s.theme.bosses)
+		}
+	}
+	var able []*entity.Type
+	for _, t := range s.cat.Types {
+		if s.some(t.Name) != nil && slices.ContainsFunc(t.Actions, func(a *entity.Action) bool { return a.Bulk }) {
+			able = append(able, t)
+		}
+	}
+	t := pick(s.rng, able)
+	var acts []*entity.Action
+	for _, a := range t.Actions {
+		if a.Bulk {
+			acts = append(acts, a)
+		}
+	}
+	a := pick(s.rng, acts)
+	b := &command.Bulk{Type: t.Name, Action: a.Name, Args: s.args(a)}
+	for range 1 + s.rng.IntN(4) {
+		b.IDs = append(b.IDs, s.some(t.Name).ID)
+	}
+	s.count("bulk action")
+	return request{cmd: &command.Command{Actor: actor, Bulk: b}, what: fmt.Sprintf("%s: %s of %d %s", actor, a.Name, len(b.IDs), t.Name)}
 }
 
 func (s *sim) patchOf(t *entity.Type) command.Object {
@@ -296,7 +323,7 @@ func (s *sim) rights() request {
 	if client == nil {
 		return s.change("")
 	}
-	switch max(0, s.rng.IntN(24)-4) {
+	switch max(0, s.rng.IntN(28)-4) {
 	case 0, 1, 2:
 		for _, v := range s.world.Records("clientVisibility") {
 			if v.Text("employee") == string(who) {
@@ -365,6 +392,18 @@ func (s *sim) rights() request {
 			return write(&command.Write{Op: "patch", Type: "organizationalRole", ID: r.ID, Fields: o})
 		}
 		return create("organizationalRole", s.organizational())
+	case 20, 21:
+		return s.delegates(who)
+	case 22:
+		return remove("delegation")
+	case 23:
+		if r := s.some("organizationalRoleClient"); r != nil && s.chance(40) {
+			return remove("organizationalRoleClient")
+		}
+		if r := s.some("organizationalRole"); r != nil {
+			return create("organizationalRoleClient", obj("role", r.ID, "client", client.ID))
+		}
+		return create("organizationalRole", s.organizational())
 	default:
 		if d := s.some("device"); d != nil && s.chance(30) {
 			return write(&command.Write{Op: "action", Type: "device", ID: d.ID, Action: "revoke"})
@@ -376,16 +415,40 @@ func (s *sim) rights() request {
 	}
 }
 
+// delegates lets somebody act for another, mostly for one of those who do the
+// work; whoever's right it is says so, or the system.
+func (s *sim) delegates(to ident.RecordID) request {
+	by := s.somebody()
+	if s.chance(70) {
+		by = pick(s.rng, slices.Concat(s.theme.workers, s.theme.bosses))
+	}
+	actor := ident.RecordID("")
+	if s.chance(60) {
+		actor = by
+	}
+	s.count("right delegated")
+	return request{
+		cmd:  &command.Command{Actor: actor, Write: &command.Write{Op: "create", Type: "delegation", Fields: s.delegation(by, to)}},
+		what: fmt.Sprintf("%s: %s lets %s act", actor, by, to),
+	}
+}
+
+// derived reports whether a field repeats what another record says: written by
+// itself it would be wrong.
+func derived(t *entity.Type, f *entity.Field) bool {
+	return f.Name == "parentType" || f.Name == "causeType" || t.Name == "tagging"
+}
+
 // imported writes a few rows as the system, read-only fields included.
 func (s *sim) imported() request {
 	var rows []command.Row
 	for range 1 + s.rng.IntN(3) {
-		t := s.cat.Type(pick(s.rng, []string{"notification", "jobActivity", "ticket", "job", "invoice", "stockLevel", "preference"}))
+		t := s.cat.Type(pick(s.rng, append([]string{"notification", "jobActivity", "ticket", "job", "preference"}, s.theme.mostly...)))
 		r := s.some(t.Name)
 		if r != nil && s.chance(60) {
 			o := command.Object{}
 			f := pick(s.rng, t.Fields)
-			if v := s.value(f); v != nil && f.Name != t.Root {
+			if v := s.value(f); v != nil && f.Name != t.Root && !derived(t, f) {
 				o[f.Name] = obj("v", v)["v"]
 			}
 			rows = append(rows, command.Row{Type: t.Name, ID: r.ID, Fields: o})

@@ -1,10 +1,12 @@
 package simtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 
 	"satchel/internal/command"
 	"satchel/internal/fault"
@@ -35,7 +37,40 @@ var watched = []struct {
 	{"emp-guest1", "o", true},
 	{"emp-combo1", "o", false},
 	{"emp-liaisn", "f", false},
+	{"emp-crmrep", "o", false},
+	{"emp-salgst", "o", false},
+	{"emp-salrep", "o", true},
+	{"emp-crmadm", "o", false},
+	{"emp-stkrep", "o", false},
+	{"emp-stkctl", "o", true},
+	{"emp-bilgst", "o", false},
+	{"emp-bilrep", "o", false},
+	{"emp-debtor", "o", false},
+	{"emp-agtadm", "o", false},
+	{"emp-deputy", "fo", false},
+	{"emp-outsel", "o", false},
 }
+
+// themed returns the theme of which somebody is; those who take part in every
+// history are watched in one of Service.
+func themed(id string) *theme {
+	for _, a := range cast {
+		for _, th := range themes {
+			if a.id == id && a.theme == th.name {
+				return th
+			}
+		}
+	}
+	return themes[0]
+}
+
+// Declassified are two things that many people share, whoever they may know of:
+//
+//   - Number series. A document without a number is given the next of its
+//     series, which tells how many were given. So whatever is hidden here bears
+//     a number of its own from the start and takes none from a series.
+//   - Stock levels. What lies in a warehouse, and how much of it is spoken for,
+//     is a sum over all clients. So nothing hidden here reserves or moves stock.
 
 // The client that the watched person never sees, and the client and field that
 // are seen but for the field.
@@ -100,6 +135,7 @@ func playTwin(seed int64, steps int, variant uint64) (t *twin, bad string) {
 		}
 	}()
 	s.quietSetup = true
+	s.theme = themed(w.id)
 	s.begin()
 	t.setup(w.phones)
 	for s.step = 0; s.step < steps; s.step++ {
@@ -154,6 +190,12 @@ func (t *twin) setup(phones string) {
 		row("clientVisibility", "vis-watched", "employee", t.who, "mode", mode),
 		row("individualPermission", "deny-watched", "employee", t.who, "effect", "denial", "verb", "view", "entityType", "client", "field", "accessNotes"),
 	}, rows...)
+	if t.who == "emp-deputy" {
+		// Everything of the watched person's own work is somebody else's.
+		for i, by := range []ident.RecordID{"emp-eng001", "emp-tmgr01"} {
+			rows = append(rows, row("delegation", fmt.Sprintf("acts-for-%d", i), "delegator", by, "delegate", t.who, "until", (t.now+400*86_400_000).RFC3339()))
+		}
+	}
 	res := t.do(&command.Command{Import: &command.Import{Rows: rows}})
 	if len(res.Count.Rejected) > 0 {
 		t.fail("setting up: %v", res.Count.Rejected[0].Err)
@@ -243,7 +285,16 @@ func (t *twin) secret() request {
 		}
 		return pick(t.rng, ids)
 	}
-	switch t.rng.IntN(14) {
+	if r, ok := t.secretBusiness(text, write, of); ok && t.chance(50) {
+		return r
+	}
+	switch t.rng.IntN(17) {
+	case 14:
+		return write(&command.Write{Op: "create", Type: "delegation", Fields: t.delegation(other(), other())})
+	case 15:
+		return write(&command.Write{Op: "create", Type: "tag", Fields: obj("name", text, "visibility", "private", "owner", other())})
+	case 16:
+		return write(&command.Write{Op: "create", Type: "filter", Fields: obj("name", text, "visibility", "private", "owner", other(), "app", "crm", "entityType", "client")})
 	case 0:
 		return write(&command.Write{Op: "patch", Type: "client", ID: hiddenClient, Fields: obj("name", text, "accessNotes", text)})
 	case 1:
@@ -253,7 +304,12 @@ func (t *twin) secret() request {
 	case 3:
 		return write(&command.Write{Op: "create", Type: "ticket", Fields: obj("client", hiddenClient, "subject", text, "requester", other())})
 	case 4:
-		return write(&command.Write{Op: "patch", Type: "client", ID: maskedClient, Fields: obj("billingNotes", text, "debtorNotes", text, "paymentTermDays", t.rng.IntN(90))})
+		// Fields of apps that the watched person has no part in.
+		fields := obj("billingNotes", text, "debtorNotes", text, "paymentTermDays", t.rng.IntN(90))
+		if t.theme.name == "money" {
+			fields = obj("accountNotes", text, "deliveryNotes", text)
+		}
+		return write(&command.Write{Op: "patch", Type: "client", ID: maskedClient, Fields: fields})
 	case 5:
 		return write(&command.Write{Op: "patch", Type: "client", ID: maskedClient, Fields: obj("accessNotes", text)})
 	case 6:
@@ -282,6 +338,71 @@ func (t *twin) secret() request {
 	}
 }
 
+// secretBusiness changes what the theme has of the hidden client; ok is false
+// where the theme has nothing.
+func (t *twin) secretBusiness(text string, write func(*command.Write) request, of func(string) ident.RecordID) (request, bool) {
+	one := []map[string]any{{"id": "l0", "product": "prod-pump", "quantity": 1}}
+	sum := map[string]any{"amount": 1 + t.rng.IntN(50), "currency": "EUR"}
+	others := pick(t.rng, slices.DeleteFunc(slices.Clone(t.theme.workers), func(id ident.RecordID) bool { return id == t.who }))
+	type kind struct {
+		create  command.Object
+		change  string // a text field
+		actions []string
+	}
+	var kinds map[string]kind
+	switch t.theme.name {
+	case "selling":
+		camp := pick(t.rng, []string{"camp-0001", "camp-0002", "camp-0003"})
+		kinds = map[string]kind{
+			"task":           {obj("client", hiddenClient, "title", text, "assignee", others), "notes", []string{"complete", "reopen", "bulk-delete"}},
+			"opportunity":    {obj("client", hiddenClient, "name", text, "owner", others, "campaign", camp), "notes", []string{"win", "lose", "reopen"}},
+			"activity":       {obj("client", hiddenClient, "subject", text, "kind", "call", "owner", others, "campaign", camp), "notes", nil},
+			"campaignMember": {obj("client", hiddenClient, "campaign", camp), "notes", nil},
+			"tagging":        {obj("parent", hiddenClient, "tag", "tag-publ1"), "", nil},
+			"comment":        {obj("parent", "opp-"+hiddenClient, "text", text), "text", nil},
+		}
+	case "stock":
+		kinds = map[string]kind{
+			"salesOrder": {obj("client", hiddenClient, "number", text, "warehouse", "ware-main1", "lines", one), "notes", []string{"cancel"}},
+			"partOrder":  {obj("client", hiddenClient, "product", "prod-pump", "quantity", 1), "notes", []string{"order", "cancel"}},
+			"comment":    {obj("parent", "salo-"+hiddenClient, "text", text), "text", nil},
+			"document":   {obj("parent", "salo-"+hiddenClient, "name", text), "name", nil},
+		}
+	case "money":
+		kinds = map[string]kind{
+			"invoice":        {obj("client", hiddenClient, "number", text, "lines", t.priced()), "remarks", []string{"approve", "send", "void"}},
+			"contract":       {obj("client", hiddenClient, "number", text, "title", text, "kind", "other", "interval", "monthly", "starts", t.day(-9), "lines", t.priced()), "notes", []string{"activate", "expire"}},
+			"payment":        {obj("client", hiddenClient, "received", t.day(0), "amount", sum), "notes", []string{"allocate", "reverse"}},
+			"creditNote":     {obj("client", hiddenClient, "number", text, "invoice", "invo-"+hiddenClient, "lines", t.priced()), "reason", []string{"approve"}},
+			"collectionNote": {obj("client", hiddenClient, "text", text), "text", nil},
+			"statement":      {obj("client", hiddenClient, "from", t.day(-9), "to", t.day(0), "currency", "EUR"), "", nil},
+		}
+	case "agents":
+		kinds = map[string]kind{
+			"accrual":           {obj("client", hiddenClient, "agent", "agnt-0002", "basis", "other", "amount", sum, "text", text), "text", []string{"cancel"}},
+			"accountAssignment": {obj("client", hiddenClient, "agent", "agnt-0001", "from", t.day(-2)), "", nil},
+		}
+	default:
+		return request{}, false
+	}
+	typ := pick(t.rng, sortedKeys(kinds))
+	k := kinds[typ]
+	id := of(typ)
+	switch n := t.rng.IntN(10); {
+	case n < 4:
+		return write(&command.Write{Op: "create", Type: typ, Fields: k.create}), true
+	case n < 6 && k.change != "":
+		return write(&command.Write{Op: "patch", Type: typ, ID: id, Fields: obj(k.change, text)}), true
+	case n < 9 && k.actions != nil:
+		w := &command.Write{Op: "action", Type: typ, ID: id, Action: pick(t.rng, k.actions)}
+		if w.Action == "allocate" {
+			w.Args = obj("invoice", "invo-"+hiddenClient, "sum", sum)
+		}
+		return write(w), true
+	}
+	return write(&command.Write{Op: "delete", Type: typ, ID: id}), true
+}
+
 // visible does what is the same in both worlds.
 func (t *twin) visible() {
 	if !t.chance(70) {
@@ -292,6 +413,7 @@ func (t *twin) visible() {
 	}
 	one := func(types ...string) *oracle.Record {
 		var rs []*oracle.Record
+		types = slices.Concat(types, business[t.theme.name])
 		for _, typ := range types {
 			for _, r := range t.known[typ] {
 				if r.Text("clientId") != hiddenClient {
@@ -304,14 +426,20 @@ func (t *twin) visible() {
 	switch t.rng.IntN(12) {
 	case 0, 1, 2:
 		r := one("jobActivity", "ticket")
+		if len(r.Type.Actions) == 0 {
+			return
+		}
 		a := pick(t.rng, r.Type.Actions)
 		write(&command.Write{Op: "action", Type: r.Type.Name, ID: r.ID, Action: a.Name, Args: t.args(a)})
 	case 3, 4, 5:
+		// A field that everything has which people write on.
 		r := one("client", "job", "jobActivity", "ticket", "site", "contact", "asset", "product", "document", "comment")
-		write(&command.Write{Op: "patch", Type: r.Type.Name, ID: r.ID, Fields: obj(map[string]string{
+		write(&command.Write{Op: "patch", Type: r.Type.Name, ID: r.ID, Fields: obj(cmp.Or(map[string]string{
 			"client": "city", "job": "title", "jobActivity": "note", "ticket": "subject", "site": "name", "contact": "name",
 			"asset": "notes", "product": "description", "document": "name", "comment": "text",
-		}[r.Type.Name], t.unique())})
+			"campaign": "description", "invoice": "remarks", "collectionNote": "text", "creditNote": "reason", "accrual": "text",
+			"billingRun": "name",
+		}[r.Type.Name], "notes"), t.unique())})
 	case 6:
 		write(&command.Write{Op: "create", Type: "jobActivity", Fields: obj("job", pick(t.rng, []string{"job-0000", "job-0001", "job-0002"}), "title", t.unique(), "assignee", t.who)})
 	case 7:
@@ -326,7 +454,7 @@ func (t *twin) visible() {
 			t.submit("", request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: "both: client-bb hidden"})
 		}
 	case 9:
-		o := obj("employee", t.who, "role", pick(t.rng, []string{"service.guest", "level.basic", "service.guest-agent", "mobile.service-agent-user"}))
+		o := obj("employee", t.who, "role", pick(t.rng, temporary[t.theme.name]))
 		o["until"] = obj("v", (t.now + ident.Millis(t.rng.IntN(600_000)+1)).RFC3339())["v"]
 		write(&command.Write{Op: "create", Type: "roleAssignment", Fields: o})
 	case 10:
@@ -336,6 +464,25 @@ func (t *twin) visible() {
 	default:
 		write(&command.Write{Op: "action", Type: "client", ID: "client-cc", Action: "set-area", Args: obj("salesArea", pick(t.rng, []string{"area-north", "area-south", "area-westx"}))})
 	}
+}
+
+// business are the types of each theme that are changed in both worlds, beside
+// those of Service.
+var business = map[string][]string{
+	"selling": {"task", "opportunity", "activity", "campaign", "campaignMember"},
+	"stock":   {"salesOrder", "partOrder", "purchaseOrder", "transfer", "count"},
+	"money":   {"invoice", "contract", "creditNote", "payment", "collectionNote", "billingRun"},
+	"agents":  {"accrual", "agent", "agentInvoice"},
+}
+
+// temporary are the roles that watched people get for a while: of the theme's
+// apps, so that what lies beyond those stays out of sight.
+var temporary = map[string][]string{
+	"service": {"service.guest", "level.basic", "service.guest-agent", "mobile.service-agent-user"},
+	"selling": {"crm.guest", "level.basic", "sales.guest", "crm.representative", "sales.operations"},
+	"stock":   {"stock.guest", "level.basic", "stock.sales-representative", "stock.warehouse-operations"},
+	"money":   {"billing.guest", "level.basic", "billing.sales-representative"},
+	"agents":  {"level.basic", "agents.accounting-administrator"},
 }
 
 // watch lets the watched person do something, at times in one entry with what
@@ -351,6 +498,8 @@ func (t *twin) watch() {
 	case t.chance(60):
 		p.work()
 		r = p.push()
+	case t.chance(20):
+		r = t.bulk(t.who)
 	default:
 		r = t.change(t.who)
 	}

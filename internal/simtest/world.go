@@ -26,35 +26,131 @@ func obj(kv ...any) command.Object {
 	return o
 }
 
-// Everybody who takes part: who they are and what roles they hold.
-var cast = []struct {
+// theme is the part of the business that a history is mostly about: its
+// people take part, its records are there from the start, its types and roles
+// come up more often. Worlds stay small that way.
+type theme struct {
+	name string
+	// mostly are the types that most changes are about.
+	mostly []string
+	// workers are those whom work is mostly assigned to, bosses those who
+	// change what is not their own.
+	workers, bosses []ident.RecordID
+}
+
+// serving is what every theme has of Service and Helpdesk.
+var serving = []string{
+	"jobActivity", "jobActivity", "jobActivity", "job", "ticket", "ticket", "ticketUpdate", "client", "comment", "document",
+	"employee",
+}
+
+var themes = []*theme{
+	{
+		name: "service", mostly: slices.Concat(serving, []string{
+			"asset", "site", "contact", "timeEntry", "checklistAnswer", "partUsed", "stockLevel", "warehouse", "product", "invoice",
+		}),
+		workers: []ident.RecordID{"emp-eng001", "emp-eng002", "emp-subcon", "emp-gagent", "emp-onsite", "emp-svcmgr", "emp-combo1"},
+		bosses:  []ident.RecordID{"emp-svcadm", "emp-svcmgr", "emp-tmgr01"},
+	},
+	{
+		name: "selling", mostly: []string{
+			"task", "task", "task", "activity", "activity", "opportunity", "opportunity", "campaign", "campaignMember", "campaignMember",
+			"tag", "tagging", "tagging", "filter", "client", "contact", "comment", "document", "delegation", "jobActivity", "ticket",
+		},
+		workers: []ident.RecordID{"emp-crmmgr", "emp-crmrep", "emp-crmops", "emp-crmgst", "emp-salrep", "emp-salgst", "emp-outsel", "emp-deputy"},
+		bosses:  []ident.RecordID{"emp-crmadm", "emp-crmmgr", "emp-salops"},
+	},
+	{
+		name: "stock", mostly: slices.Concat(serving[:4], []string{
+			"salesOrder", "salesOrder", "salesOrder", "purchaseOrder", "receipt", "transfer", "count", "adjustment", "partOrder",
+			"partOrder", "partUsed", "product", "productRelationship", "warehouse", "stockLevel", "supplier", "carrier", "comment",
+		}),
+		workers: []ident.RecordID{"emp-eng001", "emp-eng002", "emp-stkwhs"},
+		bosses:  []ident.RecordID{"emp-stkctl", "emp-stkord", "emp-stkwhs"},
+	},
+	{
+		name: "money", mostly: []string{
+			"invoice", "invoice", "invoice", "contract", "contract", "creditNote", "billingRun", "payment", "payment", "allocation",
+			"statement", "collectionNote", "client", "comment", "document", "job", "filter",
+		},
+		workers: []ident.RecordID{"emp-eng001", "emp-biller", "emp-debtor"},
+		bosses:  []ident.RecordID{"emp-biller", "emp-debtor", "emp-debops"},
+	},
+	{
+		name: "agents", mostly: slices.Concat(serving[:5], []string{
+			"agent", "rateCard", "accountAssignment", "accrual", "accrual", "agentInvoice", "agentInvoice", "agentStatement", "timeEntry",
+			"comment", "document", "delegation",
+		}),
+		workers: []ident.RecordID{"emp-eng001", "emp-eng002", "emp-subcon"},
+		bosses:  []ident.RecordID{"emp-agtadm", "emp-agtadm", "emp-svcmgr"},
+	},
+}
+
+// actor is one of those who take part: who they are and what roles they hold.
+type actor struct {
 	id, kind, client string
 	areas            []string
 	onsite           []string
 	roles            []string
 	phones           string // profiles: o office, f field
-}{
+	theme            string // "" for those who take part in every history
+}
+
+var cast = []actor{
 	{id: "emp-admin1", kind: "in-house", roles: []string{"level.customer-administrator"}, phones: "o"},
 	{id: "emp-admin2", kind: "in-house", roles: []string{"level.customer-administrator", "service.guest"}},
-	{id: "emp-svcadm", kind: "in-house", roles: []string{"service.administrator"}, phones: "o"},
 	{id: "emp-svcmgr", kind: "in-house", roles: []string{"service.manager", "level.basic"}, phones: "of"},
 	{id: "emp-eng001", kind: "in-house", roles: []string{"service.engineer", "mobile.service-agent-user"}, phones: "fo"},
 	{id: "emp-eng002", kind: "in-house", roles: []string{"service.engineer", "mobile.service-agent-user", "level.basic"}, phones: "ff"},
-	{id: "emp-rep001", kind: "in-house", areas: []string{"area-north"}, roles: []string{"service.sales-representative"}, phones: "o"},
 	{id: "emp-gagent", kind: "in-house", roles: []string{"service.guest-agent", "mobile.service-agent-user"}, phones: "of"},
-	{id: "emp-guest1", kind: "in-house", roles: []string{"service.guest"}, phones: "o"},
 	{id: "emp-tmgr01", kind: "in-house", roles: []string{"level.ticket-manager"}, phones: "o"},
-	{id: "emp-itmgr1", kind: "inside-it", roles: []string{"level.ticket-manager", "level.basic"}, phones: "o"},
 	{id: "emp-onsite", kind: "in-house", onsite: []string{"client-aa", "client-bb"}, roles: []string{"level.onsite-manager", "mobile.service-agent-user"}, phones: "fo"},
 	{id: "emp-staff1", kind: "client-staff", client: "client-aa", roles: []string{"level.basic"}, phones: "o"},
-	{id: "emp-liaisn", kind: "client-staff", client: "client-bb", onsite: []string{"client-bb"}, roles: []string{"level.basic", "level.onsite-manager", "mobile.service-agent-user"}, phones: "f"},
 	{id: "emp-subcon", kind: "subcontractor", roles: []string{"service.engineer", "mobile.service-agent-user", "service.guest"}, phones: "fo"},
 	{id: "emp-combo1", kind: "in-house", areas: []string{"area-south", "area-north"}, roles: []string{"service.sales-representative", "service.guest-agent", "level.basic"}, phones: "o"},
 	{id: "emp-newbie", kind: "programmer", phones: "o"},
+	// Acts for others and has little of their own.
+	{id: "emp-deputy", kind: "in-house", roles: []string{"level.basic", "mobile.service-agent-user"}, phones: "fo"},
+
+	{id: "emp-svcadm", kind: "in-house", roles: []string{"service.administrator"}, phones: "o", theme: "service"},
+	{id: "emp-rep001", kind: "in-house", areas: []string{"area-north"}, roles: []string{"service.sales-representative"}, phones: "o", theme: "service"},
+	{id: "emp-guest1", kind: "in-house", roles: []string{"service.guest"}, phones: "o", theme: "service"},
+	{id: "emp-itmgr1", kind: "inside-it", roles: []string{"level.ticket-manager", "level.basic"}, phones: "o", theme: "service"},
+	{id: "emp-liaisn", kind: "client-staff", client: "client-bb", onsite: []string{"client-bb"}, roles: []string{"level.basic", "level.onsite-manager", "mobile.service-agent-user"}, phones: "f", theme: "service"},
+
+	{id: "emp-crmadm", kind: "in-house", roles: []string{"crm.administrator", "sales.manager"}, phones: "o", theme: "selling"},
+	{id: "emp-crmmgr", kind: "in-house", areas: []string{"area-north"}, roles: []string{"crm.manager"}, phones: "o", theme: "selling"},
+	{id: "emp-crmrep", kind: "in-house", areas: []string{"area-south", "area-north"}, roles: []string{"crm.representative"}, phones: "o", theme: "selling"},
+	{id: "emp-crmops", kind: "in-house", roles: []string{"crm.operations"}, phones: "o", theme: "selling"},
+	{id: "emp-crmgst", kind: "in-house", roles: []string{"crm.guest"}, phones: "o", theme: "selling"},
+	{id: "emp-salrep", kind: "in-house", roles: []string{"sales.representative"}, phones: "o", theme: "selling"},
+	{id: "emp-salops", kind: "in-house", areas: []string{"area-westx"}, roles: []string{"sales.operations", "crm.manager"}, phones: "o", theme: "selling"},
+	{id: "emp-salgst", kind: "in-house", roles: []string{"sales.guest"}, phones: "o", theme: "selling"},
+	{id: "emp-outsel", kind: "subcontractor", roles: []string{"sales.representative", "crm.guest"}, phones: "o", theme: "selling"},
+
+	{id: "emp-stkctl", kind: "in-house", roles: []string{"stock.controller"}, phones: "o", theme: "stock"},
+	{id: "emp-stkord", kind: "in-house", roles: []string{"stock.order-administrator"}, phones: "o", theme: "stock"},
+	{id: "emp-stkwhs", kind: "in-house", roles: []string{"stock.warehouse-operations"}, phones: "o", theme: "stock"},
+	{id: "emp-stkrep", kind: "in-house", areas: []string{"area-south", "area-north"}, roles: []string{"stock.sales-representative"}, phones: "o", theme: "stock"},
+	{id: "emp-stkgst", kind: "subcontractor", roles: []string{"stock.guest"}, phones: "o", theme: "stock"},
+
+	{id: "emp-biller", kind: "in-house", roles: []string{"billing.administrator"}, phones: "o", theme: "money"},
+	{id: "emp-bilrep", kind: "in-house", areas: []string{"area-south"}, roles: []string{"billing.sales-representative"}, phones: "o", theme: "money"},
+	{id: "emp-bilgst", kind: "in-house", roles: []string{"billing.guest"}, phones: "o", theme: "money"},
+	{id: "emp-debtor", kind: "in-house", roles: []string{"debtors.administrator", "billing.agent"}, phones: "o", theme: "money"},
+	{id: "emp-debops", kind: "in-house", roles: []string{"debtors.operations"}, phones: "o", theme: "money"},
+
+	{id: "emp-agtadm", kind: "in-house", roles: []string{"agents.accounting-administrator"}, phones: "o", theme: "agents"},
+	{id: "emp-agtout", kind: "inside-it", roles: []string{"agents.accounting-administrator"}, phones: "o", theme: "agents"},
 }
 
 func row(typ string, id string, kv ...any) command.Row {
 	return command.Row{Type: typ, ID: ident.RecordID(id), Fields: obj(kv...)}
+}
+
+// cast are those who take part in this history.
+func (s *sim) cast() []actor {
+	return slices.DeleteFunc(slices.Clone(cast), func(a actor) bool { return a.theme != "" && a.theme != s.theme.name })
 }
 
 // begin makes the tenant and its people, and signs the phones in.
@@ -78,7 +174,7 @@ func (s *sim) begin() {
 			row("asset", "asset-"+c, "client", c, "name", "Asset", "site", "site-"+c, "product", "prod-pump"),
 		)
 	}
-	for _, p := range cast {
+	for _, p := range s.cast() {
 		f := obj("name", p.id, "email", p.id+"@example.com", "kind", p.kind, "status", "Active")
 		if p.client != "" {
 			f["client"] = obj("c", p.client)["c"]
@@ -88,6 +184,9 @@ func (s *sim) begin() {
 		}
 		rows = append(rows, command.Row{Type: "employee", ID: ident.RecordID(p.id), Fields: f})
 		for i, r := range p.roles {
+			if s.cfg.Roles.Shipped(r) == nil {
+				continue
+			}
 			rows = append(rows, row("roleAssignment", fmt.Sprintf("ra-%s-%d", p.id, i), "employee", p.id, "role", r))
 		}
 		for i, c := range p.onsite {
@@ -118,15 +217,16 @@ func (s *sim) begin() {
 		)
 	}
 	rows = append(rows, row("invoice", "inv-00001", "client", "client-aa", "number", "1", "job", "job-0000"))
+	rows = append(rows, s.business()...)
 	res := s.do(&command.Command{Import: &command.Import{Rows: rows}})
 	if len(res.Count.Rejected) > 0 {
 		r := res.Count.Rejected[0]
 		s.fail("setting up: %s: %v", rows[r.Index].ID, r.Err)
 	}
-	for _, p := range cast {
+	for _, p := range s.cast() {
 		s.do(&command.Command{Secret: &command.Secret{Employee: ident.RecordID(p.id), Hash: password}})
 		for i, profile := range p.phones {
-			if s.quietSetup || !s.chance(40) {
+			if s.quietSetup || (!s.chance(30) && len(s.phones) > 0) {
 				continue // few phones, so that each goes through much
 			}
 			ph := &phone{s: s, who: ident.RecordID(p.id), installation: fmt.Sprintf("inst-%s-%d", p.id, i), field: profile == 'f'}
@@ -262,52 +362,147 @@ func (s *sim) fields(t *entity.Type) command.Object {
 			o[f.Name] = obj("v", v)["v"]
 		}
 	}
+	give := func(name string, v any) { o[name] = obj("v", v)["v"] }
 	switch t.Name {
-	case "comment", "document":
-		if r := s.some(pick(s.rng, []string{"client", "asset", "job", "jobActivity", "jobActivity", "ticket"})); r != nil {
-			o["parent"] = obj("v", r.ID)["v"]
+	case "comment", "document", "tagging":
+		if r := s.some(pick(s.rng, t.Field("parentType").Values)); r != nil {
+			give("parent", r.ID)
 		}
 	case "individualPermission":
 		o = s.permission(s.somebody())
 	case "roleAssignment":
-		o["role"] = obj("v", s.roleKey())["v"]
+		give("role", s.roleKey())
 	case "employee":
-		o["email"] = obj("v", s.unique()+"@example.com")["v"]
+		give("email", s.unique()+"@example.com")
 		if s.chance(70) {
-			o["kind"] = obj("v", "in-house")["v"]
+			give("kind", "in-house")
 			delete(o, "client")
 		}
 	case "organizationalRole":
 		o = s.organizational()
 	case "warehouse":
 		if s.chance(70) {
-			o["kind"] = obj("v", "van")["v"]
+			give("kind", "van")
 		}
+	case "filter":
+		app := pick(s.rng, []string{"crm", "sales", "billing", "service", "stock", "debtors"})
+		give("app", app)
+		give("entityType", "client")
+	case "delegation":
+		o = s.delegation(s.somebody(), s.somebody())
+	case "payment", "accrual", "allocation":
+		give("amount", map[string]any{"amount": 1 + s.rng.IntN(300), "currency": "EUR"})
+	case "creditNote", "collectionNote":
+		// Of an invoice, and so of its client.
+		if inv := s.some("invoice"); inv != nil {
+			give("invoice", inv.ID)
+			give("client", inv.Text("client"))
+		}
+	case "activity", "task":
+		if p := s.some("opportunity"); p != nil && s.chance(40) {
+			give("opportunity", p.ID)
+			give("client", p.Text("client"))
+		} else {
+			delete(o, "opportunity")
+		}
+	case "partOrder":
+		delete(o, "ticket")
+		if j := s.some("job"); j != nil && s.chance(50) {
+			give("job", j.ID)
+			give("client", j.Text("client"))
+		} else {
+			delete(o, "job")
+		}
+	case "receipt":
+		delete(o, "purchaseOrder")
+		for _, po := range s.recordsOf("purchaseOrder") {
+			if po.Text("status") == "Approved" && s.chance(50) {
+				give("purchaseOrder", po.ID)
+			}
+		}
+	case "statement":
+		give("currency", "EUR")
+		give("from", s.day(-20))
+		give("to", s.day(s.rng.IntN(20)))
+	case "agentInvoice", "agentStatement":
+		give("from", s.day(-20))
+		give("to", s.day(s.rng.IntN(20)))
+		delete(o, "number")
+	case "contract":
+		give("starts", s.day(s.rng.IntN(60)-50))
+		give("lines", s.priced())
+		delete(o, "ends")
+	case "billingRun":
+		give("through", s.day(s.rng.IntN(20)))
+	}
+	if t.Name == "invoice" || t.Name == "creditNote" {
+		give("lines", s.priced())
+		delete(o, "due")
 	}
 	return o
 }
 
-var roleKeys = []string{
-	"service.administrator", "service.manager", "service.engineer", "service.sales-representative", "service.guest-agent",
-	"service.guest", "mobile.service-agent-user", "level.basic", "level.ticket-manager", "level.onsite-manager",
+// recordsOf returns the live records of a type, or those that are picked from.
+func (s *sim) recordsOf(typ string) []*oracle.Record {
+	if s.fixed != nil {
+		return s.fixed[typ]
+	}
+	return s.world.Records(typ)
+}
+
+// day is the date some days from today.
+func (s *sim) day(n int) string { return (s.now + ident.Millis(n)*86_400_000).RFC3339()[:10] }
+
+// priced are the lines of a document that is for something.
+func (s *sim) priced() []map[string]any {
+	return []map[string]any{{
+		"id": "l0", "text": s.unique(), "quantity": 1 + s.rng.IntN(3),
+		"unitPrice": map[string]any{"amount": 100 + s.rng.IntN(200), "currency": "EUR"}, "taxPercent": 20,
+	}}
+}
+
+// roleKeys are the roles that are given and built on: all but the customer
+// administrator's, of whom there are two.
+func (s *sim) roleKeys() []string {
+	return slices.DeleteFunc(s.cfg.Roles.Keys(), func(k string) bool { return k == "level.customer-administrator" })
+}
+
+// ownRoles are those that the people of the history hold from the start.
+func (s *sim) ownRoles() []string {
+	var out []string
+	for _, p := range s.cast() {
+		for _, r := range p.roles {
+			if s.cfg.Roles.Shipped(r) != nil && r != "level.customer-administrator" {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
 }
 
 func (s *sim) roleKey() string {
 	if r := s.some("organizationalRole"); r != nil && s.chance(25) {
 		return string(r.ID)
 	}
-	return pick(s.rng, roleKeys)
+	if s.chance(60) {
+		return pick(s.rng, s.ownRoles())
+	}
+	return pick(s.rng, s.roleKeys())
 }
 
 func (s *sim) organizational() command.Object {
-	base := []string{pick(s.rng, roleKeys)}
+	base := []string{pick(s.rng, s.roleKeys())}
 	if s.chance(50) {
-		base = append(base, pick(s.rng, roleKeys))
+		base = append(base, pick(s.rng, s.ownRoles()))
 	}
 	slices.Sort(base)
 	o := obj("name", s.unique(), "baseRoles", slices.Compact(base))
 	if s.chance(60) {
-		o["apps"] = obj("v", []string{pick(s.rng, []string{"service", "helpdesk", "stock", "crm"}), "me"})["v"]
+		o["apps"] = obj("v", []string{pick(s.rng, []string{"service", "helpdesk", "stock", "crm", "sales", "billing"}), "me"})["v"]
+	}
+	if s.chance(40) {
+		o["limitClients"] = obj("v", true)["v"]
+		s.count("role limited to clients")
 	}
 	if s.chance(70) {
 		var cut []string
@@ -323,7 +518,7 @@ func (s *sim) organizational() command.Object {
 func (s *sim) permission(who ident.RecordID) command.Object {
 	t := pick(s.rng, s.cat.Types)
 	if s.chance(50) {
-		t = s.cat.Type(pick(s.rng, []string{"client", "job", "jobActivity", "ticket", "asset", "invoice", "product", "employee", "comment"}))
+		t = s.cat.Type(pick(s.rng, []string{"client", "job", "jobActivity", "ticket", "asset", "invoice", "product", "employee", "comment", "task", "campaign", "salesOrder", "contract"}))
 	}
 	o := obj("employee", who, "effect", pick(s.rng, []string{"grant", "denial"}), "verb", pick(s.rng, []string{"view", "view", "view", "edit", "create"}))
 	if s.chance(80) {
@@ -332,9 +527,18 @@ func (s *sim) permission(who ident.RecordID) command.Object {
 			o["field"] = obj("v", pick(s.rng, t.Fields).Name)["v"]
 		}
 	} else {
-		o["app"] = obj("v", pick(s.rng, []string{"service", "helpdesk", "stock", "billing", "admin"}))["v"]
+		o["app"] = obj("v", pick(s.rng, []string{"service", "helpdesk", "stock", "billing", "admin", "crm", "sales", "debtors", "agents"}))["v"]
 	}
 	s.times(o)
+	return o
+}
+
+// delegation lets one person act for another, for a while.
+func (s *sim) delegation(by, to ident.RecordID) command.Object {
+	o := obj("delegator", by, "delegate", to, "until", (s.now + ident.Millis(1+s.rng.IntN(600_000))).RFC3339())
+	if s.chance(30) {
+		o["from"] = obj("v", (s.now + ident.Millis(s.rng.IntN(100_000)-50_000)).RFC3339())["v"]
+	}
 	return o
 }
 
@@ -359,8 +563,25 @@ func (s *sim) args(a *entity.Action) command.Object {
 			}
 		}
 	}
+	give := func(name string, v any) { o[name] = obj("v", v)["v"] }
 	if a.Assigns != "" {
-		o[a.Assigns] = obj("v", pick(s.rng, []string{"emp-eng001", "emp-eng002", "emp-subcon", "emp-gagent", "emp-onsite", "emp-svcmgr", "emp-combo1"}))["v"]
+		if s.chance(70) {
+			give(a.Assigns, pick(s.rng, s.theme.workers))
+		} else {
+			give(a.Assigns, s.somebody())
+		}
+	}
+	switch a.Name {
+	case "bulk-attach", "bulk-detach":
+		var ids []ident.RecordID
+		for range 1 + s.rng.IntN(3) {
+			if r := s.some(pick(s.rng, []string{"client", "client", "task", "opportunity", "campaign", "contact"})); r != nil {
+				ids = append(ids, r.ID)
+			}
+		}
+		give("records", ids)
+	case "allocate":
+		give("sum", map[string]any{"amount": 1 + s.rng.IntN(100), "currency": "EUR"})
 	}
 	return o
 }

@@ -17,8 +17,9 @@ import (
 	"satchel/sync/tenant"
 )
 
-// sights is what each person sees of each record, by the point decision: the
-// lists are computed by sets, so that the two readings check each other.
+// sights is what each person sees of each record that is asked for, by the
+// point decision: the lists are computed by sets, so that the two readings
+// check each other.
 func sights(t *testing.T, w *world, who ident.RecordID) map[string]map[ident.RecordID]policy.Sight {
 	t.Helper()
 	out := map[string]map[ident.RecordID]policy.Sight{}
@@ -28,7 +29,7 @@ func sights(t *testing.T, w *world, who ident.RecordID) map[string]map[ident.Rec
 			out[typ.Name] = map[ident.RecordID]policy.Sight{}
 			for o := range v.Index(state.TypeKey(typ.No)).All() {
 				rec, _ := v.LoadOrd(o)
-				out[typ.Name][rec.ID] = sub.View(rec, v.Reader)
+				out[typ.Name][rec.ID] = sub.Sees(rec, v.Reader)
 			}
 		}
 		return nil

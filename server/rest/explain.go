@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -28,6 +30,8 @@ type Explanation struct {
 	Role   string         `json:"role,omitempty"`
 	Clause string         `json:"clause,omitempty"`
 	Denial ident.RecordID `json:"denial,omitempty"`
+	// For is the employee whose right it is, where it was delegated.
+	For ident.RecordID `json:"for,omitempty"`
 	// Visibility is the record by which the client is hidden.
 	Visibility ident.RecordID `json:"visibility,omitempty"`
 	// Scope says whose records the deciding clause reaches.
@@ -112,7 +116,10 @@ func anywhere(sub *policy.Subject, q question) Explanation {
 			continue
 		}
 		out.Allowed, out.Reason, out.Role, out.Clause, out.Scope = true, "granted", g.Role, g.Clause, g.Scope.String()
-		out.Text = fmt.Sprintf("may create records of type %s, by clause %s of %s, as far as they are: %s.", q.t.Name, g.Clause, g.Role, out.Scope)
+		if g.By != nil {
+			out.For = g.By.ID
+		}
+		out.Text = fmt.Sprintf("may create records of type %s, by clause %s of %s%s, as far as they are: %s.", q.t.Name, g.Clause, g.Role, out.acting(), out.Scope)
 		return out
 	}
 	out.take(q, d, sub)
@@ -143,7 +150,7 @@ func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record,
 		sight := sub.View(rec, v.Reader)
 		if out.Allowed = sight.Mask != 0; sight.Context {
 			out.Reason = "context"
-			out.Text = fmt.Sprintf("may see %s only beneath a record it belongs to, by clause %s of %s.", rec.ID, out.Clause, out.Role)
+			out.Text = fmt.Sprintf("may see %s only beneath a record it belongs to, by clause %s of %s%s.", rec.ID, out.Clause, out.Role, out.acting())
 		}
 	}
 	a := q.t.Action(string(q.verb))
@@ -162,7 +169,7 @@ func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record,
 // take puts a decision into the Explanation, with words that begin after the
 // person.
 func (e *Explanation) take(q question, d policy.Decision, sub *policy.Subject) {
-	e.Allowed, e.Role, e.Clause, e.Denial = d.Allowed, d.Role, d.Clause, d.Denial
+	e.Allowed, e.Role, e.Clause, e.Denial, e.For = d.Allowed, d.Role, d.Clause, d.Denial, d.For
 	what := string(q.verb) + " records of type " + q.t.Name
 	if e.ID != "" {
 		what = fmt.Sprintf("%s %s %s", q.verb, q.t.Name, e.ID)
@@ -170,9 +177,9 @@ func (e *Explanation) take(q question, d policy.Decision, sub *policy.Subject) {
 	switch d.Reason {
 	case policy.Granted:
 		e.Reason = "granted"
-		e.Text = fmt.Sprintf("may %s, by clause %s of %s.", what, d.Clause, d.Role)
+		e.Text = fmt.Sprintf("may %s, by clause %s of %s%s.", what, d.Clause, d.Role, e.acting())
 		for _, g := range sub.Grants(q.t, q.verb) {
-			if g.Role == d.Role && g.Clause == d.Clause {
+			if g.Role == d.Role && g.Clause == d.Clause && sub.Author(g).ID == cmp.Or(d.For, sub.ID) {
 				e.Scope = g.Scope.String()
 			}
 		}
@@ -195,6 +202,14 @@ func (e *Explanation) take(q question, d policy.Decision, sub *policy.Subject) {
 		e.Reason = "inactive"
 		e.Text = fmt.Sprintf("may not %s: the person is not active.", what)
 	}
+}
+
+// acting says for whom the person acts in this, "" for themselves.
+func (e *Explanation) acting() string {
+	if e.For == "" {
+		return ""
+	}
+	return fmt.Sprintf(", which %s holds and delegated", e.For)
 }
 
 // administrator refuses whoever is no customer administrator.
@@ -263,8 +278,22 @@ func about(v *tenant.View, admin *policy.Subject, emp *entity.Record, q question
 			out.hidden(v, admin, who, rec)
 		}
 	}
+	out.withhold(v, admin)
 	out.Text = emp.Get("name").Text() + " " + out.Text
 	return out, nil
+}
+
+// withhold leaves out for whom somebody acts where an administrator may not
+// know of that person.
+func (e *Explanation) withhold(v *tenant.View, admin *policy.Subject) {
+	if e.For == "" || admin == nil {
+		return
+	}
+	if by, ok := v.Load(e.For); ok && admin.View(by, v.Reader).Mask != 0 {
+		return
+	}
+	e.Text = strings.Replace(e.Text, e.acting(), ", which somebody delegated", 1)
+	e.For = ""
 }
 
 // Explain tells an operator why an employee may or may not do something.

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"container/heap"
 	"encoding/binary"
+	"math"
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/sync/bits"
+	"satchel/sync/column"
 	"satchel/sync/project"
 	"satchel/sync/scope"
 	"satchel/sync/state"
@@ -27,7 +29,10 @@ func (q *query) answer(v *tenant.View, visible scope.Sets) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	hits := q.collect(v.Reader, parts, after)
+	hits, err := q.hits(v.Reader, parts, after)
+	if err != nil {
+		return nil, err
+	}
 	more := len(hits) > q.limit
 	hits = hits[:min(len(hits), q.limit)]
 	body := []byte(`{"items":[`)
@@ -234,6 +239,13 @@ func (q *query) need() entity.Mask {
 // order. Unsorted, that is the order of the ordinals, and it stops there;
 // sorted, it looks at all of them and keeps limit+1.
 func (q *query) collect(rd *state.Reader, parts scope.Sets, after []byte) []hit {
+	hits, _ := q.among(rd, parts, after, math.MaxInt)
+	return hits
+}
+
+// among is collect for who looks at so many records at most; it reports
+// whether those were enough.
+func (q *query) among(rd *state.Reader, parts scope.Sets, after []byte, most int) ([]hit, bool) {
 	all := parts.All()
 	if len(q.sorts) == 0 && after != nil {
 		all = bits.AndNot(all, bits.Range(0, binary.BigEndian.Uint32(after)+1))
@@ -257,7 +269,13 @@ func (q *query) collect(rd *state.Reader, parts scope.Sets, after []byte) []hit 
 		}
 		return parts[current].Class
 	}
+	enough := true
 	rd.Each(all, func(o ident.Ordinal, raw []byte) bool {
+		if most == 0 {
+			enough = false
+			return false
+		}
+		most--
 		if need != 0 {
 			if err := r.read(&rec, raw, q.t, class(o).Mask, need); err != nil {
 				panic(state.ErrDamaged)
@@ -286,9 +304,9 @@ func (q *query) collect(rd *state.Reader, parts scope.Sets, after []byte) []hit 
 		return true
 	})
 	if len(q.sorts) > 0 {
-		return keep.ordered()
+		return keep.ordered(), enough
 	}
-	return keep.hits
+	return keep.hits, enough
 }
 
 // append appends the term's part of a sort key. Records without a value come
@@ -349,7 +367,7 @@ func (c *condition) holds(r *row) bool {
 		return !c.equals(v)
 	case opContains:
 		if c.values == nil {
-			r.folded = appendFolded(r.folded[:0], v)
+			r.folded = column.AppendFolded(r.folded[:0], v)
 			return bytes.Contains(r.folded, c.text)
 		}
 		return c.equals(v)
@@ -403,7 +421,7 @@ func (q *query) found(r *row) bool {
 	r.folded = r.folded[:0]
 	for _, f := range q.t.Fields {
 		if f.Search && q.known.Has(f.No) {
-			r.folded = append(appendFolded(r.folded, r.values[f.No]), 0)
+			r.folded = append(column.AppendFolded(r.folded, r.values[f.No]), 0)
 		}
 	}
 	for _, term := range q.terms {

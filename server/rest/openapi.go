@@ -12,6 +12,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/sheet"
+	"satchel/sync/audit"
 )
 
 // schema is a JSON object under construction; its members are written sorted,
@@ -33,8 +34,10 @@ func (s *Server) document() ([]byte, error) {
 		schemas[upper(t.Name)+"Create"] = writeSchema(t, true)
 		schemas[upper(t.Name)+"Patch"] = writeSchema(t, false)
 	}
-	for name, sch := range sharedSchemas() {
-		schemas[name] = sch
+	for _, some := range []schema{sharedSchemas(), holderSchemas(), whatIfSchemas(), reviewSchemas()} {
+		for name, sch := range some {
+			schemas[name] = sch
+		}
 	}
 	paths := schema{}
 	for _, r := range s.routes {
@@ -351,9 +354,44 @@ func alone(r Route, op schema) {
 		op["parameters"] = append([]any{query("principal", true, "id of the employee")}, asked...)
 		op["responses"] = answers("200", "The decision.", ref("schemas", "Explanation"), "403", "404")
 	case "/v1/admin/holders":
-		op["summary"] = "Which devices have records of a client"
-		op["parameters"] = append([]any{query("client", true, "id of the client")}, pages...)
+		op["summary"] = "Which devices have records of a client, or of which clients devices have any, since when, and whether removals were acknowledged"
+		op["description"] = "One of client, device and employee is to be given."
+		op["parameters"] = append([]any{
+			query("client", false, "id of the client"), query("device", false, "id of the device"), query("employee", false, "id of the employee, for all devices"),
+		}, pages...)
 		op["responses"] = answers("200", "A page.", pageOf(ref("schemas", "Holder")), "403", "404")
+	case "/v1/admin/what-if":
+		op["summary"] = "What a change would bring to people and their devices, and take from them; nothing is written"
+		op["description"] = "A page is of people, sorted by id, with their devices. Only people and devices for whom something changes are told of."
+		op["parameters"] = pages
+		op["requestBody"] = schema{"required": true, "content": jsonBody(ref("schemas", "WhatIf"))}
+		op["responses"] = answers("200", "What would change, or why the change would be refused.", ref("schemas", "WhatIfAnswer"), "403", "422")
+	case "/v1/admin/access-review":
+		op["summary"] = "What a person may do and by what, or who sees a client"
+		op["description"] = "By employee or client; without either, everybody. As a table it has no pages."
+		op["parameters"] = append([]any{
+			query("employee", false, "id of the employee"), query("client", false, "id of the client"),
+			schema{"name": "format", "in": "query", "description": "json is the default", "schema": schema{"type": "string", "enum": []string{"json", sheet.CSV, sheet.XLSX}}},
+		}, pages...)
+		op["responses"] = answers("200", "A page.", schema{"oneOf": []any{pageOf(ref("schemas", "Review")), ref("schemas", "ClientReviewPage")}}, "403", "404")
+		for _, f := range []string{sheet.CSV, sheet.XLSX} {
+			op["responses"].(schema)["200"].(schema)["content"].(schema)[sheet.ContentType(f)] = schema{"schema": schema{"type": "string"}}
+		}
+	case "/v1/admin/audit":
+		op["summary"] = "Who did what when, newest first"
+		op["description"] = "A page may be short, even empty, and yet have a next: a request reads a bounded part of the trail. " +
+			"Of a record that is named all its changes are found at once; sign-ins and the like are no changes of a record."
+		op["parameters"] = append([]any{
+			query("record", false, "id of a record, one that is gone included"), query("type", false, "name of a type"),
+			query("actor", false, "id of the employee who did it, or system"), query("client", false, "id of the client that the record belonged to"),
+			query("op", false, "an operation or the name of an action"),
+			query("from", false, "the first instant"), query("to", false, "the instant before which it was done"),
+		}, pages...)
+		op["responses"] = answers("200", "A page.", pageOf(ref("schemas", "AuditRow")), "403", "404")
+	case "/v1/admin/audit/head":
+		op["summary"] = "The end of the audit trail, to be kept elsewhere"
+		op["description"] = "satchel verify --head tells later whether the trail up to there is still what it was. Refused to administrators from whom clients are hidden."
+		op["responses"] = answers("200", "The head.", ref("schemas", "AuditHead"), "403", "404")
 	case "/v1/admin/quarantine":
 		op["summary"] = "Refused offline work that is kept"
 		op["parameters"] = pages
@@ -512,13 +550,24 @@ func sharedSchemas() schema {
 		"Explanation": obj([]string{"principal", "action", "type", "allowed", "reason", "text"}, schema{
 			"principal": text, "action": text, "type": text, "id": text, "allowed": flag,
 			"reason": schema{"enum": []string{"granted", "no_grant", "refused", "closed", "denied", "hidden", "inactive", "context"}},
-			"role":   text, "clause": text, "denial": text, "visibility": text, "scope": text,
+			"role":   text, "clause": text, "denial": text, "for": text, "visibility": text, "scope": text,
 			"status": schema{"enum": []string{"archived", "wrong_status"}}, "text": text,
 		}),
 		"Named": named,
-		"Holder": obj([]string{"device", "employee", "status", "records"}, schema{
-			"device": ref("schemas", "Named"), "employee": ref("schemas", "Named"), "status": text, "lastSeen": when,
-			"records": whole, "unsure": whole, "toRemove": whole, "removing": whole,
+		"AuditHead": obj([]string{"head", "rows"}, schema{
+			"head": schema{"type": "string", "pattern": "^[0-9a-f]{64}@[0-9]+$"}, "rows": whole,
+		}),
+		"AuditRow": obj([]string{"at", "op", "record"}, schema{
+			"at":     when,
+			"doneAt": schema{"type": "string", "format": "date-time", "description": "When it was done on the phone, by its clock put right; absent where it was done at once."},
+			"op":     schema{"enum": audit.Ops()},
+			"name":   schema{"type": "string", "description": "Of an action its name, of a sign-in device where the device is new, of a refusal its code."},
+			"actor":  ref("schemas", "Named"), "for": ref("schemas", "Named"), "device": ref("schemas", "Named"), "client": ref("schemas", "Named"),
+			"record": obj(nil, schema{"type": text, "id": text, "name": text}),
+			"values": schema{"enum": []string{"notKept", "erased"}, "description": "Why the changes have no values; absent where they do."},
+			"changes": list(obj([]string{"field"}, schema{
+				"field": text, "before": schema{"description": "null for no value"}, "after": schema{"description": "null for no value"},
+			})),
 		}),
 		"Quarantined": obj([]string{"device", "author", "received", "phoneNow", "status", "root", "mutation"}, schema{
 			"device": ref("schemas", "Named"), "author": ref("schemas", "Named"), "received": when, "phoneNow": when,

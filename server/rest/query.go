@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"encoding/binary"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/edge"
+	"satchel/sync/column"
 )
 
 // Limits of a list request.
@@ -24,17 +23,16 @@ const (
 	maxFilter     = 4000 // bytes
 	maxConditions = 20
 	maxChoices    = 200 // values of an in
-	maxSorts      = 4
+	maxSorts      = column.MaxSorts
 	maxSearch     = 200 // bytes
 	maxTerms      = 10
 	maxCursor     = 4000
 )
 
-// Pseudo-fields that filter and sort know beside a type's own: their numbers
-// are free in every type.
+// Pseudo-fields that filter and sort know beside a type's own.
 const (
-	noID        = 58
-	noUpdatedAt = 59
+	noID        = column.NoID
+	noUpdatedAt = column.NoUpdatedAt
 )
 
 var pseudo = map[string]*entity.Field{
@@ -91,6 +89,8 @@ type query struct {
 	// parent, where not 0, and the fields by which records stand beneath it.
 	parent ident.Ordinal
 	by     []*entity.Field
+
+	lookup lookup
 }
 
 type sortTerm struct {
@@ -474,90 +474,13 @@ func (w *words) list() ([]string, error) {
 }
 
 // fold is how texts are compared without regard to case.
-func fold(s string) string { return strings.ToLower(s) }
-
-// maxKeyText bounds what of a text takes part in a sort, in bytes.
-const maxKeyText = 200
+func fold(s string) string { return column.Fold(s) }
 
 // appendKey appends a value's sort key: keys compare as bytes like the values
 // do. nil (for dst nil) where the kind has no order; null has no key.
 func appendKey(dst []byte, f *entity.Field, v entity.Value) []byte {
-	switch f.Kind {
-	case entity.Int:
-		return binary.BigEndian.AppendUint64(dst, uint64(v.Int())^1<<63)
-	case entity.Money:
-		return binary.BigEndian.AppendUint64(dst, uint64(amount(v))^1<<63)
-	case entity.Number:
-		x, err := strconv.ParseFloat(string(v), 64)
-		if err != nil {
-			return dst
-		}
-		bits := math.Float64bits(x)
-		if bits>>63 == 1 {
-			bits = ^bits
-		} else {
-			bits |= 1 << 63
-		}
-		return binary.BigEndian.AppendUint64(dst, bits)
-	case entity.Bool:
-		if v.Bool() {
-			return append(dst, 1)
-		}
-		return append(dst, 0)
-	case entity.Enum:
-		return append(dst, byte(slices.Index(f.Values, v.Text())+1))
-	case entity.Time, entity.Date:
-		// Stored in UTC and in one form, they compare as they stand.
-		return append(dst, v[1:len(v)-1]...)
-	case entity.String, entity.Text, entity.Ref:
-		return appendText(dst, v)
-	}
-	return dst
+	return column.AppendKey(dst, f, v)
 }
 
 // amount is the minor units of a sum of money, or a plain integer.
-func amount(v entity.Value) int64 {
-	s := strings.TrimPrefix(string(v), `{"amount":`)
-	if i := strings.IndexByte(s, ','); i >= 0 {
-		s = s[:i]
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// appendText appends a text, folded and cut, so that it sorts before all that
-// it begins: a zero byte ends it, and none stands within.
-func appendText(dst []byte, v entity.Value) []byte {
-	n := len(dst)
-	dst = appendFolded(dst, v)
-	dst = dst[:min(len(dst), n+maxKeyText)]
-	kept := dst[:n]
-	for _, c := range dst[n:] {
-		if c != 0 {
-			kept = append(kept, c)
-		}
-	}
-	return append(kept, 0)
-}
-
-// appendFolded appends a text value folded to lower case; what is plain ASCII
-// is not decoded.
-func appendFolded(dst []byte, v entity.Value) []byte {
-	if len(v) < 2 {
-		return dst
-	}
-	n := len(dst)
-	for _, c := range v[1 : len(v)-1] {
-		if c == '\\' || c >= utf8.RuneSelf {
-			return append(dst[:n], fold(v.Text())...)
-		}
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
+func amount(v entity.Value) int64 { return column.Amount(v) }

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"container/list"
-	"slices"
 	"strings"
 	"sync"
 
@@ -20,10 +19,6 @@ import (
 
 func notFound() error { return fault.New(fault.NotFoundCode) }
 
-// maxParents bounds how far a context-only record looks for a parent that can
-// be seen.
-const maxParents = 4
-
 // see returns a record of the type that the person sees, and what of it.
 // Hidden, absent, of another type and context-only without a parent that the
 // person sees are one answer.
@@ -32,40 +27,11 @@ func see(v *tenant.View, sub *policy.Subject, t *entity.Type, id ident.RecordID)
 	if !ok || rec.Type != t {
 		return nil, policy.Sight{}, notFound()
 	}
-	sight := sub.View(rec, v.Reader)
-	if sight.Mask == 0 || (sight.Context && !parented(v, sub, rec, sight, maxParents)) {
+	sight := sub.Sees(rec, v.Reader)
+	if sight.Mask == 0 {
 		return nil, policy.Sight{}, notFound()
 	}
 	return rec, sight, nil
-}
-
-// parented reports whether the person sees a parent of a context-only record:
-// one of those its type names or, where that names none, any record but a
-// person that it refers to.
-func parented(v *tenant.View, sub *policy.Subject, rec *entity.Record, sight policy.Sight, depth int) bool {
-	visible := func(id ident.RecordID) bool {
-		p, ok := v.Load(id)
-		if !ok {
-			return false
-		}
-		s := sub.View(p, v.Reader)
-		return s.Mask != 0 && (!s.Context || (depth > 0 && parented(v, sub, p, s, depth-1)))
-	}
-	if above := rec.Type.Above(); len(above) > 0 {
-		return slices.ContainsFunc(above, func(f *entity.Field) bool {
-			id := rec.Value(f.No).Ref()
-			return id != "" && visible(id)
-		})
-	}
-	for _, f := range rec.Type.Fields {
-		if f.Kind != entity.Ref || !sight.Mask.Has(f.No) || len(f.Targets) == 0 || f.Targets[0] == "employee" {
-			continue
-		}
-		if id := rec.Value(f.No).Ref(); id != "" && visible(id) {
-			return true
-		}
-	}
-	return false
 }
 
 // get answers one record.
@@ -117,23 +83,17 @@ func (s *Server) list(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
 	if err != nil {
 		return err
 	}
-	var body []byte
-	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+	body, err := s.page(caller, t, func(_ *tenant.View, sub *policy.Subject) (*query, error) {
 		known, err := listed(sub, t, false)
 		if err != nil {
-			return err
-		}
-		params, err := saved(v, sub, t, params)
-		if err != nil {
-			return err
+			return nil, err
 		}
 		q, err := parse(t, known, params)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		q.bind(s.sealer, caller, "")
-		body, err = q.answer(v, s.visible.of(caller.Tenant, v, sub, t))
-		return err
+		return q, nil
 	})
 	if err != nil {
 		return err
@@ -149,24 +109,22 @@ func (s *Server) children(c *fiber.Ctx, caller *edge.Caller, t, child *entity.Ty
 		return err
 	}
 	id := ident.RecordID(c.Params("id"))
-	var body []byte
-	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
+	body, err := s.page(caller, child, func(v *tenant.View, sub *policy.Subject) (*query, error) {
 		parent, _, err := see(v, sub, t, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		known, err := listed(sub, child, true)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		q, err := parse(child, known, params)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		q.bind(s.sealer, caller, string(parent.ID))
 		q.parent, q.by = parent.Ord, fields
-		body, err = q.answer(v, s.visible.of(caller.Tenant, v, sub, child))
-		return err
+		return q, nil
 	})
 	if err != nil {
 		return err

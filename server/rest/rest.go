@@ -30,6 +30,10 @@ type Options struct {
 	CursorKey [32]byte
 	// SubmitTimeout bounds how long a write waits to be taken; 0 for 30 s.
 	SubmitTimeout time.Duration
+	// ReadBelow is how many candidates a list must have for the tenant's
+	// columns to be used; the records of shorter lists are read. 0 for 2,000,
+	// negative for records always.
+	ReadBelow int
 }
 
 // Kind is what a route does.
@@ -78,6 +82,8 @@ type Server struct {
 	sealer  *sealer
 	visible *visibleCache
 	timeout time.Duration
+	least   int           // candidates of a list that columns are used for
+	trials  chan struct{} // what-ifs under way
 	routes  []Route
 	openapi []byte
 }
@@ -92,7 +98,7 @@ func Mount(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue, opts Options)
 	}
 	s := &Server{
 		auth: auth, cat: cat, sealer: newSealer(opts.CursorKey), visible: newVisibleCache(),
-		timeout: cmp.Or(opts.SubmitTimeout, 30*time.Second),
+		timeout: cmp.Or(opts.SubmitTimeout, 30*time.Second), least: cmp.Or(opts.ReadBelow, defaultReadBelow), trials: make(chan struct{}, 1),
 	}
 	s.alone(app)
 	for _, a := range entity.Apps {
@@ -158,12 +164,16 @@ func (s *Server) alone(app *fiber.App) {
 		{"/v1/explain", Personal, s.called(s.explain)},
 		{"/v1/admin/explain", Admin, s.called(s.adminExplain)},
 		{"/v1/admin/holders", Admin, s.called(s.holders)},
+		{"/v1/admin/access-review", Admin, s.called(s.accessReview)},
 		{"/v1/admin/quarantine", Admin, s.called(s.quarantine)},
+		{"/v1/admin/audit", Admin, s.called(s.audit)},
+		{"/v1/admin/audit/head", Admin, s.called(s.auditHead)},
 		{"/openapi.json", Document, s.serveOpenAPI},
 		{"/docs", Document, serveDocs},
 	} {
 		s.on(app, Route{Method: fiber.MethodGet, Path: r.path, Kind: r.kind}, r.h)
 	}
+	s.on(app, Route{Method: fiber.MethodPost, Path: "/v1/admin/what-if", Kind: Admin}, s.called(s.whatIf))
 }
 
 // collection mounts the routes of one type under one name in one app.

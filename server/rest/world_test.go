@@ -21,7 +21,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{}
 	w.World = testworld.New(t, func(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue) {
-		s, err := rest.Mount(app, auth, cat, rest.Options{CursorKey: [32]byte{1}})
+		s, err := rest.Mount(app, auth, cat, rest.Options{CursorKey: [32]byte{1}, ReadBelow: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

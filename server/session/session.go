@@ -36,6 +36,8 @@ func (s *Service) Mount(app *fiber.App) {
 	app.Post("/v1/auth/refresh", s.refresh)
 	app.Post("/v1/auth/logout", s.logout)
 	app.Post("/v1/auth/password", s.password)
+	app.Post("/v1/auth/invitations", s.invite)
+	app.Post("/v1/auth/accept", s.accept)
 }
 
 type deviceBody struct {

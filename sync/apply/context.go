@@ -78,11 +78,37 @@ func (r *run) Delete(rec *entity.Record) error {
 	if r.hasChildren(rec) {
 		return fault.New(fault.HasDependents)
 	}
+	for _, one := range r.falling(rec) {
+		if err := r.Delete(one); err != nil {
+			return err
+		}
+	}
 	r.drop(rec)
 	if rec.Type.Changed != nil {
 		return rec.Type.Changed(r, rec, nil)
 	}
 	return nil
+}
+
+// falling returns the records that go with a record.
+func (r *run) falling(rec *entity.Record) []*entity.Record {
+	var out []*entity.Record
+	for _, t := range r.cfg.Cat.Types {
+		if !t.Falls {
+			continue
+		}
+		for _, f := range t.RefsTo(rec.Type.Name) {
+			if t.Root != f.Name && !f.Required {
+				continue
+			}
+			for o := range r.w.Referring(t, f.No, rec.ID).All() {
+				if one, ok := r.w.LoadOrd(o); ok {
+					out = append(out, one)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // Each implements entity.Context.
@@ -117,10 +143,11 @@ type savepoint struct {
 	mark  state.Mark
 	eff   Effects
 	ended map[ident.SessionID]int
+	trail int
 }
 
 func (r *run) savepoint() savepoint {
-	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended)}
+	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended), len(r.trail)}
 }
 
 // undo rolls back a part of a command.
@@ -128,6 +155,7 @@ func (r *run) undo(to savepoint) {
 	r.rollback(to.mark, r)
 	r.eff, r.eff.Ended = to.eff, to.ended
 	r.policyTouched = false
+	r.trail = r.trail[:to.trail]
 }
 
 // foresee is called before a record that may decide rights is staged: it
@@ -282,9 +310,9 @@ func unassign(rec *entity.Record, a *entity.Action) {
 
 // unsigned makes a change in nobody's name.
 func (r *run) unsigned(f func() error) error {
-	actor := r.cmd.Actor
-	r.cmd.Actor = ""
-	defer func() { r.cmd.Actor = actor }()
+	actor, what := r.cmd.Actor, r.doing
+	r.cmd.Actor, r.doing = "", doing{}
+	defer func() { r.cmd.Actor, r.doing = actor, what }()
 	return f()
 }
 

@@ -57,7 +57,10 @@ type failed struct {
 const maxFailed = 2000
 
 // The Devices bucket: 'd' device id -> deviceRow as JSON; 'i' employee,
-// installation, incarnation (0 between) -> device id; 'p' prefix -> device id.
+// installation, incarnation (0 between) -> device id; 'p' prefix -> device id;
+// 's' device u32, instant i64 with the sign bit flipped -> the records that went
+// out to the device then and that it has or may have since, as one set. Devices
+// from before such rows were kept have none for what they held then.
 func deviceKey(id ident.DeviceID) []byte { return append([]byte{'d'}, id...) }
 
 func installationRow(e ident.RecordID, installation, incarnation string) []byte {
@@ -65,6 +68,13 @@ func installationRow(e ident.RecordID, installation, incarnation string) []byte 
 }
 
 func prefixRow(p string) []byte { return append([]byte{'p'}, p...) }
+
+// arrivalRows lead a device's rows of arrivals.
+func arrivalRows(dev ident.Ordinal) []byte { return binary.BigEndian.AppendUint32([]byte{'s'}, dev) }
+
+func arrivalRow(dev ident.Ordinal, at ident.Millis) []byte {
+	return binary.BigEndian.AppendUint64(arrivalRows(dev), uint64(at)^1<<63)
+}
 
 // deviceRow is a device as stored, its held set apart.
 type deviceRow struct {
@@ -80,6 +90,7 @@ type pendingRow struct {
 	N          uint64         `json:"n"`
 	Removed    []byte         `json:"removed,omitempty"`
 	Sent       []partRow      `json:"sent,omitempty"`
+	At         ident.Millis   `json:"at,omitempty"`
 	Mark       pull.Mark      `json:"mark"`
 	Target     ident.Position `json:"target,omitempty"`
 	Reset      bool           `json:"reset,omitempty"`
@@ -174,7 +185,7 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 	d.Sync = pull.Device{Ack: row.Ack, Last: row.Last, Mark: row.Mark, Target: row.Target}
 	if p := row.Pending; p != nil {
 		d.Sync.Pending = &pull.Pending{
-			N: p.N, Removed: parse(p.Removed), Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes,
+			N: p.N, Removed: parse(p.Removed), At: p.At, Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes,
 		}
 		for _, part := range p.Sent {
 			d.Sync.Pending.Sent = append(d.Sync.Pending.Sent, scope.Part{Class: classes[part.Class], Set: parse(part.Set)})
@@ -212,6 +223,14 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 			d.Sync.Held = append(d.Sync.Held, scope.Part{Class: classes[c], Set: set})
 		}
 	}
+	rows := arrivalRows(d.Ord)
+	store.ScanPrefix(rd.KV(), store.Devices, rows, func(k, v []byte) bool {
+		if len(k) == len(rows)+8 {
+			at := ident.Millis(binary.BigEndian.Uint64(k[len(rows):]) ^ 1<<63)
+			d.Sync.Arrivals = append(d.Sync.Arrivals, pull.Arrival{At: at, Set: parse(v)})
+		}
+		return true
+	})
 	return &d
 }
 
@@ -238,7 +257,7 @@ func EachDevice(rd *state.Reader, f func(ident.DeviceID) bool) {
 func (r *run) storeDevice(d *Device) {
 	row := deviceRow{Device: *d, Ack: d.Sync.Ack, Last: d.Sync.Last, Mark: d.Sync.Mark, Target: d.Sync.Target}
 	if p := d.Sync.Pending; p != nil {
-		row.Pending = &pendingRow{N: p.N, Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes}
+		row.Pending = &pendingRow{N: p.N, At: p.At, Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes}
 		if !p.Removed.IsEmpty() {
 			row.Pending.Removed = p.Removed.AppendTo(nil)
 		}
@@ -261,6 +280,7 @@ func (r *run) storeDevice(d *Device) {
 			r.putHeld(d.Ord, r.class(p.Class), bits.Set{}, p.Set)
 		}
 	}
+	r.putArrivals(d.Ord, was.Arrivals, d.Sync.Arrivals)
 	r.devicesTouched = append(r.devicesTouched, deviceUndo{d.ID, r.devices[d.ID]})
 	r.devices[d.ID] = d
 }
@@ -287,6 +307,26 @@ func (r *run) putHeld(dev ident.Ordinal, class uint16, was, is bits.Set) {
 			r.w.Delete(store.Held, k)
 		} else {
 			r.w.Put(store.Held, k, c.Bytes())
+		}
+	}
+}
+
+// putArrivals stages the rows of a device's arrivals that differ; both lists
+// ascend by time.
+func (r *run) putArrivals(dev ident.Ordinal, was, is []pull.Arrival) {
+	for len(was) > 0 || len(is) > 0 {
+		switch {
+		case len(is) == 0 || len(was) > 0 && was[0].At < is[0].At:
+			r.w.Delete(store.Devices, arrivalRow(dev, was[0].At))
+			was = was[1:]
+		case len(was) == 0 || is[0].At < was[0].At:
+			r.w.Put(store.Devices, arrivalRow(dev, is[0].At), is[0].Set.AppendTo(nil))
+			is = is[1:]
+		default:
+			if !bits.Equal(was[0].Set, is[0].Set) {
+				r.w.Put(store.Devices, arrivalRow(dev, is[0].At), is[0].Set.AppendTo(nil))
+			}
+			was, is = was[1:], is[1:]
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/sync/audit"
 	"satchel/sync/bits"
 	"satchel/sync/oplog"
 	"satchel/sync/pull"
@@ -29,7 +30,7 @@ import (
 
 // Version is the apply version: it changes whenever the same entry would
 // lead to another state.
-const Version = 1
+const Version = 2
 
 // Config is what a machine is made of.
 type Config struct {
@@ -60,6 +61,8 @@ type Result struct {
 	Page  *Page
 	Login *Login
 	Count ImportCount
+	// Invited is whom an invitation is for.
+	Invited *Invited
 }
 
 // BulkItem answers one record of a bulk action.
@@ -113,6 +116,7 @@ type Machine struct {
 	effects  Effects
 	secret   []byte
 	epoch    uint64
+	trail    []audit.Row // of the entry being folded
 	// Committed is called after each commit with the entry's results and
 	// effects, before the next entry is folded.
 	OnCommit func(e oplog.Entry, results []Result, eff Effects)
@@ -163,7 +167,7 @@ func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 	m.trim()
 	m.w.Begin(tx, e.Pos, e.Time)
 	m.epoch = e.Epoch
-	m.results = m.results[:0]
+	m.results, m.trail = m.results[:0], m.trail[:0]
 	m.effects = Effects{Ended: map[ident.SessionID]int{}}
 	m.load()
 	m.due()
@@ -171,6 +175,7 @@ func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 	if err := m.commands(e); err != nil {
 		return err
 	}
+	audit.Seal(m.w.Stage, e.Pos, m.trail)
 	eff, err := m.w.Flush(tx)
 	m.effects.Effects = eff
 	return err
@@ -223,6 +228,9 @@ type run struct {
 	at  ident.Millis    // when it happened for the person
 	ids int             // ids derived so far
 	eff Effects         // of this command; joined to the entry's when it succeeds
+	// trail is joined like the effects.
+	trail []audit.Row
+	doing doing
 	// policyTouched: records that decide rights were written and not judged yet.
 	policyTouched bool
 	// rights: such records were written at all, so that what is remembered of
@@ -253,6 +261,7 @@ func (m *Machine) command(c *command.Command) (res Result) {
 		if res.Err != nil {
 			res.Err = fault.Of(res.Err)
 			m.rollback(mark, r)
+			m.trail = append(m.trail, r.attempted(res.Err)...)
 			return
 		}
 		m.join(r)
@@ -298,6 +307,7 @@ func (m *Machine) rollback(mark state.Mark, r *run) {
 }
 
 func (m *Machine) join(r *run) {
+	m.trail = append(m.trail, r.trail...)
 	m.effects.People = append(m.effects.People, r.eff.People...)
 	m.effects.Everybody = m.effects.Everybody || r.eff.Everybody
 	for s, code := range r.eff.Ended {
@@ -325,6 +335,8 @@ func (r *run) dispatch() Result {
 		return r.importRows(c.Import)
 	case c.Secret != nil:
 		return r.setSecret(c.Secret)
+	case c.Accept != nil:
+		return r.accept(c.Accept)
 	}
 	if err := r.signedIn(); err != nil {
 		return Result{Err: err}
@@ -338,6 +350,8 @@ func (r *run) dispatch() Result {
 		return r.push(c.Push)
 	case c.Pull != nil:
 		return r.pull(c.Pull)
+	case c.Invite != nil:
+		return r.invite(c.Invite)
 	}
 	return Result{Err: fault.Newf(fault.InternalError, "empty command")}
 }

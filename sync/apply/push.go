@@ -14,6 +14,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/sync/audit"
 	"satchel/sync/project"
 	"satchel/sync/state"
 	"satchel/sync/store"
@@ -179,6 +180,7 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 	r.at = r.w.Now()
 	if err != nil {
 		r.undo(mark)
+		r.trail = append(r.trail, r.attempted(err)...)
 		f := fault.Of(err)
 		row.Status, row.Code, row.Message, row.Field, row.Conflicts = wire.Refused, f.Code, f.Message, f.Field, nil
 		failure := failed{N: m.N}
@@ -364,6 +366,7 @@ func (r *run) importRows(im *command.Import) Result {
 		}
 		if err != nil {
 			r.undo(mark)
+			r.trail = append(r.trail, r.attempted(err)...)
 			res.Count.Rejected = append(res.Count.Rejected, Rejection{i, fault.Of(err)})
 			continue
 		}
@@ -395,6 +398,7 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 	if !row.ID.Valid() {
 		return rowSame, fault.New(fault.BadID)
 	}
+	r.doing = doing{op: audit.Import, id: row.ID}
 	vals, err := r.values(t, row.Fields, t.All())
 	if err != nil {
 		return rowSame, err

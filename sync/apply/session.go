@@ -15,6 +15,7 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/internal/refresh"
+	"satchel/sync/audit"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -51,7 +52,8 @@ func (s *Session) Ended(now ident.Millis) bool {
 const sessionKept ident.Millis = 30 * 24 * 60 * 60 * 1000
 
 // The Sessions bucket: 's' session id -> Session as JSON; 'e' employee id, 0,
-// session id -> nothing; 't' instant, session id -> nothing, for the sweep.
+// session id -> nothing; 't' instant, session id -> nothing, for the sweep. What
+// it holds of invitations stands at invitationRow.
 func sessionRow(id ident.SessionID) []byte { return append([]byte{'s'}, id...) }
 
 func employeeSessions(id ident.RecordID) []byte { return append(append([]byte{'e'}, id...), 0) }
@@ -120,13 +122,20 @@ func (r *run) login(l *command.Login) Result {
 		r.w.Put(store.Credentials, []byte(l.Employee), []byte(l.Rehash))
 	}
 	out := &Login{Employee: l.Employee, Session: l.Session}
+	row := r.concerning(audit.SignIn, l.Employee)
+	row.Actor, row.Session = l.Employee, l.Session
 	if l.Device != nil {
+		last := r.w.LastOrdinal()
 		d, err := r.device(l)
 		if err != nil {
 			return Result{Err: err}
 		}
+		if row.Device = d.ID; d.Ord > last {
+			row.Name = "device"
+		}
 		out.Device, out.Prefix = d.ID, d.Prefix
 	}
+	r.trail = append(r.trail, row)
 	r.putSession(l.Session, Session{
 		Employee: l.Employee, Device: out.Device,
 		Family: refresh.NewFamily(l.First, r.w.Now(), SessionLifetime, SessionIdle),
@@ -266,11 +275,19 @@ func (r *run) endSession(id ident.SessionID, code int) {
 	if !s.Family.Revoked {
 		s.Family.Revoked = true
 		r.putSession(id, s)
+		row := r.concerning(audit.SessionEnded, s.Employee)
+		row.Session, row.Device = id, s.Device
+		r.trail = append(r.trail, row)
 	}
 	r.eff.Ended[id] = code
 }
 
+// endSessions ends all sessions of an employee, with the invitation of one who
+// is disabled.
 func (r *run) endSessions(employee ident.RecordID, code int) {
+	if e, ok := r.w.Load(employee); ok && e.StatusText() == subject.Disabled {
+		r.endInvitation(employee)
+	}
 	var ids []ident.SessionID
 	p := employeeSessions(employee)
 	store.ScanPrefix(r.w.Stage, store.Sessions, p, func(k, _ []byte) bool {
@@ -309,10 +326,17 @@ func (r *run) setSecret(s *command.Secret) Result {
 	if !ok || emp.Type.Name != subject.Employee {
 		return Result{Err: notFound()}
 	}
-	r.w.Put(store.Credentials, []byte(s.Employee), []byte(s.Hash))
-	// Whoever knew the old password is signed out.
-	r.endSessions(s.Employee, closeRevoked)
+	r.putCredential(s.Employee, s.Hash)
 	return Result{ID: s.Employee}
+}
+
+// putCredential gives an employee a password. Whoever knew the old one is
+// signed out, and can't choose another by an invitation.
+func (r *run) putCredential(employee ident.RecordID, hash string) {
+	r.w.Put(store.Credentials, []byte(employee), []byte(hash))
+	r.trail = append(r.trail, r.concerning(audit.PasswordSet, employee))
+	r.endInvitation(employee)
+	r.endSessions(employee, closeRevoked)
 }
 
 // metaSecret is the tenant's key for the tokens that apply makes.

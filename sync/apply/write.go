@@ -87,7 +87,7 @@ func (r *run) answer(out outcome) Result {
 	}
 	sight := policy.Sight{Mask: out.typ.All()}
 	if sub != nil {
-		sight = sub.View(rec, &r.w.Reader)
+		sight = sub.Sees(rec, &r.w.Reader)
 	}
 	if sight.Mask == 0 {
 		return res
@@ -193,7 +193,7 @@ func (r *run) find(t *entity.Type, id ident.RecordID) (*entity.Record, policy.Si
 	if r.sub == nil {
 		return rec, policy.Sight{Mask: t.All()}, nil
 	}
-	s := r.sub.View(rec, &r.w.Reader)
+	s := r.sub.Sees(rec, &r.w.Reader)
 	if s.Mask == 0 {
 		return nil, s, notFound()
 	}
@@ -652,6 +652,9 @@ func (r *run) unchanged(rec *entity.Record, sight policy.Sight, was command.Obje
 // hasChildren reports whether a record belongs to this one.
 func (r *run) hasChildren(rec *entity.Record) bool {
 	for _, t := range r.cfg.Cat.Types {
+		if t.Falls {
+			continue
+		}
 		for _, f := range t.RefsTo(rec.Type.Name) {
 			if (t.Root == f.Name || f.Required) && !r.w.Referring(t, f.No, rec.ID).IsEmpty() {
 				return true
@@ -943,7 +946,7 @@ func (r *run) target(rec *entity.Record, f *entity.Field, id ident.RecordID) err
 		}
 		return nil
 	}
-	if r.sub.View(t, &r.w.Reader).Mask == 0 {
+	if r.sub.Sees(t, &r.w.Reader).Mask == 0 {
 		return bad
 	}
 	// Nothing refers across clients: what belongs to one stays with it.

@@ -122,7 +122,7 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 	after.Last++
 	page.N = after.Last
 	after.Pending = &Pending{
-		N: page.N, Removed: bits.Or(page.Removed, c.lost), Sent: append(c.sent(), c.agreed...), Mark: c.mark, Target: c.target,
+		N: page.N, Removed: bits.Or(page.Removed, c.lost), Sent: append(c.sent(), c.agreed...), At: rd.Now(), Mark: c.mark, Target: c.target,
 		Reset: page.Reset, ResetTypes: page.ResetTypes,
 	}
 	return page, after, true

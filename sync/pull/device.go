@@ -35,8 +35,10 @@ type Pending struct {
 	N       uint64
 	Removed bits.Set
 	Sent    scope.Sets // by the class the records were sent in
-	Mark    Mark
-	Target  ident.Position
+	// At is the tenant time at which it was computed.
+	At     ident.Millis
+	Mark   Mark
+	Target ident.Position
 	// Reset: the device drops all (or the types) before it applies the page.
 	Reset      bool
 	ResetTypes []uint16
@@ -57,11 +59,15 @@ type Device struct {
 	Held    scope.Sets
 	Unsure  bits.Set
 	Pending *Pending
+	// Arrivals say since when it has, or may have, what is held or unsure:
+	// disjoint sets, ascending by time. Of devices from before times were kept
+	// they lack what was held then.
+	Arrivals []Arrival
 }
 
 // acknowledged is the device once its pending page was applied.
 func (d Device) acknowledged(typeOf func(uint16) bits.Set) Device {
-	p := d.Pending
+	p, was := d.Pending, d
 	if p.Reset {
 		d.Held, d.Unsure = drop(d.Held, d.Unsure, p.ResetTypes, typeOf)
 	}
@@ -71,13 +77,14 @@ func (d Device) acknowledged(typeOf func(uint16) bits.Set) Device {
 		d.Unsure = bits.AndNot(d.Unsure, touched)
 	}
 	d.Ack, d.Mark, d.Target, d.Pending = p.N, p.Mark, p.Target, nil
+	d.Arrivals = was.arrived(p, &d, true)
 	return d
 }
 
 // superseded is the device when its pending page may or may not have been
 // applied: everything the page speaks of is unsure.
 func (d Device) superseded(typeOf func(uint16) bits.Set) Device {
-	p := d.Pending
+	p, was := d.Pending, d
 	if p == nil {
 		return d
 	}
@@ -100,6 +107,7 @@ func (d Device) superseded(typeOf func(uint16) bits.Set) Device {
 		d.Unsure = bits.Or(d.Unsure, held)
 	}
 	d.Pending = nil
+	d.Arrivals = was.arrived(p, &d, false)
 	return d
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -34,7 +35,7 @@ type rows struct {
 func (r *rows) Get(b store.Bucket, k []byte) []byte {
 	switch b {
 	case store.Meta:
-		if string(k) == "applied" {
+		if k := string(k); k == "applied" || k == "time" {
 			return binary.BigEndian.AppendUint64(nil, r.pos)
 		}
 	case store.Records:
@@ -132,6 +133,7 @@ type history struct {
 	token string
 	given map[uint32]bool
 	late  []wirePage
+	since map[uint32]uint64 // when each record went out that the phone may have had since
 }
 
 func (h *history) seen(o uint32) sentAs {
@@ -179,6 +181,9 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 		req.Number, req.Known = n, err == nil
 	}
 	rd := state.NewReader(h.cat, h.rows)
+	if p := h.dev.Pending; p != nil && req.Known && req.Number == p.N {
+		h.givenUp(p)
+	}
 	page, after, changed := pull.Compute(rd, h.dev, h.now(), req)
 	if h.v.noUnsure {
 		after.Unsure = bits.Set{}
@@ -192,6 +197,9 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 	}
 	if len(page.Items) > max(limit, 1) {
 		return out, "a page is longer than its limit"
+	}
+	if bad := h.arrivals(); bad != "" {
+		return out, bad
 	}
 	last := 0
 	for _, o := range out.removed {
@@ -223,6 +231,45 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 		}
 	}
 	return out, ""
+}
+
+// givenUp forgets since when the phone had what it gives up with a page that it
+// acknowledges.
+func (h *history) givenUp(p *pull.Pending) {
+	sent := p.Sent.All()
+	for o := range h.since {
+		dropped := p.Reset && (p.ResetTypes == nil || slices.Contains(p.ResetTypes, typeOf(o)))
+		if (dropped || p.Removed.Contains(o)) && !sent.Contains(o) {
+			delete(h.since, o)
+		}
+	}
+}
+
+// arrivals holds what the device says of its arrivals against what was seen to
+// happen.
+func (h *history) arrivals() string {
+	has := h.dev.Holds()
+	for o := uint32(1); o <= records; o++ {
+		if !has.Contains(o) {
+			delete(h.since, o)
+		} else if h.since[o] == 0 {
+			h.since[o] = h.rows.pos
+		}
+		if at, ok := h.dev.Since(bits.Of(o)); ok != has.Contains(o) || uint64(at) != h.since[o] {
+			return "a record is said to be there since another time"
+		}
+	}
+	var all bits.Set
+	for i, a := range h.dev.Arrivals {
+		if a.Set.IsEmpty() || bits.Intersects(all, a.Set) || i > 0 && h.dev.Arrivals[i-1].At >= a.At {
+			return "arrivals overlap, are empty or out of order"
+		}
+		all = bits.Or(all, a.Set)
+	}
+	if !bits.Equal(all, bits.Or(h.dev.Held.All(), h.dev.Unsure)) {
+		return "arrivals are of other records than are held"
+	}
+	return ""
 }
 
 // apply takes a page as a phone does.
@@ -275,7 +322,7 @@ func differ(want, got map[uint32]sentAs) string {
 
 func newHistory(cat *entity.Catalogue, seed uint64, v variant) *history {
 	h := &history{
-		rng: rand.New(rand.NewPCG(seed, 1)), cat: cat, v: v, phone: map[uint32]sentAs{}, given: map[uint32]bool{},
+		rng: rand.New(rand.NewPCG(seed, 1)), cat: cat, v: v, phone: map[uint32]sentAs{}, given: map[uint32]bool{}, since: map[uint32]uint64{},
 		rows: &rows{index: map[string][]byte{}},
 	}
 	for o := uint32(1); o <= records; o++ {

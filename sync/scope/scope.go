@@ -85,8 +85,10 @@ type eval struct {
 	// profiles, those it acts for. onsite are the clients they are onsite for.
 	selves []ident.Ordinal
 	onsite []ident.RecordID
-	// others evaluate what was delegated with the eyes of whose right it is.
+	// others evaluate what was delegated with the eyes of whose right it is;
+	// reader is the evaluation for who acts with it, nil for the person alone.
 	others map[*policy.Subject]*eval
+	reader *eval
 	window Window
 	memo   map[memoKey]bits.Set
 	away   bits.Set // what is hidden or, for an allow-list, allowed
@@ -247,6 +249,7 @@ func (e *eval) with(sub *policy.Subject) *eval {
 			e.others = map[*policy.Subject]*eval{}
 		}
 		o = newEval(e.rd, sub, e.window)
+		o.reader = e
 		e.others[sub] = o
 	}
 	return o
@@ -261,6 +264,22 @@ func (e *eval) shown(bound bits.Set) bits.Set {
 		return bits.And(bound, e.away)
 	}
 	return bits.AndNot(bound, e.away)
+}
+
+// aware takes from a set of records of a type what is hidden from the person,
+// or from who acts with the person's rights.
+func (e *eval) aware(t *entity.Type, s bits.Set) bits.Set {
+	if t.Root == "" && !t.IsClient {
+		return s
+	}
+	for x := e; x != nil; x = x.reader {
+		if len(x.sub.Clients) == 0 && !x.sub.Only && x.sub.Kind != policy.ClientStaff {
+			continue
+		}
+		free := bits.And(s, e.rd.Index(state.NoClientKey))
+		s = bits.Or(free, x.shown(bits.AndNot(s, free)))
+	}
+	return s
 }
 
 // reach is a grant's set, less what hiding and the ceiling take from it.
@@ -385,7 +404,8 @@ func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
 		return b.Set()
 	case policy.OpFrom:
 		u := e.rd.Cat.Type(s.Type)
-		return e.targets(t, u, u.Field(s.Field), e.set(u, s.Subs[0]))
+		// What is hidden brings nothing along: it would tell that it is there.
+		return e.targets(t, u, u.Field(s.Field), e.aware(u, e.set(u, s.Subs[0])))
 	case policy.OpMentioned:
 		return e.mentioned(t)
 	case policy.OpWindow:

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -360,7 +361,7 @@ func (r *boltReader) bucket(b Bucket) *bolt.Bucket {
 }
 
 // sequential marks the buckets whose keys ascend as they are added.
-var sequential = [maxBucket + 1]bool{Log: true, Records: true, Changes: true, Ordinals: true}
+var sequential = [maxBucket + 1]bool{Log: true, Records: true, Changes: true, Ordinals: true, Audit: true}
 
 // Get implements [Reader].
 func (r *boltReader) Get(b Bucket, key []byte) []byte { return r.bucket(b).Get(key) }
@@ -370,6 +371,22 @@ func (r *boltReader) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	c := r.bucket(b).Cursor()
 	for k, v := c.Seek(from); k != nil && fn(k, v); {
 		k, v = c.Next()
+	}
+}
+
+// scanBack reads from the end, for [ScanBack].
+func (r *boltReader) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	c := r.bucket(b).Cursor()
+	var k, v []byte
+	if from == nil {
+		k, v = c.Last()
+	} else if k, v = c.Seek(from); k == nil {
+		k, v = c.Last()
+	} else if !bytes.Equal(k, from) {
+		k, v = c.Prev()
+	}
+	for k != nil && fn(k, v) {
+		k, v = c.Prev()
 	}
 }
 
@@ -391,6 +408,12 @@ func (w *boltWriter) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	w.scans[mustBucket(b)]++
 	defer func() { w.scans[b]-- }()
 	w.boltReader.Scan(b, from, fn)
+}
+
+func (w *boltWriter) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	w.scans[mustBucket(b)]++
+	defer func() { w.scans[b]-- }()
+	w.boltReader.scanBack(b, from, fn)
 }
 
 func (w *boltWriter) check(b Bucket, k []byte) error {

@@ -18,6 +18,8 @@
 // file as an unsigned varint:
 //
 //	1  the first version: buckets 1 to 18
+//	2  bucket 19: every change has a row there, so that a program which
+//	   writes none must not open the file
 //
 // A program opens files of its own version or older. An older file is brought
 // forward one version at a time, each in a transaction of its own that is

@@ -153,6 +153,17 @@ func (s *memState) scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	t.Ascend(item{k: from}, func(it item) bool { return fn(it.k, it.v) })
 }
 
+func (s *memState) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	t := s.trees[mustBucket(b)]
+	switch {
+	case t == nil:
+	case from == nil:
+		t.Reverse(func(it item) bool { return fn(it.k, it.v) })
+	default:
+		t.Descend(item{k: from}, func(it item) bool { return fn(it.k, it.v) })
+	}
+}
+
 func mustBucket(b Bucket) Bucket {
 	if !b.Valid() {
 		panic(fmt.Errorf("%w: %d", ErrBucket, uint8(b)))
@@ -175,6 +186,10 @@ func (s *memSnapshot) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	s.open().scan(b, from, fn)
 }
 
+func (s *memSnapshot) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	s.open().scanBack(b, from, fn)
+}
+
 func (s *memSnapshot) Close() { s.state = nil }
 
 type memWriter struct {
@@ -190,6 +205,12 @@ func (w *memWriter) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	w.scans[mustBucket(b)]++
 	defer func() { w.scans[b]-- }()
 	w.state.scan(b, from, fn)
+}
+
+func (w *memWriter) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) {
+	w.scans[mustBucket(b)]++
+	defer func() { w.scans[b]-- }()
+	w.state.scanBack(b, from, fn)
 }
 
 // tree returns the bucket's tree for writing.

@@ -33,16 +33,17 @@ const (
 	Outbox      Bucket = 16 // deliveries to be made
 	Keys        Bucket = 17 // idempotency keys
 	Credentials Bucket = 18 // what people sign in with
+	Audit       Bucket = 19 // who did what when, as a chain of hashes
 )
 
 // maxBucket is the highest bucket number in use.
-const maxBucket = Credentials
+const maxBucket = Audit
 
 var bucketNames = [maxBucket + 1]string{
 	Meta: "meta", Log: "log", Records: "records", IDs: "ids", Index: "index", Changes: "changes",
 	Devices: "devices", Held: "held", Results: "results", Quarantine: "quarantine", Sessions: "sessions",
 	Due: "due", Ordinals: "ordinals", Classes: "classes", Names: "names", Outbox: "outbox", Keys: "keys",
-	Credentials: "credentials",
+	Credentials: "credentials", Audit: "audit",
 }
 
 // Valid reports whether b is one of the buckets.
@@ -148,6 +149,33 @@ func ScanPrefix(r Reader, b Bucket, prefix []byte, fn func(k, v []byte) bool) {
 	r.Scan(b, prefix, func(k, v []byte) bool {
 		return bytes.HasPrefix(k, prefix) && fn(k, v)
 	})
+}
+
+// backward is a Reader that can be read from the end.
+type backward interface {
+	scanBack(b Bucket, from []byte, fn func(k, v []byte) bool)
+}
+
+// ScanBack calls fn for every key that is at most from (nil: every key), in
+// descending order, until fn returns false; the rules of [Reader.Scan] hold.
+// Snapshots of [Bolt] and [Mem] read only what fn takes; of any other Reader
+// all that lies before from is read first.
+func ScanBack(r Reader, b Bucket, from []byte, fn func(k, v []byte) bool) {
+	if back, ok := r.(backward); ok {
+		back.scanBack(b, from, fn)
+		return
+	}
+	var rows []item
+	r.Scan(b, nil, func(k, v []byte) bool {
+		if from != nil && bytes.Compare(k, from) > 0 {
+			return false
+		}
+		k, v = copyPair(k, v)
+		rows = append(rows, item{k: k, v: v})
+		return true
+	})
+	for i := len(rows) - 1; i >= 0 && fn(rows[i].k, rows[i].v); i-- { //nolint:revive // fn does the work
+	}
 }
 
 // formatKey is the row of Meta that holds the format; only engines write it.

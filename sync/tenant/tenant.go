@@ -22,7 +22,9 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/sync/apply"
+	"satchel/sync/column"
 	"satchel/sync/oplog"
+	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
 )
@@ -43,6 +45,10 @@ type Options struct {
 	// DefaultKeepEntries. The state does not need them: they are there to be
 	// looked at and replayed.
 	KeepEntries int
+	// Columns bounds the memory of the columns that lists use, together with
+	// those of other tenants; nil for a budget of the tenant's own, of the
+	// default size.
+	Columns *column.Budget
 }
 
 // DefaultKeepEntries is how many log entries a tenant keeps.
@@ -88,6 +94,7 @@ type Tenant struct {
 	gone  int // the close code for who joins once all were ended, 0 before
 
 	subjects subjectCache
+	columns  *column.Store
 	Stats    Stats
 }
 
@@ -139,6 +146,12 @@ func Open(opts Options) (*Tenant, error) {
 		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		lives:    map[*Live]struct{}{},
 	}
+	if opts.Columns == nil {
+		opts.Columns = column.NewBudget(column.DefaultBytes)
+	}
+	t.columns = column.New(opts.Columns, func(f func(*state.Reader) error) error {
+		return t.Read(func(v *View) error { return f(v.Reader) })
+	})
 	t.machine.OnCommit = func(_ oplog.Entry, results []apply.Result, eff apply.Effects) {
 		t.answers = &batchAnswers{results, eff}
 	}
@@ -188,6 +201,9 @@ func (t *Tenant) Engine() store.Engine { return t.opts.Engine }
 
 // Log gives the log beneath, for verification.
 func (t *Tenant) Log() oplog.Log { return t.log }
+
+// Columns gives the columns of the records, for lists.
+func (t *Tenant) Columns() *column.Store { return t.columns }
 
 // Failed returns the error that stopped the tenant, nil while it runs.
 func (t *Tenant) Failed() error {
@@ -559,5 +575,6 @@ func (t *Tenant) Close() error {
 	t.closing.Do(func() { close(t.quit) })
 	<-t.done
 	t.endAll()
+	t.columns.Close()
 	return errors.Join(t.log.Close(), t.opts.Engine.Close())
 }

@@ -1,6 +1,7 @@
 // Package verify walks a tenant's file and checks that everything derived
 // agrees with the records it is derived from: indexes, the change index,
-// names, ids, held sets, the log. It changes nothing. The command line uses
+// names, ids, held sets, the log, and that the audit trail is whole. It changes
+// nothing. The command line uses
 // it, and so does whoever reopens a tenant after a crash.
 package verify
 
@@ -13,6 +14,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/sync/apply"
+	"satchel/sync/audit"
 	"satchel/sync/bits"
 	"satchel/sync/oplog"
 	"satchel/sync/state"
@@ -25,7 +27,19 @@ type Report struct {
 	Indexes  int      `json:"indexes"`
 	Devices  int      `json:"devices"`
 	Entries  int      `json:"entries"`
+	Audit    Audit    `json:"audit"`
 	Problems []string `json:"problems"`
+}
+
+// Audit says what there is of the audit trail.
+type Audit struct {
+	Rows   int `json:"rows"`
+	Erased int `json:"erased,omitempty"` // rows whose values were taken out
+	// Head is the end of the trail as audit.Head renders it, to be kept
+	// elsewhere; "" where there is none.
+	Head string `json:"head,omitempty"`
+	// Cut is the place behind which the trail is kept; "" where it is whole.
+	Cut string `json:"cut,omitempty"`
 }
 
 // maxProblems bounds how many problems are told one by one.
@@ -48,6 +62,7 @@ type checker struct {
 	areas map[ident.Ordinal]ident.Ordinal // of clients
 	live  bits.Builder
 	step  func(done, total int)
+	trail *audit.Report
 }
 
 // Run checks the state of a snapshot. step, where given, is told how many of
@@ -68,12 +83,22 @@ func Run(cat *entity.Catalogue, snap store.Reader, step func(done, total int)) (
 		want: map[state.Key]*bits.Builder{}, areas: map[ident.Ordinal]ident.Ordinal{},
 	}
 	c.clients()
+	c.audit()
 	c.records()
 	c.changes()
 	c.ids()
 	c.indexes()
 	c.devices()
 	return rep
+}
+
+// Head checks that a head of the audit trail which was kept elsewhere still
+// lies on it: a trail that was cut off behind it, or written anew before it, is
+// found by that alone.
+func Head(snap store.Reader, kept audit.Head, rep *Report) {
+	if err := audit.Contains(snap, kept); err != nil {
+		rep.fail("%v", err)
+	}
 }
 
 // Log checks that every entry of a log can be read, in order.
@@ -92,6 +117,51 @@ func Log(l oplog.Log, rep *Report) {
 	}
 	if _, last := l.Bounds(); next != 0 && last != next-1 {
 		rep.fail("log: ends at %d, not %d", next-1, last)
+	}
+}
+
+// audit walks the audit trail.
+func (c *checker) audit() {
+	c.trail = audit.Check(c.rd.KV(), c.fail)
+	c.Audit = Audit{Rows: c.trail.Rows, Erased: c.trail.Erased}
+	if c.trail.Begun {
+		c.Audit.Head = c.trail.Head.String()
+		if c.trail.Head.Pos > c.rd.Position() {
+			c.fail("audit: its head is at %d, the last entry applied is %d", c.trail.Head.Pos, c.rd.Position())
+		}
+	}
+	if c.trail.Cut.Count > 0 {
+		c.Audit.Cut = c.trail.Cut.String()
+	}
+}
+
+// traced holds a record against the last change of it in the audit trail.
+func (c *checker) traced(r *entity.Record, last entity.Stamp) {
+	if !c.trail.Begun || last.Pos <= c.trail.Cut.Pos {
+		return // from before the trail, or cut off it
+	}
+	k, ok := c.trail.Last(r.Ord)
+	if !ok || k.Pos != last.Pos {
+		c.fail("%s/%s: its last change, at %d, is not in the audit trail", r.Type.Name, r.ID, last.Pos)
+		return
+	}
+	row, err := audit.Read(c.rd.KV(), k)
+	if err != nil || row == nil {
+		return // told already
+	}
+	if row.ID != r.ID || row.Type != r.Type.No || row.Client != r.Client() || row.Removed {
+		c.fail("%s/%s: audit %s speaks of %s as it can't have been", r.Type.Name, r.ID, k, row.ID)
+	}
+	for _, cell := range r.Cells {
+		if !row.Fields.Has(cell.No) {
+			continue
+		}
+		if s := r.Stamps[cell.Stamp]; s.Pos != k.Pos || s.By != row.Actor || s.At != row.At {
+			c.fail("%s/%s: field %d was written by %q at %d, audit %s has %q", r.Type.Name, r.ID, cell.No, s.By, s.Pos, k, row.Actor)
+		}
+	}
+	if same, known := row.Agrees(r); known && !same {
+		c.fail("%s/%s: has other values than audit %s left it with", r.Type.Name, r.ID, k)
 	}
 }
 
@@ -149,7 +219,9 @@ func (c *checker) record(r *entity.Record) {
 	if t, id := c.rd.Name(r.Ord); t != r.Type || id != r.ID {
 		c.fail("%s/%s: its ordinal names something else", r.Type.Name, r.ID)
 	}
-	p := r.Last(^entity.Mask(0)).Pos
+	last := r.Last(^entity.Mask(0))
+	c.traced(r, last)
+	p := last.Pos
 	row := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(p)), r.Ord)
 	if c.rd.KV().Get(store.Changes, row) == nil {
 		c.fail("%s/%s: no row in the change index at its last change", r.Type.Name, r.ID)

@@ -54,6 +54,8 @@ var Employee = &entity.Type{
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Invited, States: employeeStates},
 	Actions: []*entity.Action{
+		// Whoever may invite is given tokens for people by the session interface,
+		// which notes the time likewise; the action alone makes none.
 		{Name: "invite", App: entity.Admin, From: []string{Invited}, Stamps: []string{"invitedAt"}},
 		{Name: "enable", App: entity.Admin, From: []string{Invited, Disabled}, To: Active},
 		{Name: "disable", App: entity.Admin, From: []string{Invited, Active}, To: Disabled},

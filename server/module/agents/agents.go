@@ -1,9 +1,13 @@
 // Package agents declares those who are paid by what they do for clients:
 // agents, their rates, the accounts they look after, what accrues to them and
-// what they are paid. It is imported by server/module and by server/roles.
+// what they are paid. It is imported by server/module and by server/roles, and
+// by server/module/service, whose activities are what accrues.
 package agents
 
-import "satchel/internal/entity"
+import (
+	"satchel/internal/entity"
+	"satchel/server/module/attach"
+)
 
 var app = []entity.App{entity.Agents}
 
@@ -51,10 +55,11 @@ var RateCard = &entity.Type{
 			entity.Amount(2, "amount").Need(),
 		).UpTo(50),
 	},
+	Check: checkCard,
 }
 
-// AccountAssignment says that an agent looks after a client, from a day and up
-// to another.
+// AccountAssignment says that an agent looks after a client, from a day up to
+// and including another. No two of one agent and client share a day.
 var AccountAssignment = &entity.Type{
 	No: 702, Name: "accountAssignment", Apps: app, Rank: 40, Root: "client",
 	Fields: []*entity.Field{
@@ -62,12 +67,18 @@ var AccountAssignment = &entity.Type{
 		entity.To(2, "client", "client").Need().Fixed(),
 		entity.On(3, "from").Need(),
 		entity.On(4, "to"),
-		entity.Decimal(5, "share"), // percent; all of it unless given
+		// Percent of the rates that the agent is paid for work at this client;
+		// all of it unless given. Where an agent has no assignment to the client
+		// the rates count in full.
+		entity.Decimal(5, "share"),
 	},
+	Check: checkAssignment,
 }
 
 // Accrual is one sum that an agent has earned with a client: from an activity
-// that was completed, or entered by hand.
+// that was completed, see Accrue, or entered by hand. It may be negative, where
+// too much was invoiced before. Once it is invoiced or cancelled it stands
+// fast.
 var Accrual = &entity.Type{
 	No: 703, Name: "accrual", Apps: app, Rank: 57, Root: "client",
 	Fields: []*entity.Field{
@@ -86,11 +97,17 @@ var Accrual = &entity.Type{
 	Actions: []*entity.Action{
 		{Name: "cancel", App: entity.Agents, From: []string{Open}, To: Cancelled},
 	},
+	Check:   checkAccrual,
+	Created: accrualCreated,
+	Changed: accrualChanged,
 }
 
-// Invoice is what an agent is paid for a span of days. Its lines are the
-// accruals that name it, each with its own client; it has no total of its own,
-// which would tell of clients that its reader may not know.
+// Invoice is what an agent is paid for a span of days, UTC, both included.
+// When it is made it takes the agent's open accruals of those days, which are
+// its lines: the accruals that name it, each with its own client. It has no
+// total of its own, which would tell of clients that its reader may not know;
+// that it has any line at all, which approving asks for, is told. A draft that
+// is deleted gives its accruals back.
 var Invoice = &entity.Type{
 	No: 704, Name: "agentInvoice", Apps: app, Rank: 56,
 	Fields: []*entity.Field{
@@ -106,13 +123,17 @@ var Invoice = &entity.Type{
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: invoiceStates},
 	Actions: []*entity.Action{
-		{Name: "approve", App: entity.Agents, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}},
+		{Name: "approve", App: entity.Agents, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}, Do: approve},
 		{Name: "pay", App: entity.Agents, From: []string{Approved}, To: Paid, Stamps: []string{"paidAt"}},
 	},
+	Check:   checkInvoice,
+	Changed: invoiceChanged,
 }
 
-// Statement lists what accrued to an agent and was paid in a span of days. Its
-// lines are records of their own, each with its client.
+// Statement lists what accrued to an agent in a span of days, UTC, both
+// included: open and invoiced, as it was when the statement was made. Its lines
+// are records of their own, each with its client; they are made and deleted
+// with it.
 var Statement = &entity.Type{
 	No: 705, Name: "agentStatement", Apps: app, Rank: 58,
 	Fields: []*entity.Field{
@@ -120,13 +141,16 @@ var Statement = &entity.Type{
 		entity.On(2, "from").Need().Fixed(),
 		entity.On(3, "to").Need().Fixed(),
 	},
+	Check:   func(_ entity.Context, _, after *entity.Record) error { return attach.InOrder(after, "from", "to") },
+	Changed: statementChanged,
 }
 
 // StatementLine is one line of an agent's statement.
 var StatementLine = &entity.Type{
 	No: 706, Name: "agentStatementLine", Apps: app, Rank: 59, Root: "accrual", Parents: []string{"statement"},
 	Fields: []*entity.Field{
-		entity.To(1, "statement", "agentStatement").Need().Fixed().System(),
+		// Not required: what requires a record keeps it from being deleted.
+		entity.To(1, "statement", "agentStatement").Fixed().System(),
 		entity.To(2, "accrual", "accrual").Need().Fixed().System(),
 		entity.On(3, "date").System(),
 		entity.Str(4, "text").System(),

@@ -1,6 +1,11 @@
 package billing
 
-import "satchel/internal/entity"
+import (
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	"satchel/server/module/attach"
+	"satchel/server/module/lines"
+)
 
 var app = []entity.App{entity.Billing}
 
@@ -29,8 +34,9 @@ func priced(no uint8) *entity.Field {
 	)
 }
 
-// Contract is what a client pays for again and again; a billing run drafts
-// the invoices of the active ones.
+// Contract is what a client pays for again and again; billing runs draft the
+// invoices of the active ones. Activated, it is billed from the day it starts,
+// in advance, a whole interval at a time.
 var Contract = &entity.Type{
 	No: 501, Name: "contract", Apps: app, Rank: 43, Root: "client",
 	Fields: []*entity.Field{
@@ -49,18 +55,56 @@ var Contract = &entity.Type{
 		entity.At(13, "activatedAt").System(),
 		entity.At(14, "expiredAt").System(),
 		entity.To(15, "owner", "employee"),
-		// The first day that no invoice covers yet.
+		// The first day that no invoice covers yet; none where nothing is left
+		// to bill.
 		entity.On(16, "nextBilling").System(),
 		entity.Long(17, "notes"),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: contractStates},
 	Actions: []*entity.Action{
-		{Name: "activate", App: entity.Billing, From: []string{Draft}, To: Active, Stamps: []string{"activatedAt"}},
+		{Name: "activate", App: entity.Billing, From: []string{Draft}, To: Active, Stamps: []string{"activatedAt"}, Do: activate},
 		{Name: "expire", App: entity.Billing, From: []string{Active}, To: Expired, Stamps: []string{"expiredAt"}},
 	},
+	Check:   checkContract,
+	Changed: onlyDraftsEnd,
 }
 
-// CreditNote takes back a part of an invoice.
+// checkContract keeps what is charged as it was agreed on; a contract that
+// runs may be ended earlier or later.
+func checkContract(_ entity.Context, before, after *entity.Record) error {
+	if err := attach.InOrder(after, "starts", "ends"); err != nil {
+		return err
+	}
+	if before == nil || before.StatusText() == Draft {
+		sum(before, after)
+		return nil
+	}
+	fields := []string{"number", "starts", "interval", "lines"}
+	if before.StatusText() == Expired {
+		fields = append(fields, "ends")
+	}
+	return fast(before, after, "This can't be changed once the contract is active.", fields...)
+}
+
+// activate lets billing runs bill a contract from the day it starts.
+func activate(c entity.Context, r *entity.Record, _ entity.Args) error {
+	if err := charge(r, "A contract"); err != nil {
+		return err
+	}
+	number(c, r, "contract", "CON")
+	r.Set("nextBilling", r.Get("starts"))
+	return nil
+}
+
+// onlyDraftsEnd refuses to delete what others rely on by now.
+func onlyDraftsEnd(_ entity.Context, before, after *entity.Record) error {
+	if after == nil && before.StatusText() != Draft {
+		return fault.Newf(fault.WrongStatus, "Only drafts can be deleted.")
+	}
+	return nil
+}
+
+// CreditNote takes back a part of an invoice that was approved, or all of it.
 var CreditNote = &entity.Type{
 	No: 502, Name: "creditNote", Apps: []entity.App{entity.Billing, entity.Debtors}, Rank: 53, Root: "client",
 	Fields: []*entity.Field{
@@ -78,23 +122,75 @@ var CreditNote = &entity.Type{
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: creditStates},
 	Actions: []*entity.Action{
-		{Name: "approve", App: entity.Billing, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}},
+		{Name: "approve", App: entity.Billing, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}, Do: approveCredit},
 	},
+	Check:   checkCredit,
+	Changed: creditChanged,
 }
 
-// Run drafts an invoice for each contract that falls due up to a day. It says
-// nothing of how many: the invoices name it, and each person counts those they
-// see.
-var Run = &entity.Type{
-	No: 503, Name: "billingRun", Apps: app, Rank: 42,
-	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
-		entity.On(2, "through").Need(),
-		entity.OneOf(3, "status", runStates...).Else(Done).System(),
-		entity.At(4, "ranAt").System(),
-	},
-	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: runStates},
-	Actions: []*entity.Action{
-		{Name: "run", App: entity.Billing, From: []string{Draft}, To: Done, Stamps: []string{"ranAt"}},
-	},
+// checkCredit holds a credit note to one invoice of the same client, and keeps
+// what was approved as it was.
+func checkCredit(c entity.Context, before, after *entity.Record) error {
+	if before == nil {
+		inv, ok := c.Load(after.Get("invoice").Ref())
+		if !ok || inv.Get("client").Ref() != after.Get("client").Ref() {
+			return fault.New(fault.BadReference).OnField("invoice")
+		}
+		if !Counts(inv.StatusText()) {
+			return fault.Newf(fault.WrongStatus, "A credit note takes back from an invoice that was approved and not voided.").OnField("invoice")
+		}
+	}
+	if before != nil && before.StatusText() != Draft {
+		return fast(before, after, "A credit note that was approved can't be changed.", "number", "invoice", "reason", "issued", "lines")
+	}
+	sum(before, after)
+	return nil
+}
+
+// approveCredit lets a credit note count: for more than nothing, in the
+// invoice's currency, and together with the earlier ones for no more than the
+// invoice's total. It is given a number and a day of issue.
+func approveCredit(c entity.Context, r *entity.Record, _ entity.Args) error {
+	if err := charge(r, "A credit note"); err != nil {
+		return err
+	}
+	inv, ok := c.Load(r.Get("invoice").Ref())
+	if !ok {
+		return fault.New(fault.BadReference).OnField("invoice")
+	}
+	if !Counts(inv.StatusText()) {
+		return fault.Newf(fault.WrongStatus, "The invoice was voided.").OnField("invoice")
+	}
+	left, currency := lines.Amount(inv.Get("total"))
+	c.Referring("creditNote", "invoice", inv.ID, func(o *entity.Record) bool {
+		if o.ID != r.ID && o.StatusText() == Approved {
+			sum, _ := lines.Amount(o.Get("total"))
+			left -= sum
+		}
+		return true
+	})
+	sum, same := lines.Amount(r.Get("total"))
+	if same != currency {
+		return fault.Newf(fault.BadValue, "A credit note must be in the invoice's currency.").OnField("lines")
+	}
+	if sum > left {
+		return fault.Newf(fault.BadValue, "Credit notes can't take back more than the invoice's total.").OnField("lines")
+	}
+	number(c, r, "creditNote", "CN")
+	if r.Get("issued").IsNull() {
+		r.Set("issued", today(c))
+	}
+	return nil
+}
+
+// creditChanged settles the invoice with a credit note that was approved.
+func creditChanged(c entity.Context, before, after *entity.Record) error {
+	if err := onlyDraftsEnd(c, before, after); err != nil {
+		return err
+	}
+	if after == nil || after.StatusText() != Approved || before != nil && before.StatusText() == Approved {
+		return nil
+	}
+	sum, _ := lines.Amount(after.Get("total"))
+	return Settle(c, after.Get("invoice").Ref(), sum)
 }

@@ -2,6 +2,7 @@ package crm
 
 import (
 	"satchel/internal/entity"
+	"satchel/internal/fault"
 	"satchel/server/module/attach"
 )
 
@@ -40,6 +41,18 @@ func assign(no uint8, field string) *entity.Action {
 	}
 }
 
+// ofOneClient refuses work beneath an opportunity of another client, or of a
+// client that the work does not name: it would go on being seen by those from
+// whom that client is hidden. The core asks the same of what people write; this
+// is for imports.
+func ofOneClient(c entity.Context, r *entity.Record) error {
+	o, ok := c.Load(r.Get("opportunity").Ref())
+	if ok && o.Client() != r.Client() {
+		return fault.Newf(fault.BadReference, "client must be the opportunity's client.").OnField("client")
+	}
+	return nil
+}
+
 // Activity is a call, a meeting or a letter, as it took place or is planned.
 var Activity = &entity.Type{
 	No: 105, Name: "activity", Plural: "activities", Apps: selling, Rank: 46, Root: "client", Parents: beneath,
@@ -59,9 +72,12 @@ var Activity = &entity.Type{
 	},
 	Actions: []*entity.Action{assign(5, "owner")},
 	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
+	Created: ofOneClient,
 }
 
-// Task is something that one person is to do.
+// Task is something that one person is to do. It is nobody's only while it
+// waits in the queue, where the core puts it when its assignee may not know of
+// the client any more.
 var Task = &entity.Type{
 	No: 106, Name: "task", Apps: selling, Rank: 46, Root: "client", Parents: beneath,
 	Fields: []*entity.Field{
@@ -85,6 +101,7 @@ var Task = &entity.Type{
 		{Name: "bulk-delete", App: entity.CRM, Also: sales, Bulk: true, Removes: true},
 	},
 	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "assignee") },
+	Created: ofOneClient,
 }
 
 // Opportunity is business that may be won from an account.
@@ -120,6 +137,12 @@ var Opportunity = &entity.Type{
 		},
 	},
 	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
+	Check: func(_ entity.Context, _, r *entity.Record) error {
+		if r.Get("probability").Int() > 100 {
+			return fault.Newf(fault.BadValue, "probability is a percentage, 0 to 100.").OnField("probability")
+		}
+		return nil
+	},
 }
 
 // Campaign is an effort towards many accounts, which are its members. It
@@ -145,6 +168,7 @@ var Campaign = &entity.Type{
 		{Name: "end", App: entity.CRM, Also: sales, From: []string{Running}, To: Ended, Stamps: []string{"endedAt"}},
 	},
 	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
+	Check:   func(_ entity.Context, _, r *entity.Record) error { return attach.InOrder(r, "starts", "ends") },
 }
 
 // CampaignMember is one account that a campaign is for.
@@ -157,64 +181,15 @@ var CampaignMember = &entity.Type{
 		entity.OneOf(4, "response", "none", "interested", "declined").Else("none"),
 		entity.Long(5, "notes").UpTo(2000),
 	},
-}
-
-// Tag is a word that records are marked with: everybody's, or its maker's
-// alone. Which it is was decided when it was made.
-var Tag = &entity.Type{
-	No: 110, Name: "tag", Apps: selling, Rank: 7,
-	Everything: []entity.Bound{{Field: "visibility", Value: attach.Public}},
-	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().UpTo(60).Searched(),
-		// A client that doesn't know a visibility must take it for private.
-		entity.OneOf(2, "visibility", attach.Public, attach.Private).Else(attach.Private).Need().Fixed(),
-		entity.To(3, "owner", "employee").Fixed(),
-		entity.Str(4, "color").UpTo(20),
+	Created: func(c entity.Context, r *entity.Record) error {
+		var twice bool
+		c.Referring("campaignMember", "campaign", r.Get("campaign").Ref(), func(o *entity.Record) bool {
+			twice = o.ID != r.ID && o.Get("client").Ref() == r.Get("client").Ref()
+			return !twice
+		})
+		if twice {
+			return fault.Newf(fault.Duplicate, "The campaign already has this client.").OnField("client")
+		}
+		return nil
 	},
-	Actions: []*entity.Action{
-		{
-			Name: "bulk-attach", App: entity.CRM, Also: sales, Bulk: true,
-			Args: []*entity.Field{entity.ToMany(1, "records").UpTo(500).Need()},
-		},
-		{
-			Name: "bulk-detach", App: entity.CRM, Also: sales, Bulk: true,
-			Args: []*entity.Field{entity.ToMany(1, "records").UpTo(500).Need()},
-		},
-	},
-	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
-}
-
-// Tagging is one tag on one record, with whose client it goes. It is for whom
-// the tag is for.
-var Tagging = &entity.Type{
-	No: 111, Name: "tagging", Apps: selling, Rank: 63, Root: attach.Parent,
-	Everything: []entity.Bound{{Field: "visibility", Value: attach.Public}},
-	Fields: []*entity.Field{
-		entity.To(1, "tag", "tag").Need().Fixed(),
-		entity.To(2, attach.Parent).Need().Fixed(),
-		entity.OneOf(3, attach.ParentType, "client", "contact", "site", "activity", "task", "opportunity", "campaign").System(),
-		entity.OneOf(4, "visibility", attach.Public, attach.Private).Else(attach.Private).System(),
-		entity.To(5, "owner", "employee").System(),
-	},
-}
-
-// Filter is a saved question over records of one type of one app. It runs with
-// the rights of whoever runs it.
-var Filter = &entity.Type{
-	No: 112, Name: "filter", Rank: 7,
-	Apps: []entity.App{
-		entity.CRM, entity.Sales, entity.Billing, entity.Service, entity.Stock, entity.Debtors, entity.Agents, entity.Helpdesk,
-	},
-	Everything: []entity.Bound{{Field: "visibility", Value: attach.Public}, {Field: "app", OfApp: true}},
-	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
-		entity.OneOf(2, "visibility", attach.Public, attach.Private).Else(attach.Private).Need().Fixed(),
-		entity.To(3, "owner", "employee").Fixed(),
-		entity.OneOf(4, "app", "crm", "sales", "billing", "service", "stock", "debtors", "agents", "helpdesk").Need().Fixed(),
-		entity.Str(5, "entityType").UpTo(40).Need().Fixed(),
-		entity.Long(6, "query").UpTo(4000), // as the filter parameter of a list
-		entity.Str(7, "sort"),              // as the sort parameter
-		entity.Str(8, "search"),            // as the q parameter
-	},
-	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
 }

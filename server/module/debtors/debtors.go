@@ -1,11 +1,17 @@
 // Package debtors declares what clients owe and pay: payments and what they are
 // allocated to, statements, and notes of those who collect. It is imported by
 // server/module and by server/roles.
+//
+// The sums balance after every change: a payment's allocated is the sum of its
+// allocations and open is what is left of its amount; an invoice's settled
+// grows and shrinks with its allocations, by billing.Settle.
 package debtors
 
 import (
 	"satchel/internal/entity"
+	"satchel/internal/fault"
 	"satchel/server/module/attach"
+	"satchel/server/module/lines"
 )
 
 var app = []entity.App{entity.Debtors}
@@ -19,7 +25,9 @@ const (
 
 var paymentStates = []string{Open, Allocated, Reversed}
 
-// Payment is money that came in from a client.
+// Payment is money that came in from a client. It is Allocated when nothing
+// of it is open. Reversed, because the bank took it back or it was never the
+// client's, it settles nothing and never will.
 var Payment = &entity.Type{
 	No: 600, Name: "payment", Apps: app, Rank: 54, Root: "client", NoDelete: true,
 	Fields: []*entity.Field{
@@ -38,7 +46,7 @@ var Payment = &entity.Type{
 	Status: &entity.Lifecycle{Field: "status", Initial: Open, States: paymentStates},
 	Actions: []*entity.Action{
 		{
-			Name: "allocate", App: entity.Debtors, From: []string{Open},
+			Name: "allocate", App: entity.Debtors, From: []string{Open}, Do: allocate,
 			Args: []*entity.Field{entity.To(1, "invoice", "invoice").Need(), entity.Amount(2, "sum").Need()},
 		},
 		{
@@ -46,6 +54,8 @@ var Payment = &entity.Type{
 			Args: []*entity.Field{entity.Str(10, "reverseReason")},
 		},
 	},
+	Check:   checkPayment,
+	Changed: paymentChanged,
 }
 
 // Allocation is the part of a payment that settles one invoice. Deleting it
@@ -57,10 +67,15 @@ var Allocation = &entity.Type{
 		entity.To(2, "invoice", "invoice").Need().Fixed(),
 		entity.Amount(3, "amount").Need().Fixed(),
 	},
+	Check:   checkAllocation,
+	Changed: allocationChanged,
 }
 
-// Statement is what stood between a client and the company in a span of days.
-// It is worked out when it is made and stays as it was.
+// Statement is what stood between a client and the company in a span of days,
+// both among them, in one currency. It is worked out when it is made and stays
+// as it was. opening is what the client owed before, closing what the client
+// owed after; less than nothing is the client's. A debit is owed to the
+// company, a credit to the client.
 var Statement = &entity.Type{
 	No: 602, Name: "statement", Apps: app, Rank: 56, Root: "client",
 	Fields: []*entity.Field{
@@ -78,6 +93,7 @@ var Statement = &entity.Type{
 			entity.Amount(5, "credit"),
 		).System(),
 	},
+	Created: state,
 }
 
 // CollectionNote is what was said about a debt.
@@ -96,6 +112,21 @@ var CollectionNote = &entity.Type{
 		attach.Author(c, r, "author")
 		return nil
 	},
+	Check: checkNote,
+}
+
+// checkNote holds a note to an invoice of the same client, and a promise to
+// something.
+func checkNote(c entity.Context, before, after *entity.Record) error {
+	if before == nil && !after.Get("invoice").IsNull() {
+		if inv, ok := c.Load(after.Get("invoice").Ref()); !ok || inv.Get("client").Ref() != after.Get("client").Ref() {
+			return fault.New(fault.BadReference).OnField("invoice")
+		}
+	}
+	if sum, _ := lines.Amount(after.Get("promised")); !after.Get("promised").IsNull() && sum <= 0 {
+		return fault.Newf(fault.BadValue, "What is promised must be more than nothing.").OnField("promised")
+	}
+	return nil
 }
 
 // Types lists the package's types.

@@ -3,6 +3,7 @@ package service
 import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/server/module/agents"
 )
 
 // Statuses of a job activity, in their order. Paused and Awaiting Parts are
@@ -125,7 +126,15 @@ var JobActivity = &entity.Type{
 		return inOrder(after, "scheduledStart", "scheduledEnd")
 	},
 	Created: activityCreated,
-	Changed: followActivities,
+	Changed: activityChanged,
+}
+
+// activityChanged keeps the job's status and what accrues to agents in step.
+func activityChanged(c entity.Context, before, after *entity.Record) error {
+	if err := followActivities(c, before, after); err != nil {
+		return err
+	}
+	return agents.Accrue(c, before, after)
 }
 
 // reopen puts an activity back to whoever had it; one that nobody has goes to

@@ -7,6 +7,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/server/module/attach"
+	"satchel/server/module/stock"
 )
 
 var app = []entity.App{entity.Service}
@@ -87,6 +88,21 @@ var PartUsed = &entity.Type{
 		entity.Flag(5, "billable"),
 		entity.Long(6, "note").UpTo(2000),
 	},
+	Changed: func(c entity.Context, before, after *entity.Record) error {
+		one := after
+		if one == nil {
+			one = before
+		}
+		return stock.Consume(c, one.Get("activity").Ref(), use(before), use(after))
+	},
+}
+
+// use is what a record of material took out of the stock.
+func use(r *entity.Record) stock.Use {
+	if r == nil {
+		return stock.Use{}
+	}
+	return stock.Use{Product: r.Get("product").Ref(), Warehouse: r.Get("warehouse").Ref(), Quantity: r.Get("quantity").Int()}
 }
 
 // Signature is the client's signature under an activity; the drawing is a

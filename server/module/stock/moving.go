@@ -41,6 +41,7 @@ var ProductRelationship = &entity.Type{
 		entity.OneOf(3, "kind", "accessory", "spare-part", "replacement", "alternative").Else("alternative").Need(),
 		entity.Integer(4, "quantity").AtLeast(1),
 	},
+	Check: relationshipChecked,
 }
 
 // SalesOrder is what a client ordered. Approved, its pieces are reserved;
@@ -75,19 +76,24 @@ var SalesOrder = &entity.Type{
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: salesStates},
 	Actions: []*entity.Action{
-		{Name: "approve", App: entity.Stock, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"}},
-		{Name: "pick", App: entity.Stock, From: []string{Approved}, To: Picked, Stamps: []string{"pickedAt"}},
+		{
+			Name: "approve", App: entity.Stock, From: []string{Draft}, To: Approved,
+			Stamps: []string{"approvedAt"}, Do: approveSale,
+		},
+		{Name: "pick", App: entity.Stock, From: []string{Approved}, To: Picked, Stamps: []string{"pickedAt"}, Do: pick},
 		{
 			Name: "ship", App: entity.Stock, From: []string{Picked}, To: Shipped, Stamps: []string{"shippedAt"},
 			Args: []*entity.Field{entity.Str(15, "tracking")},
 		},
 		{Name: "cancel", App: entity.Stock, From: []string{Draft, Approved}, To: Cancelled, Stamps: []string{"cancelledAt"}},
 	},
+	Check:   salesChecked,
+	Changed: salesChanged,
 }
 
 // Receipt is what came in, against a purchase order or without one.
 var Receipt = &entity.Type{
-	No: 408, Name: "receipt", Apps: app, Rank: 48, NoDelete: true,
+	No: 408, Name: typeReceipt, Apps: app, Rank: 48, NoDelete: true,
 	Fields: []*entity.Field{
 		entity.To(1, "purchaseOrder", "purchaseOrder").Fixed(),
 		entity.To(2, "warehouse", "warehouse").Need().Fixed(),
@@ -96,6 +102,9 @@ var Receipt = &entity.Type{
 		entity.Str(5, "number").UpTo(60).Searched(),
 		entity.Long(6, "notes"),
 	},
+	Created: receiptCreated,
+	Check:   receiptChecked,
+	Changed: receiptChanged,
 }
 
 func withFixed(f *entity.Field) *entity.Field { return f.Need().Fixed() }
@@ -113,9 +122,11 @@ var Transfer = &entity.Type{
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: transferStates},
 	Actions: []*entity.Action{
-		{Name: "complete", App: entity.Stock, From: []string{Draft}, To: Done, Stamps: []string{"completedAt"}},
+		{Name: "complete", App: entity.Stock, From: []string{Draft}, To: Done, Stamps: []string{"completedAt"}, Do: transfer},
 		{Name: "cancel", App: entity.Stock, From: []string{Draft}, To: Cancelled},
 	},
+	Check:   transferChecked,
+	Changed: postedStays,
 }
 
 // Count is a stocktaking of one warehouse; posted, the levels are as counted.
@@ -134,8 +145,10 @@ var Count = &entity.Type{
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: countStates},
 	Actions: []*entity.Action{
-		{Name: "post", App: entity.Stock, From: []string{Draft}, To: Done, Stamps: []string{"postedAt"}},
+		{Name: "post", App: entity.Stock, From: []string{Draft}, To: Done, Stamps: []string{"postedAt"}, Do: postCount},
 	},
+	Check:   countChecked,
+	Changed: postedStays,
 }
 
 // Adjustment puts one level right, with a reason.
@@ -148,6 +161,8 @@ var Adjustment = &entity.Type{
 		entity.OneOf(4, "reason", "damaged", "found", "lost", "correction", "other").Else("other").Need(),
 		entity.Long(5, "note").UpTo(2000),
 	},
+	Check:   adjustmentChecked,
+	Changed: adjustmentChanged,
 }
 
 // PartOrder asks for a part that a job or ticket of a client needs.
@@ -177,13 +192,15 @@ var PartOrder = &entity.Type{
 		{Name: "cancel", App: entity.Stock, From: []string{Requested, Ordered}, To: Cancelled},
 	},
 	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "requestedBy") },
+	Check:   partChecked,
 }
 
-// Movement is one change of one level and what caused it. The system writes
-// it. What a client's order caused goes with that client, so that movements
-// one may see need not add up to the level.
+// Movement is one change of one level and what caused it: the document, or of
+// parts used the activity that used them. The system writes it. What a
+// client's order caused goes with that client, so that movements one may see
+// need not add up to the level.
 var Movement = &entity.Type{
-	No: 413, Name: "stockMovement", Apps: app, Rank: 64, Root: "cause", NoDelete: true,
+	No: 413, Name: typeMovement, Apps: app, Rank: 64, Root: "cause", NoDelete: true,
 	Fields: []*entity.Field{
 		entity.To(1, "product", "product").Need().System(),
 		entity.To(2, "warehouse", "warehouse").Need().System(),

@@ -1,11 +1,15 @@
 // Package stock declares products, warehouses (a van is one), stock levels,
-// suppliers, carriers and purchase orders. It is imported by server/module
-// and by server/roles.
+// suppliers, carriers, orders and everything else that moves stock. The level
+// of a product in a warehouse is what was counted when its row was made or
+// imported, and from then on the sum of its movements: documents change levels
+// through movements alone. Documents that the system brings in, as an import
+// does, are history and move nothing. The package is imported by server/module,
+// by server/module/service for the parts that activities use, and by
+// server/roles.
 package stock
 
 import (
 	"satchel/internal/entity"
-	"satchel/internal/fault"
 )
 
 var app = []entity.App{entity.Stock}
@@ -46,18 +50,13 @@ var Warehouse = &entity.Type{
 		// it always may: what was fitted was fitted.
 		entity.Flag(7, "allowNegative").In(entity.FacetStock),
 	},
-	Check: func(_ entity.Context, _, after *entity.Record) error {
-		if after.Get("kind").Text() != KindVan && !after.Get("custodian").IsNull() {
-			return fault.Newf(fault.BadValue, "Only a van has a custodian.").OnField("custodian")
-		}
-		return nil
-	},
+	Check: warehouseChecked,
 }
 
 // Level is how much of a product lies in a warehouse. The quantity is
 // counted when the row is created; afterwards only movements change it.
 var Level = &entity.Type{
-	No: 402, Name: "stockLevel", Apps: app, Rank: 8,
+	No: 402, Name: typeLevel, Apps: app, Rank: 8,
 	Fields: []*entity.Field{
 		entity.To(1, "product", "product").Need().Fixed(),
 		entity.To(2, "warehouse", "warehouse").Need().Fixed(),
@@ -66,17 +65,8 @@ var Level = &entity.Type{
 		// What approved orders will take, of all clients together.
 		entity.Integer(5, "reserved").System(),
 	},
-	Created: func(c entity.Context, r *entity.Record) error {
-		var twice bool
-		c.Referring("stockLevel", "product", r.Get("product").Ref(), func(o *entity.Record) bool {
-			twice = o.ID != r.ID && o.Get("warehouse").Ref() == r.Get("warehouse").Ref()
-			return !twice
-		})
-		if twice {
-			return fault.Newf(fault.Duplicate, "The warehouse already has a row for this product.").OnField("product")
-		}
-		return nil
-	},
+	Created: levelCreated,
+	Changed: levelChanged,
 }
 
 // Supplier is a company that products are bought from.
@@ -137,27 +127,18 @@ var PurchaseOrder = &entity.Type{
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: orderStates},
 	Actions: []*entity.Action{
 		{
-			Name: "approve", App: entity.Stock, From: []string{Draft}, To: Approved, Stamps: []string{"approvedAt"},
-			Do: func(_ entity.Context, r *entity.Record, _ entity.Args) error {
-				if r.Get("lines").IsNull() {
-					return fault.Newf(fault.MissingField, "An order without lines can't be approved.").OnField("lines")
-				}
-				return nil
-			},
+			Name: "approve", App: entity.Stock, From: []string{Draft}, To: Approved,
+			Stamps: []string{"approvedAt"}, Do: approvePurchase,
 		},
-		{Name: "receive", App: entity.Stock, From: []string{Approved}, To: Received, Stamps: []string{"receivedAt"}},
+		{
+			Name: "receive", App: entity.Stock, From: []string{Approved}, To: Received,
+			Stamps: []string{"receivedAt"}, Do: receiveAll,
+		},
 	},
 	Check: func(_ entity.Context, before, after *entity.Record) error {
-		if before == nil || before.StatusText() == Draft {
-			return nil
-		}
-		for _, f := range []string{"warehouse", "lines"} {
-			if string(before.Get(f)) != string(after.Get(f)) {
-				return fault.Newf(fault.WrongStatus, "What is ordered can't be changed once the order is approved.").OnField(f)
-			}
-		}
-		return nil
+		return settled(before, after, "number", "warehouse", "lines")
 	},
+	Changed: purchaseChanged,
 }
 
 // Types lists the package's types.

@@ -207,7 +207,7 @@ func keys(t *testing.T, h Harness) {
 		if err := w.Put(store.Meta, []byte("format"), []byte("x")); !errors.Is(err, store.ErrKey) {
 			t.Errorf("put of the format: %v", err)
 		}
-		for _, b := range []store.Bucket{0, 19, 255} {
+		for _, b := range []store.Bucket{0, 20, 255} {
 			if err := w.Put(b, []byte("k"), nil); !errors.Is(err, store.ErrBucket) {
 				t.Errorf("put in bucket %d: %v", b, err)
 			}
@@ -269,6 +269,24 @@ func scan(t *testing.T, h Harness) {
 		sameDump(t, "prefix at the end", prefix("\xff", 99), ks[6:])
 		sameDump(t, "empty prefix", prefix("", 99), ks)
 		sameDump(t, "no such prefix", prefix("c", 99), nil)
+		back := func(s []byte, n int) []string {
+			return collect(n, func(fn func(k, v []byte) bool) { store.ScanBack(r, store.Index, s, fn) })
+		}
+		reversed := func(ss []string) []string {
+			ss = slices.Clone(ss)
+			slices.Reverse(ss)
+			return ss
+		}
+		sameDump(t, "everything, back", back(nil, 99), reversed(ks))
+		sameDump(t, "back from a key", back([]byte("ab"), 99), reversed(ks[:4]))
+		sameDump(t, "back from between", back([]byte("aa"), 99), reversed(ks[:3]))
+		sameDump(t, "back from beyond", back([]byte("\xff\xff\xff"), 99), reversed(ks))
+		sameDump(t, "back from before the first", back([]byte{}, 99), nil)
+		sameDump(t, "back, stopped", back([]byte("b"), 2), []string{"b", "abc"})
+		store.ScanBack(r, store.Names, nil, func(k, _ []byte) bool {
+			t.Errorf("an empty bucket has %q", k)
+			return true
+		})
 		r.Scan(store.Index, nil, func(k, v []byte) bool {
 			same(t, "read in a scan", r.Get(store.Index, k), v)
 			inner := 0
@@ -286,6 +304,10 @@ func writeInScan(t *testing.T, h Harness) {
 	e := h.Open(t)
 	update(t, e, func(w store.Writer) { must(t, w.Put(store.Due, []byte("a"), []byte("1"))) })
 	err := e.Update(func(w store.Writer) error {
+		store.ScanBack(w, store.Due, nil, func(k, _ []byte) bool {
+			same(t, "read back in an update", k, []byte("a"))
+			return true
+		})
 		w.Scan(store.Due, nil, func(k, v []byte) bool {
 			if err := w.Put(store.Due, []byte("b"), v); !errors.Is(err, store.ErrScanned) {
 				t.Errorf("put in a scan: %v", err)

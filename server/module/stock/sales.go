@@ -1,0 +1,86 @@
+package stock
+
+import (
+	"fmt"
+
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/server/module/lines"
+)
+
+// salesChecked keeps the sums of an order as its lines are, and what was
+// ordered as it was approved.
+func salesChecked(_ entity.Context, before, after *entity.Record) error {
+	if err := settled(before, after, "number", "warehouse", "lines"); err != nil {
+		return err
+	}
+	return lines.Sum(after)
+}
+
+// approveSale sees that everything that is ordered can be reserved.
+func approveSale(c entity.Context, r *entity.Record, _ entity.Args) error {
+	if err := needs(r, "lines", "warehouse"); err != nil {
+		return err
+	}
+	for _, p := range listed(r) {
+		if err := available(c, p, r.Get("warehouse").Ref()); err != nil {
+			return err
+		}
+	}
+	number(c, r, "SO")
+	return nil
+}
+
+// number gives a document the next number of its type's series unless it has
+// one: the prefix and six digits.
+func number(c entity.Context, r *entity.Record, prefix string) {
+	if r.Get("number").IsNull() {
+		r.Set("number", entity.StringValue(fmt.Sprintf("%s-%06d", prefix, c.Number(r.Type.Name))))
+	}
+}
+
+// pick takes what an order has reserved out of its warehouse.
+func pick(c entity.Context, r *entity.Record, _ entity.Args) error {
+	if err := needs(r, "lines", "warehouse"); err != nil {
+		return err
+	}
+	for _, p := range listed(r) {
+		if err := move(c, p.product, r.Get("warehouse").Ref(), -p.quantity, r, r.Type.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// salesChanged reserves what an order holds from the moment it is approved
+// until it is picked, cancelled or deleted, whichever way it got there.
+func salesChanged(c entity.Context, before, after *entity.Record) error {
+	was, is := holding(before), holding(after)
+	if was == is {
+		return nil
+	}
+	if was != "" {
+		for _, p := range listed(before) {
+			if err := reserve(c, piece{p.product, -p.quantity}, was); err != nil {
+				return err
+			}
+		}
+	}
+	if is != "" {
+		for _, p := range listed(after) {
+			if err := reserve(c, p, is); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// holding returns the warehouse in which an order has its pieces reserved, ""
+// for none.
+func holding(r *entity.Record) ident.RecordID {
+	if r == nil || r.StatusText() != Approved {
+		return ""
+	}
+	return r.Get("warehouse").Ref()
+}

@@ -1,0 +1,168 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/command"
+	"satchel/internal/fault"
+	"satchel/internal/ident"
+	"satchel/internal/strictjson"
+	"satchel/server/edge"
+	"satchel/server/session/password"
+	"satchel/sync/apply"
+	"satchel/sync/tenant"
+)
+
+// Invitation lets an employee choose a password, once. What is stored of it is
+// the token's digest: this value is the only place where the token is, for
+// whoever hands it on.
+type Invitation struct {
+	Employee ident.RecordID `json:"employee"`
+	// Token is 43 characters of base64url, of 256 random bits.
+	Token string `json:"token"`
+	// Path is where an app's page takes the invitation, relative to the app:
+	// /accept-invitation with tenant and token behind the #, which browsers
+	// send to no server.
+	Path string `json:"path"`
+	// Expires is when it is over, RFC 3339, UTC.
+	Expires string `json:"expires"`
+}
+
+// tokenBytes is the length of an invitation's token before it is written out.
+const tokenBytes = 32
+
+// Invite makes an invitation of an employee who has yet to choose a password
+// or, being active, may choose another; it ends the one made before. by begins
+// the command, in the name of whoever invites; an empty one is the operator's.
+//
+// Errors are not_found for somebody the inviter does not see, not_allowed for
+// whoever is no customer administrator with the right to invite and for
+// oneself, wrong_status for a disabled employee.
+func Invite(ctx context.Context, t *tenant.Tenant, by *command.Command, employee ident.RecordID) (*Invitation, error) {
+	var random [tokenBytes]byte
+	t.Random(random[:])
+	token := base64.RawURLEncoding.EncodeToString(random[:])
+	by.Invite = &command.Invite{Employee: employee, Digest: tokenDigest(token)}
+	res, err := t.Submit(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	return &Invitation{
+		Employee: res.Invited.Employee, Token: token, Expires: res.Invited.Expires.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
+		Path: "/accept-invitation#" + url.Values{"tenant": {string(t.ID())}, "token": {token}}.Encode(),
+	}, nil
+}
+
+func tokenDigest(token string) []byte {
+	d := sha256.Sum256([]byte(token))
+	return d[:]
+}
+
+type inviteBody struct {
+	Employee string `json:"employee"`
+}
+
+// invite answers a customer administrator with an invitation, this once.
+func (s *Service) invite(c *fiber.Ctx) error {
+	caller, err := s.Auth.Caller(c)
+	if err != nil {
+		return err
+	}
+	raw, err := edge.Body(c)
+	if err != nil {
+		return err
+	}
+	var b inviteBody
+	if err := strictjson.Decode(raw, &b); err != nil {
+		return err
+	}
+	if b.Employee == "" {
+		return fault.New(fault.MissingField).OnField("employee")
+	}
+	in, err := Invite(c.Context(), caller.Tenant, caller.Command(), ident.RecordID(b.Employee))
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	return edge.JSON(c, fiber.StatusCreated, body)
+}
+
+type acceptBody struct {
+	Tenant   string `json:"tenant"`
+	Token    string `json:"token"`
+	Password string `json:"password"`
+}
+
+// maxToken bounds what is looked at of a token, in bytes.
+const maxToken = 1024
+
+func (b *acceptBody) valid() error {
+	switch {
+	case b.Tenant == "" || len(b.Tenant) > 40:
+		return fault.New(fault.MissingField).OnField("tenant")
+	case b.Token == "" || len(b.Token) > maxToken:
+		return fault.New(fault.MissingField).OnField("token")
+	case b.Password == "":
+		return fault.New(fault.MissingField).OnField("password")
+	}
+	// Judged before the token, so that it tells nothing of it.
+	return password.Acceptable(b.Password)
+}
+
+// accept sets the password that an invited employee chose; signing in with it
+// is the next request. Whatever is wrong with the invitation, a password is
+// hashed and the answer is the same.
+func (s *Service) accept(c *fiber.Ctx) error {
+	raw, err := edge.Body(c)
+	if err != nil {
+		return err
+	}
+	var b acceptBody
+	if err := strictjson.Decode(raw, &b); err != nil {
+		return err
+	}
+	if err := b.valid(); err != nil {
+		return err
+	}
+	hash, err := s.Hasher.Hash(c.Context(), b.Password)
+	if err != nil {
+		return err
+	}
+	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
+	if err != nil {
+		return uninvited()
+	}
+	digest := tokenDigest(b.Token)
+	known := false
+	err = t.Read(func(v *tenant.View) error {
+		_, known = apply.FindInvitation(v.Reader, digest, t.Now())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !known {
+		return uninvited()
+	}
+	_, err = t.Submit(c.Context(), &command.Command{Accept: &command.Accept{Digest: digest, Hash: hash}})
+	if fault.Is(err, fault.InvalidCredentials) { // somebody else was faster
+		return uninvited()
+	}
+	if err != nil {
+		return err
+	}
+	return c.SendStatus(fiber.StatusNoContent)
+}
+
+func uninvited() error {
+	return fault.Newf(fault.InvalidCredentials, "The invitation is unknown, used or over.")
+}
