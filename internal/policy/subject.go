@@ -221,6 +221,11 @@ func (s *Subject) unaware(client ident.RecordID) bool {
 	return s.Hides(client) || (s.reader != nil && s.reader.Hides(client))
 }
 
+// Conceals reports whether any client is hidden from the person.
+func (s *Subject) Conceals() bool {
+	return s.Kind == ClientStaff || s.Only || len(s.Clients) > 0
+}
+
 // Admits reports whether the ceiling lets the grant reach records without a
 // client; those with one are judged by Hides.
 func (s *Subject) Admits(g *Grant) bool {

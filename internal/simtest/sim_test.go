@@ -19,7 +19,7 @@ func TestSim(t *testing.T) {
 
 func TestTwins(t *testing.T) {
 	var b strings.Builder
-	rep := Run(Options{Seeds: 12, Steps: 100, Twins: true, Out: &b})
+	rep := Run(Options{Seeds: len(watched), Steps: 50, Twins: true, Out: &b})
 	if !rep.OK() {
 		t.Fatal(b.String())
 	}

@@ -23,7 +23,7 @@ import (
 // second bounds the time that a snapshot is held all the same.
 const (
 	maxExamined = 20_000
-	maxPassed   = 1_000_000
+	maxPassed   = 200_000
 )
 
 // system stands for the server itself where an actor is asked for.

@@ -127,8 +127,8 @@ func (q *query) shorten(rd *state.Reader, parts scope.Sets, after []byte) (out [
 	useful = len(q.sorts) > 0
 	for _, p := range parts {
 		s := short{part: p, query: column.Query{Set: p.Set, After: place, Limit: q.limit + 1}}
-		for _, t := range q.sorts {
-			s.query.Sort = append(s.query.Sort, q.order(t, p.Mask))
+		for i, t := range q.sorts {
+			s.query.Sort = append(s.query.Sort, q.order(t, p.Mask, i == 0))
 		}
 		for i := range q.where {
 			if !q.where[i].ask(q, rd, &s) {
@@ -178,8 +178,8 @@ func (q *query) words(f *entity.Field, mask entity.Mask, ordered bool) column.ID
 	return q.want(column.Want{ID: id, Ordered: ordered})
 }
 
-// order is a term of the order as a class sees it.
-func (q *query) order(t sortTerm, mask entity.Mask) column.Sort {
+// order is a term of the order, the first or another, as a class sees it.
+func (q *query) order(t sortTerm, mask entity.Mask, first bool) column.Sort {
 	f := t.field
 	switch {
 	case f.No == noID:
@@ -187,7 +187,7 @@ func (q *query) order(t sortTerm, mask entity.Mask) column.Sort {
 	case f.No != noUpdatedAt && !mask.Has(f.No):
 		return column.Sort{Hidden: true, Down: t.down}
 	case hasWords(f):
-		return column.Sort{Column: q.words(f, mask, len(q.sorts) == 1), Down: t.down}
+		return column.Sort{Column: q.words(f, mask, first), Down: t.down}
 	}
 	return column.Sort{Column: q.want(column.Want{ID: column.ID{Field: f.No, Form: column.Folded}, Ordered: true}), Down: t.down}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -123,7 +124,7 @@ var lists = []struct {
 	paths []string
 }{
 	{"job", []any{"title", "T"}, []string{"/v1/service/jobs", "/v1/service/customers/client-acme/jobs"}},
-	{"client", []any{"name", "N", "salesArea", testworld.AreaNorth}, []string{"/v1/crm/accounts", "/v1/service/customers", "/v1/debtors/customers", "/v1/billing/customers"}},
+	{"client", []any{"name", "N"}, []string{"/v1/crm/accounts", "/v1/service/customers", "/v1/debtors/customers", "/v1/billing/customers"}},
 	{"asset", []any{"name", "N"}, []string{"/v1/service/assets"}},
 	{"employee", []any{"name", "N", "kind", "in-house", "status", "Active"}, []string{"/v1/admin/employees"}},
 	{"supplier", []any{"name", "N"}, []string{"/v1/stock/suppliers"}},
@@ -149,6 +150,9 @@ func (w *twin) row(typ string, need []any, id ident.RecordID, fresh bool) comman
 	t := w.Cat.Type(typ)
 	if fresh {
 		kv = append(kv, need...)
+		if typ == "client" {
+			kv = append(kv, "salesArea", []ident.RecordID{testworld.AreaNorth, testworld.AreaSouth}[w.r.IntN(2)])
+		}
 		if t.Root == "client" && typ != "employee" {
 			kv = append(kv, "client", []ident.RecordID{testworld.Acme, testworld.Blue, testworld.Corp}[w.r.IntN(3)])
 		}
@@ -156,11 +160,12 @@ func (w *twin) row(typ string, need []any, id ident.RecordID, fresh bool) comman
 			kv = append(kv, "email", string(id)+"@example.com")
 		}
 	}
+	only := t.Fields[w.r.IntN(len(t.Fields))]
 	for _, f := range t.Fields {
 		if f.ReadOnly || f.Unique || f.Kind == entity.Ref || f.Kind == entity.Refs || f.Kind == entity.Lines || (typ == "employee" && (f.Kind == entity.Enum || f.Kind == entity.Bool)) {
 			continue
 		}
-		if p := w.r.IntN(10); fresh && p < 5 || !fresh && p < 1 {
+		if p := w.r.IntN(10); fresh && p < 5 || !fresh && f == only {
 			v, _ := w.some(f)
 			kv = append(kv, f.Name, v)
 		}
@@ -172,13 +177,16 @@ func (w *twin) row(typ string, need []any, id ident.RecordID, fresh bool) comman
 func (w *twin) ask(t *entity.Type) url.Values {
 	q := url.Values{"limit": {fmt.Sprint(1 + w.r.IntN(20))}}
 	fields := append(slices.Clone(t.Fields), t.FieldNo(entity.NoCreatedAt),
-		&entity.Field{Name: "id", Kind: entity.Ref}, &entity.Field{Name: "updatedAt", Kind: entity.Time})
+		&entity.Field{Name: "id", Kind: entity.Ref}, &entity.Field{Name: "updatedAt", Kind: entity.Time}, &entity.Field{Name: "updatedAt", Kind: entity.Time})
 	pick := func() *entity.Field { return fields[w.r.IntN(len(fields))] }
 	var sorts, where []string
 	for range w.r.IntN(3) {
 		if f := pick(); f.Kind < entity.Refs && f.Kind != entity.Text || f.Kind == entity.Money || f.Kind == entity.Number || w.r.IntN(9) == 0 {
 			sorts = append(sorts, []string{"", "-"}[w.r.IntN(2)]+f.Name)
 		}
+	}
+	if w.r.IntN(6) == 0 {
+		sorts = []string{[]string{"", "-"}[w.r.IntN(2)] + "updatedAt"}
 	}
 	for range w.r.IntN(3) {
 		f := pick()
@@ -261,15 +269,31 @@ func TestTwins(t *testing.T) {
 	people := []ident.RecordID{
 		testworld.Admin, testworld.Manager, testworld.Rep, testworld.Guest, testworld.GuestAgent, testworld.Onsite, testworld.Contractor,
 		testworld.Blind, testworld.Engineer, testworld.CRMRep, testworld.DebtOps, testworld.BillGuest, testworld.StockGuest, testworld.Staff,
+		"emp-mixed-jobs", "emp-mixed-clients", "emp-mixed-jobs", "emp-mixed-clients",
 	}
 	seeds, rounds := uint64(3), 350
 	if testing.Short() {
-		seeds, rounds = 1, 150
+		seeds, rounds = 1, 250
 	}
 	for seed := range seeds {
 		w := newTwin(t, seed)
 		w.fill(60)
+		// People who see more of some records than of others.
+		for _, p := range []struct {
+			id    ident.RecordID
+			roles []string
+		}{
+			{"emp-mixed-jobs", []string{"service.guest-agent", "service.sales-representative"}},
+			{"emp-mixed-clients", []string{"service.guest", "crm.representative", "billing.sales-representative"}},
+		} {
+			w.Person(p.id, p.roles...)
+			w.Import(testworld.Row("employee", p.id, "salesAreas", []ident.RecordID{testworld.AreaNorth}))
+		}
 		w.Permit(testworld.Guest, "denial", "verb", "view", "entityType", "job", "field", "priority")
+		for range 60 {
+			w.Advance(time.Second)
+			w.change(false)
+		}
 		answered := 0
 		for round := range rounds {
 			who := people[w.r.IntN(len(people))]
@@ -294,6 +318,7 @@ func TestTwins(t *testing.T) {
 				answered++
 				q.Set("cursor", page.Next)
 				if w.r.IntN(3) == 0 {
+					w.Advance(time.Second)
 					w.change(false)
 				}
 			}
@@ -360,4 +385,35 @@ func TestListsBesideWrites(t *testing.T) {
 	readers.Wait()
 	close(stop)
 	writer.Wait()
+}
+
+// TestUpdatedWithinSight: what was written to a field that a person does not
+// see moves no record of theirs by updatedAt.
+func TestUpdatedWithinSight(t *testing.T) {
+	w := newTwin(t, 6)
+	id := func(i int) ident.RecordID { return ident.RecordID(fmt.Sprintf("seen-%04d", i)) }
+	for i := range 60 {
+		w.Advance(time.Second)
+		w.Import(testworld.Row("job", id(i), "client", testworld.Acme, "title", "T"))
+	}
+	for i := 59; i >= 0; i -= 2 {
+		w.Advance(time.Second)
+		w.Import(testworld.Row("job", id(i), "description", "hidden from guest agents"))
+	}
+	for _, path := range []string{
+		"/v1/service/jobs?limit=20&sort=-updatedAt", "/v1/service/jobs?limit=20&sort=updatedAt",
+		"/v1/service/jobs?limit=20&filter=" + url.QueryEscape("updatedAt gt "+w.Clock().Add(-45*time.Second).Format(time.RFC3339)),
+	} {
+		own, all := "", ""
+		for _, who := range []ident.RecordID{testworld.Manager, testworld.GuestAgent} {
+			got := string(w.HTTP(who, "GET", path, nil).Body)
+			if _, want := w.read(t, who, path); got != want {
+				t.Errorf("%s asks %s\ncolumns %s\nrecords %s", who, path, got, want)
+			}
+			own, all = strings.Join(w.HTTP(who, "GET", path, nil).IDs(t), " "), own
+		}
+		if own == all && !strings.Contains(path, "=updatedAt") {
+			t.Errorf("%s: both see %s", path, own)
+		}
+	}
 }

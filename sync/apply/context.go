@@ -75,7 +75,7 @@ func (r *run) Create(typ string, values map[string]entity.Value) (*entity.Record
 
 // Delete stages the end of a record. What belongs to it must be gone before.
 func (r *run) Delete(rec *entity.Record) error {
-	if r.hasChildren(rec) {
+	if r.hasChildren(rec) || r.mayHaveHiddenChildren(rec) {
 		return fault.New(fault.HasDependents)
 	}
 	for _, one := range r.falling(rec) {
@@ -88,6 +88,28 @@ func (r *run) Delete(rec *entity.Record) error {
 		return rec.Type.Changed(r, rec, nil)
 	}
 	return nil
+}
+
+// mayHaveHiddenChildren reports whether clients are hidden from the person who
+// asks and records of clients may belong to this one, which belongs to none.
+// Whether some do must not show, so that such records are not theirs to
+// delete.
+func (r *run) mayHaveHiddenChildren(rec *entity.Record) bool {
+	if r.sub == nil || rec.Client() != "" || !r.sub.Conceals() {
+		return false
+	}
+	for _, t := range r.cfg.Cat.Types {
+		if t.Falls || (t.Root == "" && !t.IsClient) {
+			continue
+		}
+		for _, f := range t.RefsTo(rec.Type.Name) {
+			// By its root a record follows the client of this one, which has none.
+			if f.Required && f.Name != t.Root {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // falling returns the records that go with a record.

@@ -186,7 +186,7 @@ func (r *Row) Describe(before, after *entity.Record, fields entity.Mask, salt Sa
 }
 
 func content(flags byte, before, after *entity.Record, fields entity.Mask) []byte {
-	var b []byte
+	b := make([]byte, 0, 48*bits.OnesCount64(uint64(fields)))
 	add := func(v entity.Value) {
 		b = binary.AppendUvarint(b, uint64(len(v)))
 		b = append(b, v...)

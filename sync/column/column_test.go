@@ -533,6 +533,76 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// TestUpgrade: while a column is made able to do more, it goes on for those
+// who use it as it was, and neither writes into what the other has.
+func TestUpgrade(t *testing.T) {
+	w := newWorld(t, 4)
+	w.change(300, 0, 0)
+	var during func(*state.Reader)
+	s := New(NewBudget(1<<30), func(f func(*state.Reader) error) error {
+		if during != nil {
+			run := during
+			during = nil
+			for range 3 {
+				w.change(9, 20, 1)
+				if err := w.read(func(rd *state.Reader) error { run(rd); return nil }); err != nil {
+					return err
+				}
+			}
+		}
+		return w.read(f)
+	})
+	s.behind = 0
+	name := ID{Field: 1, Form: Folded}
+	q := &question{wants: []Want{{ID: name, Searched: true}}}
+	q.Limit, q.Terms = 401, []Term{{[]byte("a"), []ID{name}}}
+	q.holds = []func(*row) bool{func(r *row) bool { return bytes.Contains(AppendFolded(nil, r.values[1]), []byte("a")) }}
+	if err := s.Build(thing, q.wants); err != nil {
+		t.Fatal(err)
+	}
+	type seen struct {
+		view *View
+		set  bits.Set
+		want []ident.Ordinal
+	}
+	var views []seen
+	during = func(rd *state.Reader) {
+		q.page(t, rd, s)
+		v, _ := s.At(rd, thing, q.wants)
+		one := seen{view: v, set: rd.Index(state.TypeKey(thing.No))}
+		for _, it := range q.list(rd, one.set) {
+			one.want = append(one.want, it.Ord)
+		}
+		views = append(views, one)
+	}
+	sorted := []Want{{ID: name, Ordered: true}, {ID: ID{Field: 3, Form: Words}, Ordered: true}}
+	if err := s.Build(thing, sorted); err != nil {
+		t.Fatal(err)
+	}
+	if len(views) != 3 {
+		t.Fatalf("%d views", len(views))
+	}
+	for i, one := range views {
+		query := q.Query
+		query.Set = one.set
+		got, ok := one.view.Find(&query)
+		if slices.Sort(got); !ok || !slices.Equal(got, one.want) {
+			t.Errorf("view %d changed: %v, want %v", i, got, one.want)
+		}
+	}
+	for _, wants := range [][]Want{q.wants, sorted} {
+		if err := w.read(func(rd *state.Reader) error {
+			if v, _ := s.At(rd, thing, wants); v == nil {
+				t.Errorf("%v is missing", wants)
+			}
+			q.page(t, rd, s)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestBuildOnce: who wants the same at the same time waits for one building.
 func TestBuildOnce(t *testing.T) {
 	w := newWorld(t, 1)

@@ -70,8 +70,8 @@ type Query struct {
 	Tests []Test
 	Terms []Term
 	// Sort is the order; records with equal values, and without any Sort all,
-	// are in the order of their ordinals. The columns must be Ordered where
-	// they are Folded, and where there is one alone.
+	// are in the order of their ordinals. Columns must be Ordered where they
+	// are Folded; the first should be.
 	Sort  []Sort
 	After *Place // nil for the beginning
 	Limit int
@@ -89,7 +89,7 @@ func (v *View) Find(q *Query) (found []ident.Ordinal, ok bool) {
 	}
 	some, count := candidates(f.terms, v.v.dir.len())
 	count = min(count, q.Set.Len())
-	if len(q.Sort) == 1 && count > v.heaped && f.walk(f.cols[0], count) {
+	if len(q.Sort) > 0 && count > v.heaped && f.walk(f.cols[0], count) {
 		return f.ordinals(), true
 	}
 	f.heap = f.heap[:0]
@@ -517,59 +517,72 @@ func (f *finder) walk(c *column, count int) bool {
 		return false
 	}
 	// A step of the walk reads here and there, one of the others reads on.
+	one := len(f.q.Sort) == 1
 	left := count / 4
+	if !one { // equal records are read on, as those of the others
+		left = 3 * left
+	}
 	if f.q.Limit*(f.v.dir.len()/count) > left {
 		return false
 	}
 	o := c.order
-	// take looks at part of the order and reports whether to go on.
-	take := func(part []uint32) bool {
-		for _, l := range part {
+	// take looks at records that are equal by the column and reports whether to
+	// go on behind them. By more than one column the best of them are not known
+	// before all were looked at.
+	take := func(equal []uint32) bool {
+		switch {
+		case len(equal) == 0:
+		case !one && len(equal) > left:
+			left = 0
+			return false
+		case one && f.q.After != nil && f.lens[0].at(equal[0]) == f.place[0]:
+			i, _ := slices.BinarySearch(equal, f.after)
+			equal = equal[i:]
+		}
+		for _, l := range equal {
 			if left == 0 {
 				return false
 			}
 			left--
-			if f.member(l) && f.fits(l) {
-				f.heap = append(f.heap, found{l: l})
-				if f.full() {
+			if !f.member(l) {
+				continue
+			}
+			if !one {
+				f.offer(l)
+			} else if f.fits(l) {
+				if f.heap = append(f.heap, found{l: l}); f.full() {
 					return false
 				}
 			}
 		}
-		return true
+		return !f.full()
 	}
-	tail := func(part []uint32) []uint32 { // of equal records, those behind the place
-		i, _ := slices.BinarySearch(part, f.after)
-		return part[i:]
-	}
-	valued, nulls := o.perm[:o.valued], o.perm[o.valued:]
-	place := f.place[0]
-	switch {
-	case f.q.After == nil && !f.lens[0].down:
-		_ = take(valued) && take(nulls)
+	more := true
+	switch place := f.place[0]; {
 	case f.q.After != nil && place == null:
-		take(tail(nulls))
-	case !f.lens[0].down:
-		at := c.position(place)
-		end := c.run(at, place)
-		_ = take(tail(valued[at:end])) && take(valued[end:]) && take(nulls)
-	default:
+	case f.lens[0].down:
 		at := o.valued
 		if f.q.After != nil {
-			at = c.position(null - place)
-			if !take(tail(valued[at:c.run(at, null-place)])) {
-				break
-			}
+			at = c.above(null - place)
 		}
-		more := true
 		for more && at > 0 {
 			from := c.runStart(at - 1)
-			more = take(valued[from:at])
+			more = take(o.perm[from:at])
 			at = from
 		}
-		if more {
-			take(nulls)
+	default:
+		at := 0
+		if f.q.After != nil {
+			at = c.position(place)
 		}
+		for more && at < o.valued {
+			to := c.runStop(at)
+			more = take(o.perm[at:to])
+			at = to
+		}
+	}
+	if more {
+		take(o.perm[o.valued:])
 	}
 	return left > 0 || f.full()
 }
@@ -588,9 +601,10 @@ func (c *column) position(w uint64) int {
 	return sort.Search(c.order.valued, func(i int) bool { return c.number(c.order.perm[i]) >= w })
 }
 
-// run returns where those end that begin at i and have the number w.
-func (c *column) run(i int, w uint64) int {
-	return i + sort.Search(c.order.valued-i, func(j int) bool { return c.number(c.order.perm[i+j]) > w })
+// above returns where in the order the first record stands whose number is
+// above w.
+func (c *column) above(w uint64) int {
+	return sort.Search(c.order.valued, func(i int) bool { return c.number(c.order.perm[i]) > w })
 }
 
 // runStart returns where those begin that are equal to the one at i.
@@ -602,4 +616,15 @@ func (c *column) runStart(i int) int {
 	}
 	lo := max(0, i-step)
 	return lo + sort.Search(i-lo, func(j int) bool { return c.number(c.order.perm[lo+j]) == w })
+}
+
+// runStop returns where those end that are equal to the one at i.
+func (c *column) runStop(i int) int {
+	w := c.number(c.order.perm[i])
+	step := 1
+	for i+step < c.order.valued && c.number(c.order.perm[i+step]) == w {
+		step *= 2
+	}
+	hi := min(c.order.valued, i+step)
+	return i + sort.Search(hi-i, func(j int) bool { return c.number(c.order.perm[i+j]) != w })
 }

@@ -655,3 +655,33 @@ func BenchmarkStagedCommit(b *testing.B) {
 		})
 	}
 }
+
+// TestFormat1 opens a file from before there was an audit trail.
+func TestFormat1(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tenant.db")
+	b, err := openBolt(path, Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, Records, "k", "kept")
+	if err := b.db.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketName(Audit)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = mustOpen(t, path, Options{})
+	put(t, b, Audit, "k", "row")
+	if get(t, b, Records, "k") != "kept" || get(t, b, Audit, "k") != "row" {
+		t.Error("the rows are not there")
+	}
+	if err := b.Check(); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openBolt(path, Options{}, nil); !errors.Is(err, ErrFormat) {
+		t.Errorf("a program that knows no audit trail opens the file: %v", err)
+	}
+}
