@@ -479,3 +479,30 @@ func TestHiddenBringsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnRightsComeFirst: a decision names a lender only where nothing else
+// gives the right, whatever the roles are called.
+func TestOwnRightsComeFirst(t *testing.T) {
+	w := sample()
+	compiledAs := func(key string) *Compiled {
+		c, err := Compile(cat, &Role{Key: key, App: entity.Service, Clauses: Clauses{May(View, Edit).On(work).As("T-1")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	lender := (&Subject{ID: "lender-01", Kind: InHouse, Active: true}).Build([]*Compiled{compiledAs("a.role")}, nil, nil)
+	both := (&Subject{ID: "person-9", Kind: InHouse, Active: true}).Build([]*Compiled{compiledAs("z.role")}, nil, nil)
+	both.Lend(lender)
+	if d := both.Decide(Edit, w["work-a"], w); !d.Allowed || d.For != "" || d.Role != "z.role" {
+		t.Errorf("%+v", d)
+	}
+	none := (&Subject{ID: "person-8", Kind: InHouse, Active: true}).Build(nil, nil, nil)
+	none.Lend(lender)
+	if d := none.Decide(Edit, w["work-a"], w); !d.Allowed || d.For != "lender-01" {
+		t.Errorf("%+v", d)
+	}
+	if none.Lender("lender-01") != lender || none.Lender("nobody-1") != nil {
+		t.Error("the lender is not told")
+	}
+}

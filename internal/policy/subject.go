@@ -92,9 +92,14 @@ func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denia
 	return s
 }
 
+// sort puts the person's own grants before those that were lent, so that a
+// decision names a lender only where nothing else gives the right.
 func (s *Subject) sort() {
 	for _, g := range s.grants {
 		sort.SliceStable(g, func(i, j int) bool {
+			if own := g[i].By == nil; own != (g[j].By == nil) {
+				return own
+			}
 			if g[i].Role != g[j].Role {
 				return g[i].Role < g[j].Role
 			}
