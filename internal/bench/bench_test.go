@@ -150,3 +150,28 @@ func TestMeters(t *testing.T) {
 		t.Errorf("%v, %v", n, err)
 	}
 }
+
+// TestJobs: the tenants of lists have what the lists look for.
+func TestJobs(t *testing.T) {
+	const n = 10_000
+	numbers, clients, common := map[string]bool{}, map[string]int{}, 0
+	for j := range n {
+		r := jobRow(j, n)
+		numbers[string(r.Fields["number"])] = true
+		clients[string(r.Fields["client"])]++
+		if strings.Contains(strings.ToLower(string(r.Fields["title"])), commonWord) {
+			common++
+		}
+	}
+	if len(numbers) != n || !numbers[`"`+rareWord+`"`] {
+		t.Errorf("%d numbers, %s is there: %v", len(numbers), rareWord, numbers[`"`+rareWord+`"`])
+	}
+	if len(clients) != listAreas*listClients || common < n/7 || common > n/5 {
+		t.Errorf("%d clients, %d jobs with %s", len(clients), common, commonWord)
+	}
+	for n, want := range map[int]string{10_000: "10k", 1_000_000: "1M", 123: "123"} {
+		if got := short(n); got != want {
+			t.Errorf("%d is %s", n, got)
+		}
+	}
+}

@@ -83,8 +83,12 @@ func (s *Server) list(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.page(caller, t, func(_ *tenant.View, sub *policy.Subject) (*query, error) {
+	body, err := s.page(caller, t, func(v *tenant.View, sub *policy.Subject) (*query, error) {
 		known, err := listed(sub, t, false)
+		if err != nil {
+			return nil, err
+		}
+		params, err := saved(v, sub, t, params)
 		if err != nil {
 			return nil, err
 		}

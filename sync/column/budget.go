@@ -2,6 +2,7 @@ package column
 
 import (
 	"container/list"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -21,6 +22,7 @@ const resting = 30 * time.Second
 type Budget struct {
 	limit int64
 	clock func() time.Time
+	turns chan struct{} // builds under way: half of the processors at most
 
 	mu    sync.Mutex
 	stats Stats
@@ -57,7 +59,9 @@ type holding struct {
 
 // NewBudget makes a budget of so many bytes; none keeps no columns at all.
 func NewBudget(bytes int64) *Budget {
-	return &Budget{limit: bytes, clock: time.Now, held: map[holder]*list.Element{}}
+	return &Budget{
+		limit: bytes, clock: time.Now, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), held: map[holder]*list.Element{},
+	}
 }
 
 // Stats returns the present counts.

@@ -528,6 +528,9 @@ func TestConcurrent(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	s.Close()
+	if err := s.Build(thing, []Want{{ID: ID{Field: 3, Form: Words}}}); err != nil {
+		t.Error(err)
+	}
 	if st := b.Stats(); st.Bytes != 0 || st.Columns != 0 || b.byUse.Len() != 0 {
 		t.Errorf("closed: %+v", st)
 	}
@@ -743,6 +746,26 @@ func TestMostlyGone(t *testing.T) {
 	}
 	if v, _ := ask(); v == nil || v.v.dir.len() != 15 {
 		t.Error("not built anew")
+	}
+}
+
+// TestDistrust: columns said to be wrong are gone, and built anew.
+func TestDistrust(t *testing.T) {
+	w := newWorld(t, 1)
+	w.change(20, 0, 0)
+	s := New(NewBudget(1<<30), w.read)
+	wants := []Want{{ID: ID{Field: 1, Form: Folded}}}
+	for range 2 {
+		if err := s.Build(thing, wants); err != nil || s.Budget().Stats().Columns != 2 {
+			t.Fatalf("%v %+v", err, s.Budget().Stats())
+		}
+		s.Distrust(thing)
+		if st := s.Budget().Stats(); st.Columns != 0 || st.Bytes != 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+	if n := s.Budget().Stats().Mistaken; n != 2 {
+		t.Errorf("told %d times", n)
 	}
 }
 

@@ -24,6 +24,7 @@ type Store struct {
 	heaped int // maxHeaped
 
 	mu     sync.Mutex
+	closed bool
 	tables map[uint16]*table
 }
 
@@ -34,10 +35,10 @@ func New(b *Budget, read func(func(*state.Reader) error) error) *Store {
 	return &Store{budget: b, read: read, behind: maxChanged, heaped: maxHeaped, tables: map[uint16]*table{}}
 }
 
-// Close lets go of all columns. The store can be used on; that it is not is
-// for its owner to see to.
+// Close lets go of all columns, and no more are kept.
 func (s *Store) Close() {
 	s.mu.Lock()
+	s.closed = true
 	tables := slices.Collect(maps.Values(s.tables))
 	s.mu.Unlock()
 	for _, t := range tables {
@@ -47,6 +48,12 @@ func (s *Store) Close() {
 			t.clear()
 		}()
 	}
+}
+
+func (s *Store) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // Distrust lets go of a type's columns, which told something that is not so.
@@ -413,6 +420,8 @@ func (t *table) add(wants []Want) ([]holder, error) {
 	if !t.admits(wants) {
 		return nil, nil
 	}
+	t.s.budget.turns <- struct{}{}
+	defer func() { <-t.s.budget.turns }()
 	t.mu.Lock()
 	from := t.latest
 	t.mu.Unlock()
@@ -449,18 +458,13 @@ func (t *table) add(wants []Want) ([]holder, error) {
 			c.grams = indexed(&c.texts)
 		}
 	}
-	sizes, err := t.join(from, base)
-	if err != nil {
-		return nil, err
-	}
-	t.s.budget.count(func(s *Stats) {
-		s.Built += uint64(len(sizes))
-		s.Building += t.s.budget.clock().Sub(began)
-	})
-	return t.charge(sizes), nil
+	out, err := t.join(from, base)
+	t.s.budget.count(func(s *Stats) { s.Building += t.s.budget.clock().Sub(began) })
+	return out, err
 }
 
-// charge accounts for columns that were put in place.
+// charge accounts for columns that are put in place and returns those that
+// have to go, which may be the same.
 func (t *table) charge(sizes map[ID]int64) (out []holder) {
 	room := int64(0)
 	for _, n := range sizes {
@@ -588,11 +592,14 @@ func (c *column) set(l uint32, f *entity.Field, r *row, limit int64) bool {
 }
 
 // join puts columns that were built beside the present ones, all of them as of
-// the latest state, and returns the sizes of what is new. from is the version
-// they were built for, nil for none.
-func (t *table) join(from, built *version) (map[ID]int64, error) {
+// the latest state, and returns those that have to make room. from is the
+// version they were built for, nil for none.
+func (t *table) join(from, built *version) ([]holder, error) {
 	t.grow.Lock()
 	defer t.grow.Unlock()
+	if t.s.isClosed() {
+		return nil, nil
+	}
 	t.mu.Lock()
 	present := t.latest
 	t.mu.Unlock()
@@ -636,5 +643,6 @@ func (t *table) join(from, built *version) (map[ID]int64, error) {
 		sizes[ID{}] = next.dir.size()
 	}
 	t.place(next)
-	return sizes, nil
+	t.s.budget.count(func(s *Stats) { s.Built += uint64(len(sizes)) })
+	return t.charge(sizes), nil
 }
