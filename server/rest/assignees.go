@@ -30,7 +30,7 @@ func assigns(t *entity.Type) *entity.Action {
 // assignees answers whom a record can be assigned to, by name: those who would
 // not be refused. Nobody is told who is left out, or why.
 func (s *Server) assignees(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
-	return s.pick(c, caller, t, func(v *tenant.View, sub *policy.Subject, _ map[string]string) (*entity.Record, policy.Verb, error) {
+	return s.pick(c, caller, func(v *tenant.View, sub *policy.Subject, _ map[string]string) (*entity.Record, policy.Verb, error) {
 		rec, _, err := see(v, sub, t, ident.RecordID(c.Params("id")))
 		if err != nil {
 			return nil, "", err
@@ -46,7 +46,7 @@ func (s *Server) assignees(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) er
 // futureAssignees answers the same for a record that is yet to be made, beneath
 // the record that "under" names.
 func (s *Server) futureAssignees(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
-	return s.pick(c, caller, t, func(v *tenant.View, sub *policy.Subject, p map[string]string) (*entity.Record, policy.Verb, error) {
+	return s.pick(c, caller, func(v *tenant.View, sub *policy.Subject, p map[string]string) (*entity.Record, policy.Verb, error) {
 		if len(sub.Grants(t, policy.Create)) == 0 {
 			return nil, "", fault.New(fault.NotAllowed)
 		}
@@ -74,7 +74,7 @@ func (s *Server) futureAssignees(c *fiber.Ctx, caller *edge.Caller, t *entity.Ty
 const maxPicked = 200
 
 func (s *Server) pick(
-	c *fiber.Ctx, caller *edge.Caller, t *entity.Type,
+	c *fiber.Ctx, caller *edge.Caller,
 	find func(*tenant.View, *policy.Subject, map[string]string) (*entity.Record, policy.Verb, error),
 ) error {
 	p, err := parameters(c, "q", "under")

@@ -16,6 +16,7 @@ import (
 	"satchel/internal/policy"
 	"satchel/server/edge"
 	"satchel/server/sheet"
+	"satchel/sync/column"
 	"satchel/sync/scope"
 	"satchel/sync/state"
 	"satchel/sync/tenant"
@@ -114,6 +115,10 @@ func (s *Server) export(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 		x := exporting{
 			read: caller.Read, sealer: s.sealer, params: params, names: names == "true", limit: sheet.MaxRows(format),
 			visible: func(v *tenant.View, sub *policy.Subject) scope.Sets { return s.visible.of(caller.Tenant, v, sub, t) },
+			least:   s.least,
+		}
+		if s.least >= 0 {
+			x.columns = caller.Tenant.Columns()
 		}
 		return x.run(w, t)
 	})
@@ -144,6 +149,7 @@ func Export(t *tenant.Tenant, employee ident.RecordID, typ *entity.Type, params 
 			return scope.VisibleOf(v.Reader, sub, typ)
 		},
 		sealer: newSealer([32]byte{}), params: map[string]string{"archived": "true"}, names: names, limit: sheet.MaxRows(sheet.CSV),
+		columns: t.Columns(), least: defaultReadBelow,
 	}
 	for k, val := range params {
 		x.params[k] = val
@@ -162,13 +168,18 @@ type exporting struct {
 	names   bool
 	limit   int
 	n       int
+	// columns find the order of a sorted export; nil: records are read.
+	columns *column.Store
+	least   int
 }
 
 func (x *exporting) run(w sheet.Writer, t *entity.Type) error {
 	var cols columns
 	var cells []sheet.Cell
 	next := ""
-	for first := true; first || next != ""; first = false {
+	var wants []column.Want
+	settled := false
+	for first := true; first || next != ""; {
 		err := x.read(func(v *tenant.View, sub *policy.Subject) error {
 			known, p := t.All(), maps.Clone(x.params)
 			if sub != nil {
@@ -186,7 +197,10 @@ func (x *exporting) run(w sheet.Writer, t *entity.Type) error {
 				return err
 			}
 			q.sealer, q.binding, q.limit = x.sealer, "export\x00"+q.request, exportPage
-			if first {
+			if x.columns != nil && len(q.sorts) > 0 {
+				q.lookup = lookup{store: x.columns, least: x.least, settled: settled}
+			}
+			if cols.names == nil {
 				cols = columnsOf(t, known, x.names)
 				if err := w.Row(cols.head()); err != nil {
 					return err
@@ -203,9 +217,10 @@ func (x *exporting) run(w sheet.Writer, t *entity.Type) error {
 			}
 			parts, hits, after, err := q.page(v, x.visible(v, sub))
 			if err != nil {
+				wants = q.lookup.wants
 				return err
 			}
-			next = after
+			next, first = after, false
 			for _, h := range hits {
 				if x.n++; x.n > x.limit {
 					return fault.Newf(fault.TooBig, "The export has more than %d rows; bound it with a filter.", x.limit)
@@ -222,6 +237,12 @@ func (x *exporting) run(w sheet.Writer, t *entity.Type) error {
 			}
 			return nil
 		})
+		if errors.Is(err, errColumns) {
+			// Sorted, a page would cost a look at every record; so they are
+			// built, once, with no state held open.
+			settled = true
+			err = x.columns.Build(t, wants)
+		}
 		if err != nil {
 			return err
 		}
@@ -321,7 +342,10 @@ func (q *query) page(v *tenant.View, visible scope.Sets) (scope.Sets, []hit, str
 	if err != nil {
 		return nil, nil, "", err
 	}
-	hits := q.collect(v.Reader, parts, after)
+	hits, err := q.hits(v.Reader, parts, after)
+	if err != nil {
+		return nil, nil, "", err
+	}
 	if len(hits) <= q.limit {
 		return parts, hits, "", nil
 	}
