@@ -283,7 +283,7 @@ func userCommand() *cobra.Command {
 		},
 	}
 	change.Flags().BoolVar(&made, "generate-password", false, "make a password and print it")
-	cmd.AddCommand(pass.flags(change, true), inviteCommand())
+	cmd.AddCommand(pass.flags(change, true), inviteCommand(), forgetCommand())
 	return cmd
 }
 

@@ -27,7 +27,9 @@ type phone struct {
 	store, profile       string
 	password             string
 	passwordStdin        bool
+	code                 string
 	json                 bool
+	anyway               bool // queue what the rules refuse
 }
 
 func phoneCommand() *cobra.Command {
@@ -66,9 +68,10 @@ Exit codes: 0 all went well, 1 something failed, was refused or is in conflict,
 	p.StringVar(&f.profile, "profile", "", "what to carry: field (own work) or office (all that may be seen); kept until changed")
 	p.StringVar(&f.password, "password", "", "password; SATCHEL_PASSWORD or --password-stdin keep it out of the process list")
 	p.BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from standard input")
+	p.StringVar(&f.code, "code", os.Getenv("SATCHEL_CODE"), "code of the authenticator app, or a recovery code, where one is asked for")
 	p.BoolVar(&f.json, "json", false, "answer in JSON")
 	cmd.AddCommand(
-		f.command("login", "Sign in; the device's records and unsent work stay", cobra.NoArgs, f.login),
+		f.loginCommand(),
 		f.command("logout", "Sign out; records and unsent work stay on the device", cobra.NoArgs, f.logout),
 		f.command("sync", "Send what is unsent and fetch what is new", cobra.NoArgs, f.sync),
 		f.command("push", "The same as sync, but tells of the sent changes alone", cobra.NoArgs, f.push),
@@ -77,10 +80,10 @@ Exit codes: 0 all went well, 1 something failed, was refused or is in conflict,
 		f.command("status", "How the device stands", cobra.NoArgs, f.status),
 		f.listCommand(),
 		f.command("show TYPE/ID", "Show one record", cobra.ExactArgs(1), f.show),
-		f.command("create TYPE FIELD=VALUE…", "Make a record", cobra.MinimumNArgs(1), f.create),
-		f.command("edit TYPE/ID FIELD=VALUE…", "Change fields of a record", cobra.MinimumNArgs(2), f.edit),
-		f.command("do TYPE/ID ACTION [ARG=VALUE…]", "Do an action on a record, such as accept", cobra.MinimumNArgs(2), f.act),
-		f.command("delete TYPE/ID", "Delete a record", cobra.ExactArgs(1), f.remove),
+		f.editing("create TYPE FIELD=VALUE…", "Make a record", cobra.MinimumNArgs(1), f.create),
+		f.editing("edit TYPE/ID FIELD=VALUE…", "Change fields of a record", cobra.MinimumNArgs(2), f.edit),
+		f.editing("do TYPE/ID ACTION [ARG=VALUE…]", "Do an action on a record, such as accept", cobra.MinimumNArgs(2), f.act),
+		f.editing("delete TYPE/ID", "Delete a record", cobra.ExactArgs(1), f.remove),
 		f.command("pin [TYPE/ID]", "Carry a record that the profile alone would not bring; without one, list the pins", cobra.MaximumNArgs(1), f.pin),
 		f.command("unpin TYPE/ID", "Take a pin back", cobra.ExactArgs(1), f.unpin),
 		f.command("window FROM TO", "Carry own work scheduled between two dates or times", cobra.ExactArgs(2), f.window),
@@ -131,6 +134,21 @@ func (f *phone) command(use, short string, args cobra.PositionalArgs, run device
 			return r.plain(err)
 		},
 	}
+}
+
+// editing makes a subcommand that queues a change.
+func (f *phone) editing(use, short string, args cobra.PositionalArgs, run deviceRun) *cobra.Command {
+	cmd := f.command(use, short, args, run)
+	cmd.Flags().BoolVar(&f.anyway, "anyway", false, "queue it even if the rules say that the server will refuse it")
+	return cmd
+}
+
+// how is how changes are queued.
+func (f *phone) how() []client.EditOption {
+	if f.anyway {
+		return []client.EditOption{client.EditAnyway}
+	}
+	return nil
 }
 
 func (f *phone) open(c *cobra.Command) (*phoneRun, error) {
@@ -202,6 +220,7 @@ func defaultStore(host, tenant, user string) (string, error) {
 // plain turns the client's errors into words for whoever typed the command.
 func (r *phoneRun) plain(err error) error {
 	var refusal *client.Error
+	var rule *client.RuleError
 	var unreachable *url.Error
 	switch {
 	case err == nil:
@@ -216,6 +235,12 @@ func (r *phoneRun) plain(err error) error {
 		return fmt.Errorf("this device has no such record: %s", lastPart(err))
 	case errors.Is(err, client.ErrSuperseded):
 		return errors.New("another connection of this device took over")
+	case errors.As(err, &rule):
+		text := rule.Message
+		if rule.Field != "" && !strings.Contains(text, rule.Field) {
+			text += " (" + rule.Field + ")"
+		}
+		return fmt.Errorf("nothing was queued, the server would refuse it: %s [%s] --anyway queues it all the same", text, rule.Code)
 	case errors.As(err, &refusal):
 		text := refusal.Detail
 		if text == "" {
@@ -259,25 +284,6 @@ func (r *phoneRun) readPassword() (string, error) {
 // passwordGiven reports whether there is a password without asking for one.
 func (r *phoneRun) passwordGiven() bool {
 	return r.f.password != "" || r.f.passwordStdin || os.Getenv("SATCHEL_PASSWORD") != ""
-}
-
-func (r *phoneRun) signIn() error {
-	pw, err := r.readPassword()
-	if err != nil {
-		return err
-	}
-	return r.Login(r.ctx, r.f.user, pw)
-}
-
-func (f *phone) login(r *phoneRun, _ []string) error {
-	if err := r.signIn(); err != nil {
-		return err
-	}
-	s, err := r.Status()
-	if err != nil {
-		return err
-	}
-	return r.say(s, "Signed in as %s; this is device %s.\n", f.user, s.Device)
 }
 
 func (f *phone) logout(r *phoneRun, _ []string) error {
@@ -342,7 +348,7 @@ func (f *phone) create(r *phoneRun, args []string) error {
 	if err != nil {
 		return err
 	}
-	id, err := r.Create(args[0], fields)
+	id, err := r.Create(args[0], fields, f.how()...)
 	if err != nil {
 		return err
 	}
@@ -358,7 +364,7 @@ func (f *phone) edit(r *phoneRun, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Patch(ref.Type, ref.ID, fields); err != nil {
+	if err := r.Patch(ref.Type, ref.ID, fields, f.how()...); err != nil {
 		return err
 	}
 	return r.queued(ref, "Changed")
@@ -373,7 +379,7 @@ func (f *phone) act(r *phoneRun, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Action(ref.Type, ref.ID, args[1], given); err != nil {
+	if err := r.Action(ref.Type, ref.ID, args[1], given, f.how()...); err != nil {
 		return err
 	}
 	return r.queued(ref, "Noted: "+args[1])
@@ -384,7 +390,7 @@ func (f *phone) remove(r *phoneRun, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Delete(ref.Type, ref.ID); err != nil {
+	if err := r.Delete(ref.Type, ref.ID, f.how()...); err != nil {
 		return err
 	}
 	return r.queued(ref, "Deleted")

@@ -114,7 +114,7 @@ type serverKey struct{}
 //
 //	serve ARGS…     start a server, its address in $SATCHEL_SERVER; started
 //	                again it listens at the same address
-//	stop [kill]     end it by SIGTERM, which must exit with 0, or by SIGKILL
+//	halt [kill]     end it by SIGTERM, which must exit with 0, or by SIGKILL
 //	served          what it printed, as stdout of a command
 //	code N CMD…     run a command that must exit with N
 //	first VAR FILE  the first field of the last line of a file, in $VAR
@@ -135,7 +135,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": func(ts *testscript.TestScript, _ bool, args []string) { stateOf(ts).serve(ts, args) },
-			"stop":  func(ts *testscript.TestScript, _ bool, args []string) { stateOf(ts).stop(ts, args) },
+			"halt":  func(ts *testscript.TestScript, _ bool, args []string) { stateOf(ts).stop(ts, args) },
 			"served": func(ts *testscript.TestScript, _ bool, _ []string) {
 				fmt.Fprint(ts.Stdout(), stateOf(ts).server.output())
 			},

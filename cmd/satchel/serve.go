@@ -1,18 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"satchel/internal/app"
+	"satchel/internal/ident"
+	"satchel/server/session/oidc"
 )
 
 // serveFile is what --config may hold; flags win over it.
@@ -23,6 +27,69 @@ type serveFile struct {
 	Origins     []string `json:"origins"`
 	MaxSockets  int      `json:"maxSockets"`
 	LogLevel    string   `json:"logLevel"`
+	// ListMemory is in MiB.
+	ListMemory int `json:"listMemory"`
+	// PublicURL is where people's browsers reach the server.
+	PublicURL string `json:"publicUrl"`
+	// TrustedProxies are addresses or networks, as 10.0.0.5 or 10.0.0.0/8.
+	TrustedProxies []string `json:"trustedProxies"`
+	// OIDC are the tenants' identity providers, by the tenants' slugs; only in
+	// the file.
+	OIDC map[ident.TenantID]provider `json:"oidc"`
+	// Push and Mail say how people are told things; without them they are told
+	// nothing outside of the program. Only in the file.
+	Push *pushSettings `json:"push"`
+	Mail *mailSettings `json:"mail"`
+	// Product is what the system is called in mails, DevicesLink where in it a
+	// person revokes devices; only in the file.
+	Product     string `json:"product"`
+	DevicesLink string `json:"devicesLink"`
+}
+
+// provider is an identity provider, its secret in the file or in one of its
+// own.
+type provider struct {
+	oidc.Config
+	ClientSecretFile string `json:"clientSecretFile"`
+}
+
+// maxSecret bounds a file with a client's secret, in bytes.
+const maxSecret = 4096
+
+// providers reads the secrets that stand in files of their own.
+func providers(in map[ident.TenantID]provider) (map[ident.TenantID]oidc.Config, error) {
+	out := map[ident.TenantID]oidc.Config{}
+	for slug, p := range in {
+		if p.ClientSecretFile != "" {
+			b, err := os.ReadFile(p.ClientSecretFile)
+			switch {
+			case err != nil:
+				return nil, usageError{err}
+			case p.ClientSecret != "" || len(b) > maxSecret:
+				return nil, usageError{fmt.Errorf("oidc of %s: one client secret, of at most %d bytes", slug, maxSecret)}
+			}
+			p.ClientSecret = strings.TrimSpace(string(b))
+		}
+		out[slug] = p.Config
+	}
+	return out, nil
+}
+
+// proxies reads addresses and networks.
+func proxies(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, aerr := netip.ParseAddr(s)
+			if aerr != nil {
+				return nil, usageError{fmt.Errorf("--trusted-proxy %q: an address or a network like 10.0.0.0/8", s)}
+			}
+			p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 func serveCommand() *cobra.Command {
@@ -49,7 +116,10 @@ func serveCommand() *cobra.Command {
 	f.StringSliceVar(&cfg.Origins, "origin", nil, "web origin that may open live sockets, besides the server's own")
 	f.IntVar(&cfg.MaxSockets, "max-sockets", 20_000, "live sockets at once")
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&file, "config", "", "JSON file with the same settings")
+	f.IntVar(&cfg.ListMemory, "list-memory", 256, "MiB of memory by which long lists are sorted and searched; 0 for none")
+	f.StringVar(&cfg.PublicURL, "public-url", "", "where browsers reach this server, as https://satchel.example.com; needed for identity providers")
+	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", nil, "address or network of a proxy in front, whose X-Forwarded-For is believed")
+	f.StringVar(&file, "config", "", "JSON file with the same settings, and the tenants' identity providers under oidc")
 	f.BoolVar(&demo, "demo", false, "load the demo tenant")
 	return cmd
 }
@@ -71,6 +141,8 @@ func readConfig(c *cobra.Command, path string, cfg *serveFile) error {
 		"data": func() { from.Data = cfg.Data }, "listen": func() { from.Listen = cfg.Listen },
 		"admin-listen": func() { from.AdminListen = cfg.AdminListen }, "origin": func() { from.Origins = cfg.Origins },
 		"max-sockets": func() { from.MaxSockets = cfg.MaxSockets }, "log-level": func() { from.LogLevel = cfg.LogLevel },
+		"list-memory": func() { from.ListMemory = cfg.ListMemory },
+		"public-url":  func() { from.PublicURL = cfg.PublicURL }, "trusted-proxy": func() { from.TrustedProxies = cfg.TrustedProxies },
 	} {
 		if given(flag) {
 			keep()
@@ -85,12 +157,26 @@ func serve(ctx context.Context, cfg serveFile, demo bool) error {
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return usageError{fmt.Errorf("--log-level %q: debug, info, warn or error", cfg.LogLevel)}
 	}
-	_, err := os.Stat(cfg.Data)
+	idps, err := providers(cfg.OIDC)
+	if err != nil {
+		return err
+	}
+	trusted, err := proxies(cfg.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(cfg.Data)
 	fresh := errors.Is(err, fs.ErrNotExist)
-	a, err := app.New(app.Config{
+	made := app.Config{
 		Dir: cfg.Data, Listen: cfg.Listen, AdminListen: cfg.AdminListen, Origins: cfg.Origins, MaxSockets: cfg.MaxSockets,
+		ColumnBytes: cmp.Or(int64(cfg.ListMemory)<<20, -1), PublicURL: cfg.PublicURL, OIDC: idps, TrustedProxies: trusted,
 		Out: os.Stdout, Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-	})
+		Product: cfg.Product, DevicesLink: cfg.DevicesLink,
+	}
+	if err := senders(ctx, &cfg, &made); err != nil {
+		return err
+	}
+	a, err := app.New(made)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -30,9 +31,14 @@ import (
 
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/mobile-api/handler"
+	"satchel/server/blob"
+	"satchel/server/courier"
 	"satchel/server/edge"
+	"satchel/server/files"
 	"satchel/server/rest"
 	"satchel/server/session"
+	"satchel/server/session/oidc"
 	"satchel/server/session/password"
 	"satchel/server/session/token"
 	"satchel/server/suite"
@@ -58,6 +64,28 @@ type Config struct {
 	// ColumnBytes bounds the memory of the columns that lists of all tenants
 	// use; 0 for 256 MiB, negative for none: then every list reads records.
 	ColumnBytes int64
+	// PublicURL is where people's browsers reach the server, as
+	// https://satchel.example.com; OIDC needs it.
+	PublicURL string
+	// OIDC are the identity providers of the tenants that have one.
+	OIDC map[ident.TenantID]oidc.Config
+	// TrustedProxies are believed about where requests come from.
+	TrustedProxies []netip.Prefix
+	Mailer         session.Mailer // nil where no mail is sent
+	// Pusher and Letters send what people are told; nil: nothing is pushed, or
+	// mailed. ByFCM and BySMTP make them.
+	Pusher  courier.Pusher
+	Letters courier.Mailer
+	// Product is what the system is called in mails, "Satchel" if empty;
+	// DevicesLink where in it a person revokes devices, "" for nowhere.
+	Product, DevicesLink string
+	// Content is where the content of files is kept; nil for Dir/blobs. Uploads
+	// that are not finished stand in Dir/uploads either way.
+	Content blob.Store
+	// Files bounds what files are taken; zeros are the defaults.
+	Files files.Limits
+	// Scanner judges files before they are kept; nil for none.
+	Scanner files.Scanner
 }
 
 // App is a server: New, then Run; Close is Run's end.
@@ -65,6 +93,8 @@ type App struct {
 	cfg     Config
 	tenants *Tenants
 	fiber   *fiber.App
+	session *session.Service
+	files   *files.Server
 	sockets *upgrade.Registry
 	hasher  *password.Hasher
 	metrics *metrics
@@ -127,6 +157,7 @@ func New(cfg Config) (*App, error) {
 	})
 	auth := &edge.Auth{Tenants: ts, Signer: signer, Clock: cfg.Clock}
 	a.fiber = edge.NewApp(a.logError)
+	files.Configure(a.fiber)
 	a.fiber.Use(a.metrics.observe, recover.New(recover.Config{
 		EnableStackTrace: true,
 		StackTraceHandler: func(*fiber.Ctx, any) {
@@ -135,13 +166,34 @@ func New(cfg Config) (*App, error) {
 	}), edge.Secure)
 	a.fiber.Get("/healthz", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	a.fiber.Get("/readyz", a.ready)
-	(&session.Service{Auth: auth, Hasher: hasher}).Mount(a.fiber)
+	a.session = &session.Service{Auth: auth, Hasher: hasher, Mailer: cfg.Mailer, Proxies: cfg.TrustedProxies, Log: cfg.Log}
+	if len(cfg.OIDC) > 0 {
+		a.session.OIDC, err = oidc.New(oidc.Options{PublicURL: cfg.PublicURL, Tenants: cfg.OIDC, Clock: cfg.Clock})
+		if err != nil {
+			return nil, err
+		}
+	}
+	a.session.Mount(a.fiber)
 	(&syncapi.Server{Auth: auth, Sockets: a.sockets}).Mount(a.fiber)
 	all, err := suite.Load()
 	if err != nil {
 		return nil, err
 	}
+	content := cfg.Content
+	if content == nil {
+		content = blob.NewFolder(filepath.Join(cfg.Dir, "blobs"), cfg.Clock)
+	}
+	a.files, err = files.Mount(a.fiber, auth, all.Cat, files.Options{
+		Dir: filepath.Join(cfg.Dir, "uploads"), Blobs: content, Limits: cfg.Files, Scanner: cfg.Scanner,
+		Log: cfg.Log, Clock: cfg.Clock, Tenants: ts.Each,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{}); err != nil {
+		return nil, err
+	}
+	if _, err := handler.Mount(a.fiber, auth, all.Cat, handler.Options{}); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -242,6 +294,7 @@ const shutdownWait = 20 * time.Second
 // Run serves until ctx ends, then finishes what is acknowledged: sockets are
 // told, requests under way are answered, tenants are closed.
 func (a *App) Run(ctx context.Context) error {
+	leave := a.attend()
 	served := make(chan error, 1)
 	go func() { served <- a.fiber.Listener(a.listen) }()
 	adminServed := make(chan error, 1)
@@ -250,6 +303,12 @@ func (a *App) Run(ctx context.Context) error {
 		admin = &http.Server{Handler: a.adminHandler(), ReadHeaderTimeout: 10 * time.Second}
 		go func() { adminServed <- admin.Serve(a.admin) }()
 	}
+	sweeping, stop := context.WithCancel(ctx)
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		a.files.Run(sweeping)
+	}()
 	var failed error
 	over := false
 	select {
@@ -260,6 +319,12 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
 	defer cancel()
+	stop()
+	a.files.Interrupt()
+	select {
+	case <-swept:
+	case <-end.Done():
+	}
 	failed = errors.Join(failed, a.sockets.Shutdown(end), a.fiber.ShutdownWithContext(end))
 	// A server told to end before it began to serve knows no listener yet, and
 	// would serve on with this one.
@@ -278,6 +343,8 @@ func (a *App) Run(ctx context.Context) error {
 	if admin != nil {
 		failed = errors.Join(failed, admin.Close())
 	}
+	a.session.Close()
+	leave()
 	return errors.Join(failed, a.tenants.Close())
 }
 
@@ -322,6 +389,7 @@ func (a *App) backup(w http.ResponseWriter, r *http.Request) {
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+	sends    *prometheus.CounterVec
 }
 
 func newMetrics(a *App) *metrics {
@@ -331,6 +399,9 @@ func newMetrics(a *App) *metrics {
 			Name: "satchel_request_seconds", Help: "Time to answer requests.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"route", "status"}),
+		sends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "satchel_sends_total", Help: "Attempts to tell somebody something, by channel and what came of them.",
+		}, []string{"channel", "outcome"}),
 	}
 	gauge := func(name, help string, f func(*tenant.Tenant) float64) {
 		kind := prometheus.GaugeValue
@@ -339,12 +410,14 @@ func newMetrics(a *App) *metrics {
 		}
 		m.registry.MustRegister(&perTenant{a, prometheus.NewDesc(name, help, []string{"tenant"}, nil), kind, f})
 	}
-	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.sends, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge("satchel_entries_total", "Log entries appended.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Entries.Load()) })
 	gauge("satchel_commands_total", "Commands that went through the log.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Commands.Load()) })
 	gauge("satchel_pages_total", "Pages sent to devices.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Pages.Load()) })
 	gauge("satchel_wakes_total", "Live devices told to pull.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Wakes.Load()) })
 	gauge("satchel_live_devices", "Devices with a live socket.", func(t *tenant.Tenant) float64 { return float64(t.LiveCount()) })
+	gauge("satchel_outbox_length", "Deliveries that are yet to be made.", func(t *tenant.Tenant) float64 { n, _ := backlog(t); return float64(n) })
+	gauge("satchel_outbox_oldest_seconds", "For how long the oldest delivery has waited.", func(t *tenant.Tenant) float64 { _, age := backlog(t); return age })
 	gauge("satchel_store_bytes", "Size of the tenant's file.", func(t *tenant.Tenant) float64 {
 		n, err := t.Engine().Size()
 		if err != nil {
@@ -376,6 +449,9 @@ func newMetrics(a *App) *metrics {
 	})
 	return m
 }
+
+// sent counts an attempt to tell somebody something.
+func (m *metrics) sent(channel, outcome string) { m.sends.WithLabelValues(channel, outcome).Inc() }
 
 func (m *metrics) observe(c *fiber.Ctx) error {
 	start := time.Now()

@@ -32,6 +32,8 @@ type Tenants struct {
 	clock func() time.Time
 	// columns bounds the memory of the columns of all tenants.
 	columns *column.Budget
+	// opened is told of every tenant that is opened; nil for nobody.
+	opened func(*tenant.Tenant)
 
 	mu     sync.Mutex
 	open   map[ident.TenantID]*tenant.Tenant
@@ -113,13 +115,16 @@ func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
 		return nil, fault.New(fault.TenantStopped).Because(err)
 	}
 	t, err := tenant.Open(tenant.Options{
-		ID: id, Cat: ts.suite.Cat, Roles: ts.suite.Roles, Field: ts.suite.Field, Engine: eng,
+		ID: id, Cat: ts.suite.Cat, Roles: ts.suite.Roles, Field: ts.suite.Field, Rules: ts.suite.Rules, Engine: eng,
 		Clock: ts.clock, Random: rand.Reader, Log: ts.log, Columns: ts.columns,
 	})
 	if err != nil {
 		return nil, fault.New(fault.TenantStopped).Because(errors.Join(err, eng.Close()))
 	}
 	ts.open[id] = t
+	if ts.opened != nil {
+		ts.opened(t)
+	}
 	return t, nil
 }
 

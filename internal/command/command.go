@@ -34,9 +34,16 @@ type Command struct {
 	Secret  *Secret  `json:"secret,omitempty"`
 	Invite  *Invite  `json:"invite,omitempty"`
 	Accept  *Accept  `json:"accept,omitempty"`
+	Factor  *Factor  `json:"factor,omitempty"`
+	Forget  *Forget  `json:"forget,omitempty"`
+	File    *File    `json:"file,omitempty"`
+	Replay  *Replay  `json:"replay,omitempty"`
+	Discard *Discard `json:"discard,omitempty"`
 	Import  *Import  `json:"import,omitempty"`
 	Setup   *Setup   `json:"setup,omitempty"`
 	Tick    *Tick    `json:"tick,omitempty"`
+	Deliver *Deliver `json:"deliver,omitempty"`
+	Address *Address `json:"address,omitempty"`
 }
 
 // Object is a JSON object split into members; the values are as sent.
@@ -52,6 +59,12 @@ type Write struct {
 	Action  string         `json:"action,omitempty"`
 	Args    Object         `json:"args,omitempty"`
 	IfMatch string         `json:"ifMatch,omitempty"`
+	// At is when it happened for the person, put right at the edge by what the
+	// phone took for now; 0 for now. It never lies in the future.
+	At ident.Millis `json:"at,omitempty"`
+	// Mobile: it came through the Mobile Service Agent module, which the actor
+	// must have.
+	Mobile bool `json:"mobile,omitempty"`
 	// Key is the Idempotency-Key with the hash of the request it came with.
 	Key     string `json:"key,omitempty"`
 	KeyHash []byte `json:"keyHash,omitempty"`
@@ -130,15 +143,58 @@ type Device struct {
 }
 
 // Login opens a session. The password was verified against Credential, the
-// stored hash, which must still be in force when the command is applied.
+// stored hash, which must still be in force when the command is applied; or an
+// identity provider vouches for the person, and Credential is "".
 type Login struct {
 	Employee   ident.RecordID  `json:"employee"`
 	Credential string          `json:"credential"` // SHA-256, hex, of the stored hash
+	Identity   *Identity       `json:"identity,omitempty"`
+	Factor     *FactorUse      `json:"factor,omitempty"` // of a person who has a second factor
+	Enrol      *NewFactor      `json:"enrol,omitempty"`  // of one who needs one and has none
 	Rehash     string          `json:"rehash,omitempty"`
 	Session    ident.SessionID `json:"session"`
 	First      refresh.Digest  `json:"first"` // of the first refresh token
 	Device     *Device         `json:"device,omitempty"`
 	Prefix     string          `json:"prefix,omitempty"` // proposed id prefix
+}
+
+// Identity is a person as an identity provider knows them.
+type Identity struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	// Email is an address that the issuer says it has verified, "" for none.
+	Email string `json:"email,omitempty"`
+}
+
+// FactorUse is one use of a second factor, judged at the edge: a code of a
+// time step, or a recovery code.
+type FactorUse struct {
+	Key      []byte `json:"key"`                // SHA-256 of the sealed secret that the code was judged by
+	Step     int64  `json:"step,omitempty"`     // time step of the code; 0 with a recovery code
+	Recovery []byte `json:"recovery,omitempty"` // SHA-256 of the recovery code
+}
+
+// NewFactor is a second factor that a person has shown to have.
+type NewFactor struct {
+	Sealed   []byte   `json:"sealed"`   // the secret, readable at the edge alone
+	Step     int64    `json:"step"`     // of the code that showed it
+	Recovery [][]byte `json:"recovery"` // SHA-256 of each recovery code
+}
+
+// Factor changes the actor's own second factor: Enrol adds one; Use alone
+// removes the one there is, and with Recovery gives it other recovery codes.
+type Factor struct {
+	Enrol    *NewFactor `json:"enrol,omitempty"`
+	Use      *FactorUse `json:"use,omitempty"`
+	Recovery [][]byte   `json:"recovery,omitempty"`
+}
+
+// Forget takes from an employee, in an administrator's name, the second factor
+// or the tie to an identity provider's account.
+type Forget struct {
+	Employee ident.RecordID `json:"employee"`
+	Factor   bool           `json:"factor,omitempty"`
+	Identity bool           `json:"identity,omitempty"`
 }
 
 // Refresh rotates a session's refresh token.
@@ -163,6 +219,8 @@ type Secret struct {
 type Invite struct {
 	Employee ident.RecordID `json:"employee"`
 	Digest   []byte         `json:"digest"` // SHA-256 of the token
+	// Reset: nobody invites, whoever forgot the password asked for it.
+	Reset bool `json:"reset,omitempty"`
 }
 
 // Accept uses an invitation: it sets the password hash (PHC string) of whoever
@@ -170,6 +228,17 @@ type Invite struct {
 type Accept struct {
 	Digest []byte `json:"digest"` // SHA-256 of the token
 	Hash   string `json:"hash"`
+}
+
+// File says that an upload of the actor's has arrived whole: the content of a
+// document that is there, or comes later.
+type File struct {
+	Document  ident.RecordID `json:"document"`
+	Upload    string         `json:"upload"`    // its id
+	SHA256    string         `json:"sha256"`    // of the content, lowercase hex
+	Size      int64          `json:"size"`      // bytes
+	MediaType string         `json:"mediaType"` // told from the content, without parameters
+	Name      string         `json:"name,omitempty"`
 }
 
 // Row is one record of an import: every field may be given, the system's

@@ -145,11 +145,12 @@ type server struct {
 	ended chan error
 	fresh atomic.Int64
 	quiet bool // errors in the log are expected
+	setup []func(*app.Config)
 }
 
-func newServer(t testing.TB) *server {
+func newServer(t testing.TB, setup ...func(*app.Config)) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), clock: &clock{}, http: &http.Transport{MaxIdleConnsPerHost: 64}}
+	s := &server{t: t, dir: t.TempDir(), clock: &clock{}, http: &http.Transport{MaxIdleConnsPerHost: 64}, setup: setup}
 	s.boot(freePort(t))
 	t.Cleanup(func() {
 		s.halt()
@@ -197,6 +198,9 @@ func (s *server) boot(listen string) {
 	cfg := app.Config{Dir: s.dir, Listen: listen, Clock: s.clock.Now, Hasher: passwordtest.New(s.t)}
 	if !s.quiet {
 		cfg.Log = slog.New(failures{slog.DiscardHandler, s.t})
+	}
+	for _, f := range s.setup {
+		f(&cfg)
 	}
 	var err error
 	if s.app, err = app.New(cfg); err != nil {

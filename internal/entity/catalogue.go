@@ -18,6 +18,8 @@ type Catalogue struct {
 	Types  []*Type // ascending by number
 	byName map[string]*Type
 	byNo   map[uint16]*Type
+	// editions are the schema versions after the first, see Evolve.
+	editions []Edition
 }
 
 // Type finds a type by its name, nil for none.

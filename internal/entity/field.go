@@ -349,20 +349,33 @@ func (f *Field) lines(raw []byte) (Value, error) {
 		return nil, nil
 	}
 	seen := map[string]bool{}
+	for _, row := range rows {
+		if id, ok := unquote(row["id"]); ok {
+			seen[id] = true
+		}
+	}
+	// Lines that come without an id get one: the lowest number that is free.
+	next, given := 0, map[string]bool{}
 	var out []byte
 	out = append(out, '[')
 	for i, row := range rows {
 		id, ok := unquote(row["id"])
-		if !ok || id == "" || len(id) > ident.MaxIDLength || strings.ContainsFunc(id, unstorable) || seen[id] {
+		members := len(row) - 1
+		if _, has := row["id"]; !has && row != nil {
+			for next++; seen[strconv.Itoa(next)]; next++ {
+			}
+			id, ok, members = strconv.Itoa(next), true, len(row)
+		}
+		if !ok || id == "" || len(id) > ident.MaxIDLength || strings.ContainsFunc(id, unstorable) || given[id] {
 			return nil, bad(f, "each line of %s needs an id of its own.", f.Name)
 		}
-		seen[id] = true
+		given[id] = true
 		if i > 0 {
 			out = append(out, ',')
 		}
 		out = append(out, `{"id":`...)
 		out = append(out, StringValue(id)...)
-		left := len(row) - 1
+		left := members
 		for _, it := range f.Items {
 			v, has := row[it.Name]
 			if has {

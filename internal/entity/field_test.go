@@ -92,7 +92,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		{Position(1, "f"), `{"LAT":1,"lng":2}`, fault.BadValue},
 		{Position(1, "f"), `{"lat":91,"lng":0}`, fault.BadValue},
 		{Position(1, "f"), `{"lat":"1","lng":0}`, fault.BadValue},
-		{line, `[{"text":"x"}]`, fault.BadValue},
+		{line, `[{"id":null,"text":"x"}]`, fault.BadValue},
 		{line, `[{"id":"1","text":"x"},{"id":"1","text":"y"}]`, fault.BadValue},
 		{line, `[{"id":"1"}]`, fault.MissingField},
 		{line, `[{"id":"1","text":"x","TEXT":"y"}]`, fault.UnknownField},
@@ -247,5 +247,14 @@ func TestValueReadsBack(t *testing.T) {
 	var none Value
 	if _, ok := none.Time(); ok || none.Text() != "" || none.Int() != 0 || none.Bool() || none.Set() != nil || none.Ref() != "" {
 		t.Error("no value reads as something")
+	}
+}
+
+// TestLinesGetIDs: lines that come without an id get the lowest that is free.
+func TestLinesGetIDs(t *testing.T) {
+	line := List(1, "lines", Str(1, "text"))
+	v, err := line.Normalize([]byte(`[{"text":"a"},{"id":"2","text":"b"},{"text":"c"}]`))
+	if want := `[{"id":"1","text":"a"},{"id":"2","text":"b"},{"id":"3","text":"c"}]`; err != nil || string(v) != want {
+		t.Errorf("%s, %v", v, err)
 	}
 }

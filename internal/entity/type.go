@@ -107,6 +107,9 @@ type Type struct {
 	// being deleted, and go with it. Whether there are any tells nobody
 	// anything.
 	Falls bool
+	// Kept while anything names it: a record of the type is not deleted as long
+	// as another one, of a type that doesn't fall with it, refers to it.
+	Kept bool
 	// NoDelete types are never deleted (only archived, disabled, revoked).
 	NoDelete bool
 	Status   *Lifecycle
@@ -235,6 +238,9 @@ type Context interface {
 	// Referring calls f for each record of the type whose field refers to id,
 	// in ordinal order, until f returns false.
 	Referring(typ, field string, id ident.RecordID, f func(*Record) bool)
+	// Pair returns the first record of the type whose one field refers to a
+	// and whose other field refers to b.
+	Pair(typ, one string, a ident.RecordID, other string, b ident.RecordID) (*Record, bool)
 	// Save stages a changed record; who and when are the command's.
 	Save(r *Record) error
 	// Create stages a new record with a derived id.

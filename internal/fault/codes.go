@@ -26,6 +26,9 @@ const (
 	TokenExpired         Code = "token_expired"
 	SessionRevoked       Code = "session_revoked"
 	SecondFactor         Code = "second_factor_required"
+	InvalidCode          Code = "invalid_code"
+	ChallengeOver        Code = "challenge_expired"
+	SignInRefused        Code = "sign_in_refused"
 	DeviceRevoked        Code = "device_revoked"
 	DeviceRequired       Code = "device_required"
 	OriginRefused        Code = "origin_refused"
@@ -48,11 +51,20 @@ const (
 	NumberGap            Code = "number_gap"
 	DependsOn            Code = "depends_on"
 	KeyReused            Code = "idempotency_key_reused"
+	ProtocolVersion      Code = "unsupported_protocol_version"
+	OffsetMismatch       Code = "offset_mismatch"
+	ChecksumMismatch     Code = "checksum_mismatch"
+	UploadLocked         Code = "upload_locked"
+	QuotaExceeded        Code = "quota_exceeded"
+	FileTypeRefused      Code = "file_type_refused"
+	FileRefused          Code = "file_refused"
 	TooManyRequests      Code = "too_many_requests"
 	ShuttingDown         Code = "shutting_down"
 	TenantStopped        Code = "tenant_stopped"
 	DiskFull             Code = "disk_full"
 	Busy                 Code = "busy"
+	ProtocolNotSupported Code = "protocol_not_supported"
+	SchemaNotSupported   Code = "schema_not_supported"
 )
 
 type codeEntry struct {
@@ -81,6 +93,9 @@ var codes = map[Code]codeEntry{
 	TokenExpired:         {Unauthenticated, "The access token has expired."},
 	SessionRevoked:       {Unauthenticated, "This session has ended. Sign in again."},
 	SecondFactor:         {Unauthenticated, "A second factor is required."},
+	InvalidCode:          {Unauthenticated, "The code is wrong or was used already."},
+	ChallengeOver:        {Unauthenticated, "The sign-in took too long or was tried too often. Start again."},
+	SignInRefused:        {Unauthenticated, "The sign-in could not be completed."},
 	DeviceRevoked:        {Forbidden, "This device has been revoked."},
 	DeviceRequired:       {Forbidden, "Sign in with a device to synchronise."},
 	OriginRefused:        {Forbidden, "This origin may not connect."},
@@ -103,11 +118,20 @@ var codes = map[Code]codeEntry{
 	NumberGap:            {Conflict, "A mutation before this one is missing."},
 	DependsOn:            {Conflict, "A change this one depends on was refused."},
 	KeyReused:            {Unprocessable, "This idempotency key was used for another request."},
+	ProtocolVersion:      {Precondition, "The server speaks another version of the protocol."},
+	OffsetMismatch:       {Conflict, "The upload goes on at another offset."},
+	ChecksumMismatch:     {Unprocessable, "What arrived is not what was sent. It was dropped; send it again."},
+	UploadLocked:         {Conflict, "Another request is sending to this upload."},
+	QuotaExceeded:        {TooLarge, "There is no room for this file until others are done or deleted."},
+	FileTypeRefused:      {Unsupported, "Files of this type are not taken."},
+	FileRefused:          {Unprocessable, "The file was found to be harmful and is not taken."},
 	TooManyRequests:      {TooMany, "Too many requests. Try again later."},
 	ShuttingDown:         {Unavailable, "The server is shutting down."},
 	TenantStopped:        {Unavailable, "This tenant is stopped after a storage error."},
 	DiskFull:             {Storage, "The disk is nearly full. Nothing is written until there is space."},
 	Busy:                 {Unavailable, "The server is busy. Try again."},
+	ProtocolNotSupported: {Outdated, "This server does not speak the app's version of the protocol. Update the app."},
+	SchemaNotSupported:   {Outdated, "This server no longer knows what the app's version means by this. Update the app."},
 }
 
 // Kind returns the code's kind; an unknown code is Internal.
@@ -127,6 +151,7 @@ func Codes(f func(Code, Kind, string)) {
 var statuses = [...]int{
 	Internal: 500, Invalid: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409,
 	Precondition: 412, TooLarge: 413, Unsupported: 415, Unprocessable: 422, TooMany: 429, Unavailable: 503, Storage: 507,
+	Outdated: 426,
 }
 
 // Status is the HTTP status an edge answers the kind with.

@@ -26,6 +26,7 @@ const (
 	TooMany                     // 429
 	Unavailable                 // 503
 	Storage                     // 507
+	Outdated                    // 426: the client has to be updated
 )
 
 // Error is a refusal. Two errors with the same code are the same answer to

@@ -267,6 +267,7 @@ func (w *World) fieldSet(p *person, d *Device, by map[ident.RecordID]sight) map[
 	each("device", func(r *Record) bool { return own(r, "employee") })
 	each("notification", func(r *Record) bool { return own(r, "recipient") })
 	each("preference", func(r *Record) bool { return own(r, "owner") })
+	each("conflict", func(r *Record) bool { return own(r, "author") })
 	return out
 }
 

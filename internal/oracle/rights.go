@@ -423,6 +423,18 @@ func (w *World) grantOf(g, r *Record) (reach, bool) {
 	if typ != r.Type.Name {
 		return reach{}, false
 	}
+	// What is somebody's own, or hangs on another app's records, is no app's to
+	// grant.
+	apps := []string{app}
+	if app == "" || !inApp(r.Type, app) {
+		apps = nil
+		for _, a := range r.Type.Apps {
+			apps = append(apps, string(a))
+		}
+	}
+	if !w.coversAny(r, apps...) {
+		return reach{}, false
+	}
 	if field != "" {
 		f := only(r.Type, field)
 		return reach{fields: f, named: true}, f != 0
@@ -467,7 +479,7 @@ var readOnly = []string{
 }
 
 // kept are the types of what everybody may keep who may write nothing else.
-var kept = []string{"preference", "tag", "tagging", "filter", "delegation", "notification", "device"}
+var kept = []string{"preference", "tag", "tagging", "filter", "delegation", "notification", "device", "conflict"}
 
 // MayWrite reports whether anything could let the employee write records of a
 // type: false is certain, true is not looked into.
@@ -480,6 +492,12 @@ func (w *World) MayWrite(employee ident.RecordID, typ string) bool {
 		return !p.writes && !slices.ContainsFunc(p.roles, func(h held) bool { return !slices.Contains(readOnly, h.key) })
 	}
 	return slices.Contains(kept, typ) || !looks(p) || slices.ContainsFunc(p.lenders, func(by *person) bool { return !looks(by) })
+}
+
+// Administers reports whether the employee runs the tenant.
+func (w *World) Administers(employee ident.RecordID) bool {
+	p := w.person(employee)
+	return p != nil && p.active && slices.ContainsFunc(p.roles, func(h held) bool { return h.key == adminRole })
 }
 
 // Hides reports whether the client is hidden from the employee.

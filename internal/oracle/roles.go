@@ -99,6 +99,10 @@ func (w *World) base(p *person, r *Record) []reach {
 		if p.is(r, "owner") {
 			return []reach{core}
 		}
+	case "conflict":
+		if p.is(r, "author") {
+			return []reach{core}
+		}
 	case "salesArea", "geoArea", "schedulingRole", "report":
 		if p.kind == inHouse {
 			return []reach{core}

@@ -51,6 +51,10 @@ type Clause struct {
 	// client staff who hold the role do not get it.
 	House bool
 	While []Condition // the grant holds only while; on a refusal: refused while
+	// Within bounds the clause, though it names its types, to what "everything"
+	// in the role's app means of them.
+	Within bool
+	anyApp bool
 	// Stated marks a refusal that takes nothing away, because the manual says
 	// it and the roles give it to nobody here.
 	Stated bool
@@ -120,6 +124,14 @@ func (c *Clause) When(path string, oneOf ...string) *Clause {
 	return c
 }
 
+// WithinApp bounds the clause to what the app means by everything, see
+// Clause.Within; with any, to what some app of the type does.
+func (c *Clause) WithinApp(anyApp bool) *Clause {
+	c.Within = true
+	c.anyApp = anyApp
+	return c
+}
+
 // AsStated marks a refusal that need not take anything away.
 func (c *Clause) AsStated() *Clause { c.Stated = true; return c }
 
@@ -128,7 +140,10 @@ func (c *Clause) As(id string) *Clause { c.ID = id; return c }
 
 // Grant is one clause compiled for one type and one verb.
 type Grant struct {
-	Type     *entity.Type
+	Type *entity.Type
+	// Apps are those the grant belongs to: of the role, or those that its
+	// clause about everything speaks of.
+	Apps     []entity.App
 	Role     string
 	Clause   string
 	Scope    *Scope
@@ -225,7 +240,7 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 				continue
 			}
 			scope := c.Scope
-			if c.Types == nil {
+			if c.Types == nil || c.Within {
 				scope = bounded(cat, role, c, t)
 			}
 			if err := scope.check(cat, t); err != nil {
@@ -276,7 +291,7 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 					continue
 				}
 				out.Grants[k] = append(out.Grants[k], &Grant{
-					Type: t, Role: role.Key, Clause: c.ID, Scope: scope, Mask: m, Context: c.Context,
+					Type: t, Apps: c.apps(role), Role: role.Key, Clause: c.ID, Scope: scope, Mask: m, Context: c.Context,
 					Personal: c.Personal, Named: c.Types != nil, House: c.House, While: c.While, Clients: role.Clients,
 				})
 			}
@@ -296,11 +311,12 @@ func bounded(cat *entity.Catalogue, role *Role, c *Clause, t *entity.Type) *Scop
 	if len(t.Everything) == 0 {
 		return c.Scope
 	}
+	apps := slices.DeleteFunc(slices.Clone(c.apps(role)), func(a entity.App) bool { return !t.In(a) })
+	if len(apps) == 0 || c.anyApp {
+		apps = t.Apps
+	}
 	var ways []*Scope
-	for _, a := range c.apps(role) {
-		if !t.In(a) {
-			continue
-		}
+	for _, a := range apps {
 		var all []*Scope
 		for _, b := range t.Everything {
 			all = append(all, Where(b.Field, b.Values(cat, t, a)...))

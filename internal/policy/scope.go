@@ -132,6 +132,14 @@ func (s *Scope) String() string {
 	return "?"
 }
 
+// walk calls f for the scope and all within it.
+func (s *Scope) walk(f func(*Scope)) {
+	f(s)
+	for _, x := range s.Subs {
+		x.walk(f)
+	}
+}
+
 // check holds a scope against the type it is applied to.
 func (s *Scope) check(c *entity.Catalogue, t *entity.Type) error {
 	field := func(t *entity.Type, kinds ...entity.Kind) error {

@@ -60,6 +60,9 @@ type Subject struct {
 	For []ident.RecordID
 
 	lenders []*Subject
+	// brings are the types whose records may bring others into view without
+	// being seen themselves; only where something narrows what the person sees.
+	brings map[string]bool
 	// reader is who acts with this person's rights, nil for the person alone.
 	reader *Subject
 }
@@ -73,6 +76,10 @@ func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denia
 	s.grants = map[key][]*Grant{}
 	s.refused = map[key]string{}
 	s.denials = denials
+	narrowed := len(denials) > 0
+	for _, c := range roles {
+		narrowed = narrowed || c.Role.App == "" // a tenant's own
+	}
 	for _, c := range append(slices.Clone(roles), personal...) {
 		for k, gs := range c.Grants {
 			for _, g := range gs {
@@ -89,7 +96,36 @@ func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denia
 		}
 	}
 	s.sort()
+	s.brings = nil
+	if narrowed {
+		s.brings = map[string]bool{}
+		for k, gs := range s.grants {
+			for _, g := range gs {
+				if k.verb == View {
+					g.Scope.walk(func(x *Scope) {
+						if x.Op == OpFrom || x.Op == OpUnder {
+							s.brings[x.Type] = true
+						}
+					})
+				}
+			}
+		}
+	}
 	return s
+}
+
+// Brings reports whether a record of the type that the person does not see may
+// nevertheless bring one into view that they do.
+func (s *Subject) Brings(t *entity.Type) bool {
+	if s.brings[t.Name] {
+		return true
+	}
+	for _, l := range s.lenders {
+		if l.brings[t.Name] {
+			return true
+		}
+	}
+	return false
 }
 
 // sort puts the person's own grants before those that were lent, so that a
@@ -176,6 +212,31 @@ func (s *Subject) reaches(g *Grant, r *entity.Record, look Lookup) bool {
 
 // Grants returns the subject's grants of the verb on the type.
 func (s *Subject) Grants(t *entity.Type, v Verb) []*Grant { return s.grants[key{t.No, v}] }
+
+// Through reports whether the person works with records of the type by way of
+// the app. A type that several apps share is reached through those that the
+// person's grants belong to; one that none of these has, through any app it is
+// in, because otherwise there would be no way to it.
+func (s *Subject) Through(t *entity.Type, app entity.App) bool {
+	proper := false
+	look := func(v Verb) bool {
+		return slices.ContainsFunc(s.grants[key{t.No, v}], func(g *Grant) bool {
+			proper = proper || slices.ContainsFunc(g.Apps, t.In)
+			return slices.Contains(g.Apps, app)
+		})
+	}
+	for _, v := range []Verb{View, Create, Edit, Delete, Comment} {
+		if look(v) {
+			return true
+		}
+	}
+	for _, a := range t.Actions {
+		if look(Verb(a.Name)) {
+			return true
+		}
+	}
+	return !proper || len(t.Everything) > 0
+}
 
 // Denied returns the fields of the type that denials take from the verb, and
 // whether they take all of it.

@@ -153,6 +153,9 @@ func (s *sim) judgeResult(r request, res apply.Result, alone bool) {
 	if c.Bulk != nil && alone {
 		s.judgeBulk(c, res)
 	}
+	if alone {
+		s.judgeKept(c, res)
+	}
 	if res.Push != nil {
 		s.judgePush(c, res.Push, alone)
 	}
@@ -193,8 +196,8 @@ func (s *sim) judgeBulk(c *command.Command, res apply.Result) {
 func (s *sim) judgeWrite(c *command.Command, res apply.Result) {
 	w := c.Write
 	if res.Err != nil {
-		if len(s.effects.Touched) > 0 {
-			s.fail("a refused write touched %d records", len(s.effects.Touched))
+		if touched := s.touched(); len(touched) > 0 {
+			s.fail("a refused write touched %s", touched)
 		}
 		s.count("write refused: " + string(fault.Of(res.Err).Code))
 	} else {
@@ -216,7 +219,7 @@ func (s *sim) judgeWrite(c *command.Command, res apply.Result) {
 	if w.Op != "create" && s.prev != nil {
 		_, saw := s.prev.Sees(c.Actor, w.ID)
 		_, sees := s.world.Sees(c.Actor, w.ID)
-		if !saw && !sees && s.prev.Active(c.Actor) && s.world.Active(c.Actor) {
+		if !saw && !sees && s.prev.Active(c.Actor) && s.world.Active(c.Actor) && !s.settlesAsEditor(c.Actor, w.ID) {
 			s.mustBeNotFound(res.Err, c.Actor, w.ID)
 		}
 	}
@@ -313,6 +316,9 @@ func (s *sim) judgePush(c *command.Command, res *wire.Results, alone bool) {
 			s.told[key] = string(told)
 			s.count("mutation " + r.Status + " " + r.Code)
 			s.judgeEffect(m, r, alone)
+			if alone && len(c.Push.Mutations) == 1 {
+				s.judgeConflicts(c, &m, r)
+			}
 			if r.Status == wire.Applied && alone && len(c.Push.Mutations) == 1 {
 				s.judgeRight(c.Actor, m.ID, m.Type)
 			}
@@ -346,8 +352,8 @@ func (s *sim) judgePush(c *command.Command, res *wire.Results, alone bool) {
 			}
 		}
 	}
-	if fresh == 0 && alone && len(s.effects.Touched) > 0 {
-		s.fail("I1: a push that brings nothing new touched %d records", len(s.effects.Touched))
+	if touched := s.touched(); fresh == 0 && alone && len(touched) > 0 {
+		s.fail("I1: a push that brings nothing new touched %s", touched)
 	}
 }
 

@@ -331,7 +331,26 @@ func (p *phone) work() {
 		p.number(command.Mutation{Op: wire.OpCreate, Type: typ, ID: id, Fields: obj(kv...)})
 		return id
 	}
-	switch s.rng.IntN(14) {
+	if c := p.mine(conflictType); c != nil && s.chance(35) {
+		s.count("conflict settled offline")
+		action := pick(s.rng, settlings)
+		p.number(command.Mutation{Op: wire.OpAction, Type: conflictType, ID: c.ID, Action: action, Args: s.settling(action)})
+		return
+	}
+	switch s.rng.IntN(15) {
+	case 13:
+		if a := p.mine("jobActivity", "ticket", "client", "task", "opportunity"); a != nil {
+			// The same field twice, one after the other.
+			p.patch(a)
+			again := p.outbox[len(p.outbox)-1]
+			was := again.Fields
+			again.Fields = command.Object{}
+			for _, k := range sortedKeys(was) {
+				again.Fields[k] = obj("v", s.unique())["v"]
+			}
+			again.Was = was
+			p.number(again)
+		}
 	case 0, 1, 2:
 		if a := p.mine("jobActivity", "ticket", "task", "opportunity", "campaign", "salesOrder", "partOrder", "invoice", "contract", "payment"); a != nil {
 			t := s.cat.Type(a.Type)
@@ -410,10 +429,13 @@ func (p *phone) patch(a *oracle.Shown) {
 	t := p.s.cat.Type(a.Type)
 	o := p.s.patchOf(t)
 	was := command.Object{}
-	for k := range o {
+	for _, k := range sortedKeys(o) {
 		was[k] = []byte("null")
 		if v, ok := a.Fields[k]; ok {
 			was[k] = []byte(v)
+		}
+		if f := t.Field(k); p.s.chance(25) && (f.Kind == entity.String || f.Kind == entity.Text) {
+			was[k] = obj("v", p.s.unique())["v"] // typed over what stood there before
 		}
 	}
 	p.number(command.Mutation{Op: wire.OpPatch, Type: t.Name, ID: a.ID, Fields: o, Was: was})

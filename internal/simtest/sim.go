@@ -81,11 +81,12 @@ var wanted = []string{
 	"mutation refused bad_id", "mutation refused not_allowed", "mutation refused mobile_module_required",
 	"mutation of what is not seen", "write to what is not seen", "session ended by a change of rights", "wipe ordered",
 	"person who is out", "device in step", "right delegated", "person compared who acts for another", "role limited to clients",
+	"conflict settled offline", "bundle replayed", "bundle not replayed", "bundle discarded", "done: conflict action keep-mine",
 	"bulk action", "bulk item done", "right to write judged", "bulk item refused: not_found",
 }
 
 // wantedOfTwins are those of twin worlds.
-var wantedOfTwins = []string{"answers compared", "removal", "mutation applied ", "mutation refused not_found", "device in step"}
+var wantedOfTwins = []string{"answers compared", "removal", "mutation applied ", "mutation refused not_found", "device in step", "hidden work replayed"}
 
 // Missing returns the counters of a run that are at zero and should not be; a
 // short run may well miss some.
@@ -311,7 +312,7 @@ func newSim(seed int64) *sim {
 	all, err := suite.Load()
 	must(err)
 	s := &sim{
-		seed: seed, theme: themes[uint64(seed)%uint64(len(themes))], cat: all.Cat, cfg: apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field},
+		seed: seed, theme: themes[uint64(seed)%uint64(len(themes))], cat: all.Cat, cfg: apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field, Rules: all.Rules},
 		rng: rand.New(rand.NewPCG(uint64(seed), 0)), now: 1_700_000_000_000, judge: oracle.New(all.Cat),
 		counters: map[string]int{}, told: map[toldKey]string{},
 	}
@@ -515,6 +516,8 @@ func kindOf(c *command.Command) string {
 		return "a tick"
 	case c.Bulk != nil:
 		return "a bulk action"
+	case c.Replay != nil, c.Discard != nil:
+		return "a replay"
 	}
 	return "another command"
 }

@@ -30,6 +30,8 @@ func (s *sim) random() {
 		s.deliverLate()
 	case n < 90:
 		s.submit(s.fault(), s.imported())
+	case n < 91:
+		s.submit(s.fault(), s.office())
 	case n < 92:
 		s.backup()
 	case n < 93:

@@ -13,6 +13,7 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/oracle"
 	"satchel/sync/apply"
+	"satchel/sync/wire"
 )
 
 // Twin worlds: two histories of one seed that differ only in what one person
@@ -288,7 +289,19 @@ func (t *twin) secret() request {
 	if r, ok := t.secretBusiness(text, write, of); ok && t.chance(50) {
 		return r
 	}
-	switch t.rng.IntN(17) {
+	switch t.rng.IntN(19) {
+	case 17, 18:
+		// What the watched person tried on the hidden client is done after all.
+		waits := slices.DeleteFunc(t.waiting(), func(q apply.Quarantined) bool {
+			return q.Author != t.who || q.Mutation.Op != wire.OpPatch || slices.ContainsFunc(apply.InBundle(t.reader(), q.Bundle()), func(x apply.Quarantined) bool {
+				return x.Client != hiddenClient
+			})
+		})
+		if len(waits) > 0 {
+			t.count("hidden work replayed")
+			return t.clear(pick(t.rng, waits), "emp-keeper")
+		}
+		return request{cmd: &command.Command{Tick: &command.Tick{}}, what: "hidden: tick"}
 	case 14:
 		return write(&command.Write{Op: "create", Type: "delegation", Fields: t.delegation(other(), other())})
 	case 15:
@@ -497,6 +510,14 @@ func (t *twin) watch() {
 		r = p.pull()
 	case t.chance(60):
 		p.work()
+		if p.prefix != "" && t.chance(30) { // what they had typed before the client was hidden
+			typ := pick(t.rng, []string{"jobActivity", "client", "job", "contact"})
+			hidden := slices.DeleteFunc(slices.Clone(t.known[typ]), func(r *oracle.Record) bool { return r.Text("clientId") != hiddenClient })
+			if len(hidden) > 0 {
+				rec := pick(t.rng, hidden)
+				p.number(command.Mutation{Op: wire.OpPatch, Type: typ, ID: rec.ID, Fields: t.patchOf(rec.Type), Was: command.Object{}})
+			}
+		}
 		r = p.push()
 	case t.chance(20):
 		r = t.bulk(t.who)

@@ -98,6 +98,9 @@ type actor struct {
 
 var cast = []actor{
 	{id: "emp-admin1", kind: "in-house", roles: []string{"level.customer-administrator"}, phones: "o"},
+	{id: "emp-keeper", kind: "in-house", roles: []string{
+		"level.customer-administrator", "service.administrator", "sales.administrator", "billing.administrator", "stock.administrator", "level.ticket-manager",
+	}},
 	{id: "emp-admin2", kind: "in-house", roles: []string{"level.customer-administrator", "service.guest"}},
 	{id: "emp-svcmgr", kind: "in-house", roles: []string{"service.manager", "level.basic"}, phones: "of"},
 	{id: "emp-eng001", kind: "in-house", roles: []string{"service.engineer", "mobile.service-agent-user"}, phones: "fo"},

@@ -28,6 +28,7 @@ import (
 	"satchel/server/session/token"
 	"satchel/server/suite"
 	"satchel/sync/apply"
+	"satchel/sync/outbox"
 	"satchel/sync/store"
 	"satchel/sync/subject"
 	"satchel/sync/tenant"
@@ -84,6 +85,7 @@ func (s *source) Read(b []byte) (int, error) {
 type built struct {
 	cat    *entity.Catalogue
 	roles  *subject.Roles
+	rules  *outbox.Rules
 	signer *token.Signer
 	base   *store.Mem
 }
@@ -97,7 +99,7 @@ var base = sync.OnceValues(func() (*built, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &built{cat: all.Cat, roles: all.Roles, signer: signer}
+	b := &built{cat: all.Cat, roles: all.Roles, rules: all.Rules, signer: signer}
 	eng := store.NewMem()
 	ten, err := b.open(eng, func() time.Time { return Start.Add(-time.Hour) }, 1)
 	if err != nil {
@@ -129,7 +131,7 @@ var base = sync.OnceValues(func() (*built, error) {
 
 func (b *built) open(eng store.Engine, clock func() time.Time, seed byte) (*tenant.Tenant, error) {
 	return tenant.Open(tenant.Options{
-		ID: Slug, Cat: b.cat, Roles: b.roles, Field: roles.Field(), Engine: eng,
+		ID: Slug, Cat: b.cat, Roles: b.roles, Field: roles.Field(), Rules: b.rules, Engine: eng,
 		Clock: clock, Random: &source{r: rand.NewChaCha8([32]byte{seed})},
 	})
 }

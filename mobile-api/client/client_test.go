@@ -41,7 +41,10 @@ const (
 var errNetwork = errors.New("network is down")
 
 func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, _ := io.ReadAll(r.Body)
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+	}
 	do := func() *http.Response {
 		w := httptest.NewRecorder()
 		req := r.Clone(r.Context())

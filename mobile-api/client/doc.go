@@ -25,6 +25,14 @@
 // and the same content, so it takes effect once however often an answer gets
 // lost.
 //
+// # Rules
+//
+// With the records come the rules: what fields a type has, what they take, and
+// what the person may do with which records. An edit that breaks them is a
+// *RuleError at once, with the server's own code, while the person is still where
+// the work is; nothing of it is queued unless EditAnyway says so. What the device
+// can't know is left to the server, which decides in any case.
+//
 // # What the server may answer
 //
 // Each change is applied, refused, or in conflict. What was refused no longer

@@ -23,13 +23,13 @@ const (
 // anything that encoding/json can encode. It returns the record's id: the
 // device's prefix and random characters. The id changes if the store begins a
 // new incarnation before the record was sent. ErrSignedOut: the device was
-// never signed in, so it has no prefix.
-func (p *Phone) Create(typ string, fields map[string]any) (id string, err error) {
+// never signed in, so it has no prefix. *RuleError: the server would refuse it.
+func (p *Phone) Create(typ string, fields map[string]any, how ...EditOption) (id string, err error) {
 	raw, err := encodeFields(fields)
 	if err != nil {
 		return "", err
 	}
-	err = p.edit(func(t tx) (*wire.Mutation, error) {
+	err = p.edit(how, func(t tx) (*wire.Mutation, error) {
 		d, err := readDevice(t)
 		if err != nil {
 			return nil, err
@@ -51,8 +51,8 @@ func (p *Phone) Create(typ string, fields map[string]any) (id string, err error)
 // change made by somebody else in the meantime: that one then stands, and this
 // one's value becomes a conflict among Problems. ErrNotFound where the device
 // shows no such record. A nil value clears a field; a SetChange adds to and
-// removes from a set.
-func (p *Phone) Patch(typ, id string, fields map[string]any) error {
+// removes from a set. *RuleError: the server would refuse it.
+func (p *Phone) Patch(typ, id string, fields map[string]any, how ...EditOption) error {
 	raw, err := encodeFields(fields)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (p *Phone) Patch(typ, id string, fields map[string]any) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	return p.edit(func(t tx) (*wire.Mutation, error) {
+	return p.edit(how, func(t tx) (*wire.Mutation, error) {
 		r, err := shown(t, typ, id)
 		if err != nil {
 			return nil, err
@@ -77,9 +77,9 @@ func (p *Phone) Patch(typ, id string, fields map[string]any) error {
 }
 
 // Delete removes a record here and queues that for the server. ErrNotFound
-// where the device shows no such record.
-func (p *Phone) Delete(typ, id string) error {
-	return p.edit(func(t tx) (*wire.Mutation, error) {
+// where the device shows no such record. *RuleError: the server would refuse it.
+func (p *Phone) Delete(typ, id string, how ...EditOption) error {
+	return p.edit(how, func(t tx) (*wire.Mutation, error) {
 		if _, err := shown(t, typ, id); err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func (p *Phone) Delete(typ, id string) error {
 // record. Its effect is the server's to compute, so the record shows it only
 // after the next sync; until then it is Pending. ErrNotFound where the device
 // shows no such record.
-func (p *Phone) Action(typ, id, action string, args map[string]any) error {
+func (p *Phone) Action(typ, id, action string, args map[string]any, how ...EditOption) error {
 	if action == "" {
 		return errors.New("client: an action needs a name")
 	}
@@ -99,7 +99,7 @@ func (p *Phone) Action(typ, id, action string, args map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return p.edit(func(t tx) (*wire.Mutation, error) {
+	return p.edit(how, func(t tx) (*wire.Mutation, error) {
 		if _, err := shown(t, typ, id); err != nil {
 			return nil, err
 		}
@@ -127,8 +127,9 @@ func shown(t tx, typ, id string) (Record, error) {
 	return r, err
 }
 
-// edit queues what make returns, in one transaction with what make reads.
-func (p *Phone) edit(build func(tx) (*wire.Mutation, error)) error {
+// edit queues what build returns, in one transaction with what build reads,
+// unless the rules refuse it.
+func (p *Phone) edit(how []EditOption, build func(tx) (*wire.Mutation, error)) error {
 	err := p.st.update(func(t tx) error {
 		m, err := build(t)
 		if err != nil {
@@ -136,6 +137,11 @@ func (p *Phone) edit(build func(tx) (*wire.Mutation, error)) error {
 		}
 		if err := checkRef(m.Type, m.ID); err != nil {
 			return err
+		}
+		if !slices.Contains(how, EditAnyway) {
+			if err := p.check(t, m); err != nil {
+				return err
+			}
 		}
 		m.N = nextNumber(t)
 		m.At = p.now().UTC().Format(timeFormat)

@@ -43,6 +43,7 @@ const (
 	codeInvalidToken    = "invalid_token"
 	codeSessionRevoked  = "session_revoked"
 	codeDeviceRevoked   = "device_revoked"
+	codeSecondFactor    = "second_factor_required"
 	codeBadCheckpoint   = "bad_checkpoint"
 	codeNumberGap       = "number_gap"
 	codeNumberReused    = "number_reused"

@@ -160,6 +160,8 @@ func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch r.URL.Path {
+	case "/sync/v1/rules":
+		writeProblem(w, wire.Problem{Status: 404, Code: "not_found"})
 	case "/sync/v1/pull":
 		var req wire.Pull
 		_ = json.Unmarshal(raw, &req)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	mobile "satchel/mobile-api/wire"
 	"satchel/sync/wire"
 )
 
@@ -50,7 +51,53 @@ func (p *Phone) send(ctx context.Context, path, token string, in, out any) error
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	status, raw, err := p.exchange(req, path, token)
+	if err != nil || out == nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return &Error{Status: status, Code: codeBadAnswer, Detail: fmt.Sprintf("%s: %v", path, err)}
+	}
+	return nil
+}
+
+// get fetches a document with the session's token; nil where it is still the
+// version that is known ("" for none).
+func (p *Phone) get(ctx context.Context, path, known string) ([]byte, error) {
+	token, err := p.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fetch := func() (int, []byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.server.String()+path, nil)
+		if err != nil {
+			return 0, nil, err
+		}
+		if known != "" {
+			req.Header.Set("If-None-Match", strconv.Quote(known))
+		}
+		return p.exchange(req, path, token)
+	}
+	status, raw, err := fetch()
+	if hasCode(err, codeTokenExpired) || hasCode(err, codeInvalidToken) {
+		if token, err = p.refresh(ctx, token); err != nil {
+			return nil, err
+		}
+		status, raw, err = fetch()
+	}
+	if status == http.StatusNotModified {
+		return nil, nil
+	}
+	return raw, p.judge(err, token)
+}
+
+// exchange sends a request and reads the answer; any but a success, or 304, is
+// an *Error.
+func (p *Phone) exchange(req *http.Request, path, token string) (int, []byte, error) {
 	req.Header.Set("Accept", "application/json, application/problem+json")
+	req.Header.Set(mobile.HeaderProtocol, strconv.Itoa(mobile.Protocol))
 	// Set here and undone below, so that any transport will do and the limit
 	// counts decompressed bytes.
 	req.Header.Set("Accept-Encoding", "gzip")
@@ -59,23 +106,17 @@ func (p *Phone) send(ctx context.Context, path, token string, in, out any) error
 	}
 	resp, err := p.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("client: %s: %w", path, err)
+		return 0, nil, fmt.Errorf("client: %s: %w", path, err)
 	}
 	defer resp.Body.Close()
 	raw, err := p.readBody(resp)
 	if err != nil {
-		return err
+		return resp.StatusCode, nil, err
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return problem(resp.StatusCode, resp.Header, raw, p.now())
+	if (resp.StatusCode < 200 || resp.StatusCode > 299) && resp.StatusCode != http.StatusNotModified {
+		return resp.StatusCode, nil, problem(resp.StatusCode, resp.Header, raw, p.now())
 	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return &Error{Status: resp.StatusCode, Code: codeBadAnswer, Detail: fmt.Sprintf("%s: %v", path, err)}
-	}
-	return nil
+	return resp.StatusCode, raw, nil
 }
 
 func (p *Phone) readBody(resp *http.Response) ([]byte, error) {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	mobile "satchel/mobile-api/wire"
 	"satchel/sync/wire"
 )
 
@@ -189,7 +191,9 @@ func (p *Phone) connect(ctx context.Context) (conn *websocket.Conn, token string
 	u.Path += "/sync/v1/live"
 	for try := 0; ; try++ {
 		dctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
-		conn, resp, err := p.dialer().DialContext(dctx, u.String(), http.Header{"Authorization": {"Bearer " + token}})
+		conn, resp, err := p.dialer().DialContext(dctx, u.String(), http.Header{
+			"Authorization": {"Bearer " + token}, mobile.HeaderProtocol: {strconv.Itoa(mobile.Protocol)},
+		})
 		cancel()
 		if err == nil {
 			return conn, token, nil
@@ -285,8 +289,18 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 		}
 	}()
 	onChange(Change{Online: true, Connected: true})
+	asking, enough := context.WithCancel(ctx)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		// Over the socket no page tells their version: asked for once, they are
+		// not sent again where they are the same.
+		_ = p.freshenRules(asking, "?") // what ends the session, the socket is told too
+	}()
 	err = c.run(ctx, frames, failed)
 	close(done)
+	enough()
+	<-asked
 	if ctx.Err() != nil {
 		_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 	}

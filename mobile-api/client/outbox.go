@@ -109,6 +109,7 @@ func numberOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
 type pushBody struct {
 	Acked     uint64            `json:"acked"`
 	Now       string            `json:"now"`
+	Schema    int               `json:"schema,omitempty"`
 	Mutations []json.RawMessage `json:"mutations"`
 }
 
@@ -127,7 +128,7 @@ type results struct {
 // where there is nothing to send. first is the chunk's first number.
 func (p *Phone) nextPush(limit int) (body pushBody, first uint64, ok bool, err error) {
 	err = p.st.view(func(t tx) error {
-		body = pushBody{Acked: nextNumber(t) - 1, Now: p.now().UTC().Format(timeFormat)}
+		body = pushBody{Acked: nextNumber(t) - 1, Now: p.now().UTC().Format(timeFormat), Schema: p.opts.Schema}
 		size := 256 // what surrounds the mutations
 		return t.scan(bucketOutbox, nil, func(k, v []byte) error {
 			size += len(v) + 1
@@ -391,6 +392,11 @@ func (p *Phone) adoptDevice(t tx, d device) error {
 	}
 	for _, k := range [][]byte{keyCheckpoint, keyRound, keyProcessed} {
 		if err := t.del(bucketMeta, k); err != nil {
+			return err
+		}
+	}
+	if old.Owner != d.Owner {
+		if err := dropRules(t); err != nil {
 			return err
 		}
 	}

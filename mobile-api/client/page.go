@@ -22,6 +22,7 @@ type page struct {
 	Reset       bool         `json:"reset"`
 	ResetTypes  []string     `json:"resetTypes"`
 	Complete    *wire.Types  `json:"complete"`
+	Rules       string       `json:"rules"`
 	MobileEnded bool         `json:"mobileEnded"`
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -93,6 +94,9 @@ type Phone struct {
 	sums     map[string]wire.Summary
 	checked  map[string]time.Time // when a large type's digest was last computed on a live page
 
+	// rules are the stored ones, read; nil before they are needed.
+	rules atomic.Pointer[ruleSet]
+
 	closing sync.Once
 	closed  chan struct{}
 
@@ -115,6 +119,8 @@ var (
 	keySettings    = []byte("settings")   // settings, JSON
 	keyProblemSeq  = []byte("problems")   // last problem number
 	keyState       = []byte("state")      // state, JSON
+	keyRules       = []byte("rules")      // the rules as the server sent them
+	keyRulesNote   = []byte("rulesNote")  // rulesNote, JSON
 )
 
 // storeFormat is the version of the store's layout.

@@ -47,6 +47,7 @@ type loginAnswer struct {
 		ID       string `json:"id"`
 		IDPrefix string `json:"idPrefix"`
 	} `json:"device"`
+	RecoveryCodes []string `json:"recoveryCodes"`
 }
 
 // userID is the id in the answer's user, which is an object with an id or the
@@ -75,11 +76,21 @@ func (p *Phone) sessionOf(a *loginAnswer) session {
 // here get the new prefix. Signing in as somebody else removes the other
 // person's records; it is refused with ErrOtherUser while unsent work of
 // theirs is here. A refusal is an *Error (invalid_credentials,
-// second_factor_required with the challenge in Extra, …).
+// second_factor_required, for which see ChallengeOf, …).
 func (p *Phone) Login(ctx context.Context, email, password string) error {
+	_, err := p.signIn(ctx, "/v1/auth/login", email, func(d loginDevice) any {
+		return loginRequest{Tenant: p.opts.Tenant, Email: email, Password: password, Device: d}
+	})
+	return err
+}
+
+// signIn opens a session by what request makes of the device, and adopts it;
+// user names the person where the answer does not. It returns the recovery
+// codes that the answer holds, if any.
+func (p *Phone) signIn(ctx context.Context, path, user string, request func(loginDevice) any) ([]string, error) {
 	release, err := p.acquire(ctx, p.syncing)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer release()
 	var incarnation string
@@ -88,31 +99,33 @@ func (p *Phone) Login(ctx context.Context, email, password string) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var a loginAnswer
-	err = p.send(ctx, "/v1/auth/login", "", loginRequest{
-		Tenant: p.opts.Tenant, Email: email, Password: password,
-		Device: loginDevice{
-			Installation: p.installation, Incarnation: incarnation,
-			Name: p.opts.Name, Platform: p.opts.Platform, PushToken: p.opts.PushToken,
-		},
-	}, &a)
+	err = p.send(ctx, path, "", request(loginDevice{
+		Installation: p.installation, Incarnation: incarnation,
+		Name: p.opts.Name, Platform: p.opts.Platform, PushToken: p.opts.PushToken,
+	}), &a)
 	if err != nil {
-		return p.judge(err, "")
+		return nil, p.judge(err, "")
 	}
+	return a.RecoveryCodes, p.adopt(ctx, user, &a)
+}
+
+// adopt takes over the session and the device of a sign-in's answer.
+func (p *Phone) adopt(ctx context.Context, fallback string, a *loginAnswer) error {
 	if a.AccessToken == "" || a.Device == nil || a.Device.ID == "" || a.Device.IDPrefix == "" {
 		return &Error{Code: codeBadAnswer, Detail: "the sign-in's answer lacks tokens or device"}
 	}
 	user := a.userID()
 	if user == "" {
-		user = email
+		user = fallback
 	}
 	d := device{ID: a.Device.ID, Prefix: a.Device.IDPrefix, Owner: p.opts.Tenant + "/" + user}
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	other := false
-	err = p.st.update(func(t tx) error {
+	err := p.st.update(func(t tx) error {
 		old, err := readDevice(t)
 		if err != nil {
 			return err
@@ -143,11 +156,11 @@ func (p *Phone) Login(ctx context.Context, email, password string) error {
 		if err := p.adoptDevice(t, d); err != nil {
 			return err
 		}
-		return errors.Join(putJSON(t, keySession, p.sessionOf(&a)), t.del(bucketMeta, keyNonce))
+		return errors.Join(putJSON(t, keySession, p.sessionOf(a)), t.del(bucketMeta, keyNonce))
 	})
 	if errors.Is(err, ErrOtherUser) {
 		// The session just opened is of no use; that it ends is a courtesy.
-		if lerr := p.logout(ctx, p.sessionOf(&a)); lerr != nil {
+		if lerr := p.logout(ctx, p.sessionOf(a)); lerr != nil {
 			p.log.Warn("could not end the unused session", "error", lerr)
 		}
 		return err

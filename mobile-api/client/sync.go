@@ -21,7 +21,8 @@ type Report struct {
 	// Complete: the last page ended a round, and every digest agreed.
 	Complete bool
 
-	requeued bool // work that the server had lost is in the outbox again
+	requeued bool   // work that the server had lost is in the outbox again
+	rules    string // version of the rules, as the last page told it
 }
 
 const (
@@ -52,6 +53,9 @@ func (p *Phone) Sync(ctx context.Context) (Report, error) {
 		if pushErr = p.pushAll(ctx, &rep); pushErr == nil {
 			err = p.pullAll(ctx, &rep, nil)
 		}
+	}
+	if err == nil {
+		err = p.freshenRules(ctx, rep.rules)
 	}
 	return rep, errors.Join(pushErr, err)
 }
@@ -244,6 +248,9 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 		rep.Records += len(pg.Records)
 		rep.Removed += len(pg.Removed)
 		rep.requeued = rep.requeued || out.requeued
+		if pg.Rules != "" {
+			rep.rules = pg.Rules
+		}
 		carried = carried || !pg.empty()
 		for _, typ := range req.Heal {
 			if !slices.Contains(rep.Healed, typ) {

@@ -55,6 +55,16 @@ func (s *state) Referring(typ, field string, id ident.RecordID, f func(*entity.R
 	}
 }
 
+func (s *state) Pair(typ, one string, a ident.RecordID, other string, b ident.RecordID) (found *entity.Record, ok bool) {
+	s.Referring(typ, one, a, func(r *entity.Record) bool {
+		if r.Get(other).Ref() == b {
+			found, ok = r, true
+		}
+		return !ok
+	})
+	return found, ok
+}
+
 func (s *state) Delete(r *entity.Record) error {
 	delete(s.records, r.ID)
 	if r.Type.Changed != nil {
@@ -391,7 +401,7 @@ func TestChecks(t *testing.T) {
 		{"activity that ends before it begins", fault.BadValue, s.add("jobActivity", "act-00001", "job", "job-00001", "title", "go",
 			"scheduledStart", "2026-02-01T00:00:00Z", "scheduledEnd", "2026-01-01T00:00:00Z")},
 		{"activity of no job", fault.BadReference, s.add("jobActivity", "act-00002", "job", "job-00009", "title", "go")},
-		{"comment on a ticket", fault.BadReference, s.add("comment", "comment-1", "parent", "ticket-01", "text", "hm")},
+		{"comment on a ticket", "", s.add("comment", "comment-1", "parent", "ticket-01", "text", "hm")},
 		{"comment on nothing", fault.BadReference, s.add("comment", "comment-2", "parent", "nothing-1", "text", "hm")},
 		{"comment on a job", "", s.add("comment", "comment-3", "parent", "job-00001", "text", "hm")},
 		{"document of a ticket", "", s.add("document", "document-1", "parent", "ticket-01", "name", "a.pdf")},

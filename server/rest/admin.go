@@ -1,16 +1,13 @@
 package rest
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
-	"satchel/internal/command"
 	"satchel/internal/entity"
-	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/server/edge"
@@ -334,103 +331,6 @@ func (d *heldBy) of(set bits.Set) (h Holder, ok bool) {
 		h.Since = at.RFC3339()
 	}
 	return h, true
-}
-
-// quarantined is one piece of refused offline work.
-type quarantined struct {
-	Device   named              `json:"device"`
-	Author   named              `json:"author"`
-	Received string             `json:"received"`
-	PhoneNow string             `json:"phoneNow"`
-	Status   string             `json:"status"`
-	Code     fault.Code         `json:"code,omitempty"`
-	Message  string             `json:"message,omitempty"`
-	Root     uint64             `json:"root"`
-	Mutation quarantineMutation `json:"mutation"`
-}
-
-type quarantineMutation struct {
-	N      uint64         `json:"n"`
-	Op     string         `json:"op"`
-	Type   string         `json:"type"`
-	ID     ident.RecordID `json:"id"`
-	Fields command.Object `json:"fields,omitempty"`
-	Was    command.Object `json:"was,omitempty"`
-	Action string         `json:"action,omitempty"`
-	Args   command.Object `json:"args,omitempty"`
-	After  []uint64       `json:"after,omitempty"`
-	At     string         `json:"at"`
-}
-
-// quarantine answers a customer administrator the refused offline work that is
-// kept; work on clients hidden from the administrator is left out.
-func (s *Server) quarantine(c *fiber.Ctx, caller *edge.Caller) error {
-	p, err := parameters(c, "limit", "cursor")
-	if err != nil {
-		return err
-	}
-	out := struct {
-		Items []quarantined `json:"items"`
-		Next  string        `json:"next,omitempty"`
-	}{Items: []quarantined{}}
-	err = caller.Read(func(v *tenant.View, sub *policy.Subject) error {
-		if err := administrator(sub); err != nil {
-			return err
-		}
-		g, err := s.paging(caller, p, "quarantine")
-		if err != nil {
-			return err
-		}
-		device, number, _ := strings.Cut(g.after, "\x00")
-		last, _ := strconv.ParseUint(number, 10, 64)
-		apply.EachQuarantined(v.Reader, func(q apply.Quarantined) bool {
-			if d := string(q.Device); d < device || (d == device && q.Mutation.N <= last) || s.conceals(v, sub, q.Mutation) {
-				return true
-			}
-			if len(out.Items) == g.limit {
-				at := out.Items[g.limit-1]
-				out.Next = g.next(string(at.Device.ID) + "\x00" + strconv.FormatUint(at.Mutation.N, 10))
-				return false
-			}
-			m := q.Mutation
-			out.Items = append(out.Items, quarantined{
-				Device: nameOf(v, sub, q.Device), Author: nameOf(v, sub, q.Author),
-				Received: q.Received.RFC3339(), PhoneNow: q.PhoneNow.RFC3339(),
-				Status: q.Status, Code: q.Code, Message: q.Message, Root: q.Root,
-				Mutation: quarantineMutation{m.N, m.Op, m.Type, m.ID, m.Fields, m.Was, m.Action, m.Args, m.After, m.At.RFC3339()},
-			})
-			return true
-		})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return c.JSON(out)
-}
-
-// conceals reports whether a mutation concerns a client that is hidden from
-// the reader: by its record, or by a record it refers to. To a reader from
-// whom anything is hidden, work whose client can't be told is concealed too.
-func (s *Server) conceals(v *tenant.View, sub *policy.Subject, m command.Mutation) bool {
-	placed := false
-	hides := func(id ident.RecordID) bool {
-		rec, ok := v.Load(id)
-		placed = placed || (ok && rec.Client() != "")
-		return ok && sub.Hides(rec.Client())
-	}
-	if hides(m.ID) {
-		return true
-	}
-	if t := s.cat.Type(m.Type); t != nil {
-		for _, f := range t.Fields {
-			var id string
-			if raw, ok := m.Fields[f.Name]; ok && json.Unmarshal(raw, &id) == nil && hides(ident.RecordID(id)) {
-				return true
-			}
-		}
-	}
-	return !placed && (sub.Only || len(sub.Clients) > 0)
 }
 
 // holderSchemas describes who holds what.

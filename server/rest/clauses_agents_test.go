@@ -48,11 +48,11 @@ var agentsClauses = map[string][]step{
 		create(AgentsAdmin, "/v1/agents/filters", "name", "Open", "visibility", "public", "app", "agents", "entityType", "accrual", "query", "status eq Open"),
 		// Clients are picked, by their core, and employees known by name where
 		// an agent is one.
-		get(AgentsAdmin, "/v1/crm/accounts").shows(everyClient...),
-		get(AgentsAdmin, "/v1/crm/accounts/client-acme").shows("name", "salesArea").hides("accountNotes", "accessNotes", "billingNotes", "debtorNotes"),
+		get(AgentsAdmin, "/v1/agents/customers").shows(everyClient...),
+		get(AgentsAdmin, "/v1/agents/customers/client-acme").shows("name", "salesArea").hides("accountNotes", "accessNotes", "billingNotes", "debtorNotes"),
 		get(AgentsAdmin, employees).shows("emp-engineer", "emp-manager").hides("emp-guest"),
 		get(AgentsAdmin, employees+"/emp-engineer").shows("name").hides("email", "kind", "status"),
-		patch(AgentsAdmin, "/v1/crm/accounts/client-acme", "name", "x").forbidden(),
+		patch(AgentsAdmin, "/v1/agents/customers/client-acme", "name", "x").forbidden(),
 		// Nobody makes a statement's lines by hand, and nothing outside Agents is
 		// part of it.
 		create(AgentsAdmin, paidLines).forbidden(),

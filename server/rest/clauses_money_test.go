@@ -168,7 +168,8 @@ func allOfBilling(who ident.RecordID) []step {
 		patch(who, bills+"/invoice-acme-2", "collectionNotes", "x").no(400, fault.UnknownField),
 		patch(who, bills+"/invoice-acme", "status", "Paid").no(422, fault.ReadOnlyField),
 		patch(who, bills+"/invoice-acme", "open", eur(0)).no(422, fault.ReadOnlyField),
-		remove(who, bills+"/invoice-acme").forbidden(),
+		remove(who, bills+"/invoice-dune"), // a draft
+		remove(who, bills+"/invoice-acme-2").forbidden(),
 		post(who, debts+"/invoice-acme-2/void").forbidden(),
 		get(who, payments).forbidden(),
 		create(who, payments, "client", "client-acme", "received", "2026-03-01", "amount", eur(1)).forbidden(),
@@ -284,7 +285,7 @@ func allOfDebtors(who ident.RecordID) []step {
 		post(who, bills+"/invoice-acme/approve").forbidden(),
 		post(who, bills+"/invoice-acme-2/send").forbidden(),
 		post(who, credits+"/credit-acme-2/approve").forbidden(),
-		remove(who, payments+"/payment-acme-2").forbidden(),
+		paymentsStay(who),
 		get(who, contracts).forbidden(),
 		get(who, contracts+"/contract-acme-1").absent(),
 		get(who, jobs).forbidden(),
@@ -499,4 +500,14 @@ func TestMoneyOffline(t *testing.T) {
 	}
 	worth(BillAgent, bills+"/invoice-acme", "net", 1000+200+20, "tax", 110, "total", 1330).take(t, w)
 	sound().take(t, w)
+}
+
+// paymentsStay: who may delete is told that payments are kept, everybody else
+// that they may not.
+func paymentsStay(who ident.RecordID) step {
+	s := remove(who, payments+"/payment-acme-2")
+	if who == DebtAdmin {
+		return s.no(409, fault.WrongStatus)
+	}
+	return s.forbidden()
 }

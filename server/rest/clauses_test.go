@@ -388,7 +388,7 @@ var serviceClauses = map[string][]step{
 			// the names that go with what is seen.
 			own := []string{
 				"employee", "device", "notification", "preference", "salesArea", "geoArea", "schedulingRole", "delegation",
-				"report", "tag", "tagging", "filter",
+				"report", "tag", "tagging", "filter", "conflict",
 			}
 			for _, r := range w.rest.Routes() {
 				if r.Kind == "list" && r.Type.Name != "job" && !slices.Contains(own, r.Type.Name) {
@@ -514,7 +514,10 @@ var serviceClauses = map[string][]step{
 		get(Guest, jobs),
 		post(Admin, employees+"/emp-guest/disable"),
 		get(Guest, jobs).no(401, fault.SessionRevoked),
-		remove(Admin, employees+"/emp-basic").forbidden(), // disabled, never deleted
+		remove(Admin, employees+"/emp-basic").no(409, fault.HasDependents), // work bears the name
+		remove(Admin, employees+"/emp-mobile-only"),
+		get(Admin, assigned).hides("role-mobile-only-1"),
+		remove(SvcAdmin, employees+"/emp-nobody").absent(),
 		post(Engineer, employees+"/emp-engineer/disable").forbidden(),
 		post(Ticketer, employees+"/emp-basic/disable").forbidden(),
 	},

@@ -155,6 +155,9 @@ func decide(v *tenant.View, sub *policy.Subject, q question, rec *entity.Record,
 	}
 	a := q.t.Action(string(q.verb))
 	switch {
+	case out.Allowed && q.verb == policy.Delete && q.t.NoDelete:
+		out.Status = string(fault.WrongStatus)
+		out.Text += " But records of this kind are kept: archive, disable, reverse or void them instead."
 	case !out.Allowed || q.verb == policy.View || q.verb == policy.Create || q.verb == policy.Comment:
 	case rec.Archived() && seen.Has(entity.NoArchived) && (a == nil || !a.WhenArchived) && q.verb != policy.Delete:
 		out.Status = string(fault.Archived)

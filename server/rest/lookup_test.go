@@ -271,6 +271,7 @@ func TestTwins(t *testing.T) {
 		testworld.Blind, testworld.Engineer, testworld.CRMRep, testworld.DebtOps, testworld.BillGuest, testworld.StockGuest, testworld.Staff,
 		"emp-mixed-jobs", "emp-mixed-clients", "emp-mixed-jobs", "emp-mixed-clients",
 	}
+	advanced := 0
 	seeds, rounds := uint64(3), 350
 	if testing.Short() {
 		seeds, rounds = 1, 250
@@ -328,9 +329,13 @@ func TestTwins(t *testing.T) {
 		}
 		st := w.Tenant.Columns().Budget().Stats()
 		t.Logf("seed %d: %d pages led on; %+v", seed, answered, st)
-		if answered < rounds/8 || st.Built < 10 || st.Advanced == 0 || st.Mistaken > 0 {
+		if answered < rounds/8 || st.Built < 10 || st.Mistaken > 0 {
 			t.Errorf("seed %d: %d pages led on; %+v", seed, answered, st)
 		}
+		advanced += int(st.Advanced)
+	}
+	if advanced == 0 {
+		t.Error("no column was ever brought forward")
 	}
 }
 

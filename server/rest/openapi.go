@@ -34,7 +34,7 @@ func (s *Server) document() ([]byte, error) {
 		schemas[upper(t.Name)+"Create"] = writeSchema(t, true)
 		schemas[upper(t.Name)+"Patch"] = writeSchema(t, false)
 	}
-	for _, some := range []schema{sharedSchemas(), holderSchemas(), whatIfSchemas(), reviewSchemas()} {
+	for _, some := range []schema{sharedSchemas(), holderSchemas(), whatIfSchemas(), reviewSchemas(), quarantineSchemas(), mobileSchemas()} {
 		for name, sch := range some {
 			schemas[name] = sch
 		}
@@ -58,8 +58,10 @@ func (s *Server) document() ([]byte, error) {
 		}
 		item[strings.ToLower(r.Method)] = operation(r)
 	}
-	for path, item := range fixedPaths() {
-		paths[path] = item
+	for _, some := range []schema{fixedPaths(), signInPaths(), filePaths(s.cat), mobilePaths(s.cat)} {
+		for path, item := range some {
+			paths[path] = item
+		}
 	}
 	doc := schema{
 		"openapi": "3.1.0",
@@ -280,6 +282,11 @@ func operation(r Route) schema {
 		op["summary"] = "What a report comes to, with the rights of whoever asks"
 		params("format")
 		op["responses"] = answers("200", "Groups and their totals.", ref("schemas", "ReportResult"), "403", "404")
+	case Conflicts:
+		op["summary"] = "Offline edits of a " + r.Type.Name + " that met somebody else's"
+		op["description"] = "One's own, and those of fields that one may see and edit. The actions of /v1/me/conflicts settle them."
+		op["parameters"] = []any{stateParameter(), ref("parameters", "limit"), ref("parameters", "cursor")}
+		op["responses"] = answers("200", "A page.", pageOf(ref("schemas", "RecordConflict")), "404")
 	case Get:
 		op["summary"] = "One " + r.Type.Name
 		params("ifNoneMatch")
@@ -310,6 +317,12 @@ func operation(r Route) schema {
 		}
 		params("ifMatch", "idempotencyKey")
 		args, need := argumentSchema(a)
+		if r.Type.Name == typeConflict && len(a.Args) > 0 {
+			args, need = schema{
+				"type": "object", "required": []string{"value"}, "additionalProperties": false,
+				"properties": schema{"value": schema{"description": "A value of the kind of the field in conflict."}},
+			}, true
+		}
 		op["requestBody"] = schema{"required": need, "content": jsonBody(args)}
 		op["responses"] = answers("200", "The record.", ref("schemas", upper(r.Type.Name)), "204", "403", "404", "409", "412", "422")
 		tagged("200")
@@ -392,10 +405,8 @@ func alone(r Route, op schema) {
 		op["summary"] = "The end of the audit trail, to be kept elsewhere"
 		op["description"] = "satchel verify --head tells later whether the trail up to there is still what it was. Refused to administrators from whom clients are hidden."
 		op["responses"] = answers("200", "The head.", ref("schemas", "AuditHead"), "403", "404")
-	case "/v1/admin/quarantine":
-		op["summary"] = "Refused offline work that is kept"
-		op["parameters"] = pages
-		op["responses"] = answers("200", "A page.", pageOf(ref("schemas", "Quarantined")), "403")
+	default:
+		aboutQuarantine(r, op, pages)
 	}
 }
 
@@ -569,11 +580,6 @@ func sharedSchemas() schema {
 				"field": text, "before": schema{"description": "null for no value"}, "after": schema{"description": "null for no value"},
 			})),
 		}),
-		"Quarantined": obj([]string{"device", "author", "received", "phoneNow", "status", "root", "mutation"}, schema{
-			"device": ref("schemas", "Named"), "author": ref("schemas", "Named"), "received": when, "phoneNow": when,
-			"status": schema{"enum": []string{"refused", "conflict"}}, "code": ref("schemas", "ProblemCode"), "message": text,
-			"root": whole, "mutation": ref("schemas", "Mutation"),
-		}),
 		"Ref": pointer, "Summary": summary, "Types": types,
 		"Mutation": obj([]string{"n", "op", "type", "id", "at"}, mutation),
 		"Pull": schema{"type": "object", "additionalProperties": false, "properties": schema{
@@ -584,15 +590,16 @@ func sharedSchemas() schema {
 		"Record": obj([]string{"type", "id", "rev", "fields"}, schema{"type": text, "id": text, "rev": text, "context": schema{"const": true}, "fields": fields}),
 		"Page": obj([]string{"from", "checkpoint", "removed", "records", "processed", "more"}, schema{
 			"from": text, "checkpoint": text, "removed": list(ref("schemas", "Ref")), "records": list(ref("schemas", "Record")),
-			"processed": whole, "more": flag, "reset": flag, "resetTypes": list(text), "complete": ref("schemas", "Types"), "mobileEnded": flag,
+			"processed": whole, "more": flag, "reset": flag, "resetTypes": list(text), "complete": ref("schemas", "Types"), "rules": text, "mobileEnded": flag,
 		}),
 		"Push": schema{
 			"type": "object", "required": []string{"acked", "now", "mutations"}, "additionalProperties": false,
-			"properties": schema{"acked": whole, "now": when, "mutations": schema{"type": "array", "maxItems": 500, "items": ref("schemas", "Mutation")}},
+			"properties": schema{"acked": whole, "now": when, "schema": whole, "mutations": schema{"type": "array", "maxItems": 500, "items": ref("schemas", "Mutation")}},
 		},
 		"Result": obj([]string{"n", "status"}, schema{
 			"n": whole, "status": schema{"enum": []string{"applied", "conflict", "refused"}}, "code": ref("schemas", "ProblemCode"), "message": text, "rev": text,
-			"conflicts": list(obj([]string{"field", "mine", "theirs"}, schema{"field": text, "mine": schema{}, "theirs": schema{}})),
+			"conflicts": list(obj([]string{"field", "mine", "theirs"}, schema{"field": text, "mine": schema{}, "theirs": schema{}, "conflict": text})),
+			"warnings":  list(ref("schemas", "Warning")),
 		}),
 		"Results":  obj([]string{"results", "processed"}, schema{"results": list(ref("schemas", "Result")), "processed": whole}),
 		"Verified": obj([]string{"ok"}, schema{"ok": flag, "types": list(text)}),
@@ -646,10 +653,6 @@ func fixedPaths() schema {
 		"/sync/v1/pull":    schema{"post": post("pull", "sync", "The device's next page; acknowledges the one whose checkpoint it bears", "Pull", "Page")},
 		"/sync/v1/push":    schema{"post": post("push", "sync", "Offline work, in order", "Push", "Results")},
 		"/sync/v1/verify":  schema{"post": post("verify", "sync", "Compare what the device holds", "Types", "Verified")},
-		"/sync/v1/rules": schema{"get": schema{
-			"operationId": "rules", "tags": []string{"sync"}, "summary": "What the device checks by itself before it queues work",
-			"responses": answers("200", "The rules.", schema{"type": "object"}),
-		}},
 		"/sync/v1/live": schema{"get": schema{
 			"operationId": "live", "tags": []string{"sync"}, "summary": "WebSocket with the pages of pull and the results of push as frames",
 			"responses": schema{"101": schema{"description": "Switched to WebSocket."}, "default": ref("responses", "Problem")},

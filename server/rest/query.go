@@ -213,9 +213,6 @@ func (q *query) parseSearch(s string) error {
 	if len(q.terms) > maxTerms {
 		return badParameter("q", "q may have at most %d words.", maxTerms)
 	}
-	if len(q.terms) > 0 && q.searched() == 0 {
-		return badParameter("q", "These records can't be searched.")
-	}
 	return nil
 }
 

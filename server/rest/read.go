@@ -73,8 +73,7 @@ func matches(header, tag string) bool {
 }
 
 func sendJSON(c *fiber.Ctx, status int, body []byte) error {
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-	return c.Status(status).Send(body)
+	return edge.JSON(c, status, body)
 }
 
 // list answers a root list: context-only records don't stand in it.

@@ -20,6 +20,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/policy"
 	"satchel/server/edge"
+	"satchel/sync/tenant"
 )
 
 // Options are what the server lets be chosen.
@@ -52,6 +53,7 @@ const (
 	Table     Kind = "export"    // a list as a table
 	Assignees Kind = "assignees" // whom a record can be assigned to
 	Result    Kind = "result"    // what a report comes to
+	Conflicts Kind = "conflicts" // offline edits that met another's
 	Personal  Kind = "personal"  // about the caller
 	Admin     Kind = "admin"     // for customer administrators
 	Document  Kind = "document"  // public
@@ -165,7 +167,10 @@ func (s *Server) alone(app *fiber.App) {
 		{"/v1/admin/explain", Admin, s.called(s.adminExplain)},
 		{"/v1/admin/holders", Admin, s.called(s.holders)},
 		{"/v1/admin/access-review", Admin, s.called(s.accessReview)},
+		{"/v1/me/refused", Personal, s.called(s.refused)},
 		{"/v1/admin/quarantine", Admin, s.called(s.quarantine)},
+		{"/v1/admin/quarantine:export", Admin, s.called(s.exportQuarantine)},
+		{"/v1/admin/quarantine/{id}", Admin, s.called(s.quarantinedBundle)},
 		{"/v1/admin/audit", Admin, s.called(s.audit)},
 		{"/v1/admin/audit/head", Admin, s.called(s.auditHead)},
 		{"/openapi.json", Document, s.serveOpenAPI},
@@ -174,6 +179,8 @@ func (s *Server) alone(app *fiber.App) {
 		s.on(app, Route{Method: fiber.MethodGet, Path: r.path, Kind: r.kind}, r.h)
 	}
 	s.on(app, Route{Method: fiber.MethodPost, Path: "/v1/admin/what-if", Kind: Admin}, s.called(s.whatIf))
+	s.on(app, Route{Method: fiber.MethodPost, Path: "/v1/admin/quarantine/{id}:replay", Kind: Admin}, s.called(s.replayBundle))
+	s.on(app, Route{Method: fiber.MethodPost, Path: "/v1/admin/quarantine/{id}:discard", Kind: Admin}, s.called(s.discardBundle))
 }
 
 // collection mounts the routes of one type under one name in one app.
@@ -187,7 +194,14 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 	}
 	route := func(method, path string, k Kind, v policy.Verb, h func(*fiber.Ctx, *edge.Caller, *entity.Type) error) {
 		s.on(app, Route{Method: method, Path: path, Kind: k, App: a, Type: t, Verb: v, Same: same(path, own+path[len(base):])},
-			s.called(func(c *fiber.Ctx, caller *edge.Caller) error { return h(c, caller, t) }))
+			s.called(func(c *fiber.Ctx, caller *edge.Caller) error {
+				if method == fiber.MethodGet { // a write is judged with the change
+					if err := through(caller, a, t); err != nil {
+						return err
+					}
+				}
+				return h(c, caller, t)
+			}))
 	}
 	write := func(k Kind, action string) func(*fiber.Ctx, *edge.Caller, *entity.Type) error {
 		return func(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
@@ -204,6 +218,9 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 		route(fiber.MethodGet, base+"/{id}/assignees", Assignees, policy.View, s.assignees)
 		route(fiber.MethodGet, base+":assignees", Assignees, policy.View, s.futureAssignees)
 	}
+	if t.Name != typeConflict {
+		route(fiber.MethodGet, base+"/{id}/"+conflicts, Conflicts, policy.View, s.conflicts)
+	}
 	if t.Name == typeReport {
 		route(fiber.MethodGet, base+"/{id}/result", Result, policy.View, s.result)
 	}
@@ -219,7 +236,7 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 	}
 	for _, child := range s.cat.Types {
 		fields := beneath(child, t)
-		if len(fields) == 0 {
+		if len(fields) == 0 || child.Name == typeConflict { // these stand beneath what they are about
 			continue
 		}
 		// Beneath a record of an app that does not have the child stands what
@@ -240,9 +257,25 @@ func (s *Server) collection(app *fiber.App, a entity.App, t *entity.Type, name s
 			s.on(app, Route{
 				Method: fiber.MethodGet, Path: path, Kind: Children, App: a, Type: t, Verb: policy.View, Child: child,
 				Same: same(path, canonical),
-			}, s.called(func(c *fiber.Ctx, caller *edge.Caller) error { return s.children(c, caller, t, child, fields) }))
+			}, s.called(func(c *fiber.Ctx, caller *edge.Caller) error {
+				if err := through(caller, a, t); err != nil {
+					return err
+				}
+				return s.children(c, caller, t, child, fields)
+			}))
 		}
 	}
+}
+
+// through refuses whoever works with records of the type by way of other apps
+// alone, whatever the address names.
+func through(caller *edge.Caller, a entity.App, t *entity.Type) error {
+	return caller.Read(func(_ *tenant.View, sub *policy.Subject) error {
+		if !sub.Through(t, a) {
+			return fault.New(fault.NotAllowed)
+		}
+		return nil
+	})
 }
 
 // beneath returns the fields by which records of child stand beneath records

@@ -15,11 +15,12 @@ import (
 type world struct {
 	*testworld.World
 	rest *rest.Server
+	tb   testing.TB
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{}
+	w := &world{tb: t}
 	w.World = testworld.New(t, func(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue) {
 		s, err := rest.Mount(app, auth, cat, rest.Options{CursorKey: [32]byte{1}, ReadBelow: 1})
 		if err != nil {

@@ -15,7 +15,7 @@ var agentsRoles = []*policy.Role{AgentsAccountingAdministrator}
 var AgentsAccountingAdministrator = &policy.Role{
 	Key: "agents.accounting-administrator", Title: "Agents accounting administrator", App: entity.Agents,
 	Clauses: policy.Clauses{
-		policy.May(anything...).OnEverything().As("AGT-ADMIN-1"),
+		policy.May(anything...).OnEverything().Except(crm.Client).As("AGT-ADMIN-1"),
 		// Clients are only picked: whom an agent looks after and earns with.
 		policy.May(policy.View).On(crm.Client).Through(entity.Core).As("AGT-ADMIN-1/clients"),
 		// A statement's lines come and go with it.

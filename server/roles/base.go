@@ -54,5 +54,10 @@ var Base = &policy.Role{
 
 		// The reports there are; what they show is what their reader may see.
 		policy.May(policy.View).On(admin.Report).InHouse().Self().As("BASE-10"),
+
+		// What one typed offline into a field that somebody else had changed. To
+		// keep it is an edit of the record, which takes the right to that.
+		policy.May(policy.View, everyone.KeepMine, everyone.KeepTheirs, everyone.KeepEdited).On(everyone.Conflict).
+			In(policy.Self("author")).Self().As("BASE-11"),
 	},
 }

@@ -67,5 +67,6 @@ func Field() []policy.Selection {
 		{Type: admin.Device, Scope: policy.Self("employee")},
 		{Type: everyone.Notification, Scope: policy.Self("recipient")},
 		{Type: everyone.Preference, Scope: policy.Self("owner")},
+		{Type: everyone.Conflict, Scope: policy.Self("author")},
 	}
 }

@@ -25,8 +25,8 @@ var CustomerAdministrator = &policy.Role{
 		// that.
 		policy.May().As("BM-ADMIN-1"),
 		policy.May(policy.View, policy.Create, policy.Edit, "invite", "enable").On(admin.Employee).As("BM-ADMIN-2"),
-		// People are disabled, never deleted: their work names them.
-		policy.May("disable").On(admin.Employee).As("BM-ADMIN-3"),
+		// Whose name work bears is disabled; only whom nothing names can go.
+		policy.May("disable", policy.Delete).On(admin.Employee).As("BM-ADMIN-3"),
 		policy.May(policy.View, "revoke").On(admin.Device).As("BM-ADMIN-3/devices"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.OrganizationalRole).As("BM-ADMIN-4"),
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Delete).On(admin.SchedulingRole).As("BM-ADMIN-5"),

@@ -24,14 +24,19 @@ import (
 // whoever hands it on.
 type Invitation struct {
 	Employee ident.RecordID `json:"employee"`
-	// Token is 43 characters of base64url, of 256 random bits.
-	Token string `json:"token"`
+	// Token is 43 characters of base64url, of 256 random bits; "" once it has
+	// been handed on by mail.
+	Token string `json:"token,omitempty"`
 	// Path is where an app's page takes the invitation, relative to the app:
 	// /accept-invitation with tenant and token behind the #, which browsers
-	// send to no server.
-	Path string `json:"path"`
+	// send to no server. It goes with Token.
+	Path string `json:"path,omitempty"`
 	// Expires is when it is over, RFC 3339, UTC.
 	Expires string `json:"expires"`
+	// Mailed: the token was handed on by mail and is not told.
+	Mailed bool `json:"mailed,omitempty"`
+
+	expires ident.Millis
 }
 
 // tokenBytes is the length of an invitation's token before it is written out.
@@ -40,6 +45,7 @@ const tokenBytes = 32
 // Invite makes an invitation of an employee who has yet to choose a password
 // or, being active, may choose another; it ends the one made before. by begins
 // the command, in the name of whoever invites; an empty one is the operator's.
+// What it says of a reset is kept.
 //
 // Errors are not_found for somebody the inviter does not see, not_allowed for
 // whoever is no customer administrator with the right to invite and for
@@ -48,14 +54,16 @@ func Invite(ctx context.Context, t *tenant.Tenant, by *command.Command, employee
 	var random [tokenBytes]byte
 	t.Random(random[:])
 	token := base64.RawURLEncoding.EncodeToString(random[:])
-	by.Invite = &command.Invite{Employee: employee, Digest: tokenDigest(token)}
+	reset := by.Invite != nil && by.Invite.Reset
+	by.Invite = &command.Invite{Employee: employee, Digest: tokenDigest(token), Reset: reset}
 	res, err := t.Submit(ctx, by)
 	if err != nil {
 		return nil, err
 	}
 	return &Invitation{
 		Employee: res.Invited.Employee, Token: token, Expires: res.Invited.Expires.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
-		Path: "/accept-invitation#" + url.Values{"tenant": {string(t.ID())}, "token": {token}}.Encode(),
+		Path:    "/accept-invitation#" + url.Values{"tenant": {string(t.ID())}, "token": {token}}.Encode(),
+		expires: res.Invited.Expires,
 	}, nil
 }
 
@@ -68,7 +76,8 @@ type inviteBody struct {
 	Employee string `json:"employee"`
 }
 
-// invite answers a customer administrator with an invitation, this once.
+// invite answers a customer administrator with an invitation, this once; where
+// mails are sent, it goes to the employee instead.
 func (s *Service) invite(c *fiber.Ctx) error {
 	caller, err := s.Auth.Caller(c)
 	if err != nil {
@@ -88,6 +97,12 @@ func (s *Service) invite(c *fiber.Ctx) error {
 	in, err := Invite(c.Context(), caller.Tenant, caller.Command(), ident.RecordID(b.Employee))
 	if err != nil {
 		return err
+	}
+	if s.Mailer != nil {
+		if err := s.mail(c.Context(), caller.Tenant, MailInvitation, in); err != nil {
+			return err
+		}
+		in.Token, in.Path, in.Mailed = "", "", true
 	}
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -122,6 +137,10 @@ func (b *acceptBody) valid() error {
 // is the next request. Whatever is wrong with the invitation, a password is
 // hashed and the answer is the same.
 func (s *Service) accept(c *fiber.Ctx) error {
+	in, err := s.gate.enter(c)
+	if err != nil {
+		return err
+	}
 	raw, err := edge.Body(c)
 	if err != nil {
 		return err
@@ -133,6 +152,14 @@ func (s *Service) accept(c *fiber.Ctx) error {
 	if err := b.valid(); err != nil {
 		return err
 	}
+	if err := in.atSite(); err != nil {
+		return err
+	}
+	return in.settle(s.choose(c, &b))
+}
+
+// choose is accept, once the request is let in.
+func (s *Service) choose(c *fiber.Ctx, b *acceptBody) error {
 	hash, err := s.Hasher.Hash(c.Context(), b.Password)
 	if err != nil {
 		return err

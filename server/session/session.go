@@ -1,43 +1,91 @@
-// Package session is the edge where people sign in: passwords are checked
-// here, tokens made and refreshed. What a session is stands in the tenant's
-// state; what it may do is decided there at each use.
+// Package session is the edge where people sign in: passwords, codes and what
+// identity providers say are checked here, tokens made and refreshed. What a
+// session is stands in the tenant's state; what it may do is decided there at
+// each use.
+//
+// A sign-in by password of somebody with a second factor answers
+// second_factor_required with a challenge: sealed with a key of this process,
+// good for five minutes and five codes, bound to person, password and device. A
+// sign-in by the company's identity provider asks for no second factor of ours:
+// the provider asks for what the company demands.
 package session
 
 import (
 	"context"
 	"encoding/base32"
 	"encoding/json"
+	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/gofiber/fiber/v2"
 
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
-	"satchel/internal/policy"
 	"satchel/internal/refresh"
 	"satchel/internal/strictjson"
 	"satchel/server/edge"
+	"satchel/server/session/limit"
+	"satchel/server/session/oidc"
 	"satchel/server/session/password"
+	"satchel/server/session/sealed"
 	"satchel/server/session/token"
 	"satchel/sync/apply"
 	"satchel/sync/tenant"
 )
 
-// Service answers the routes beneath /v1/auth.
+// Service answers the routes beneath /v1/auth, and those beneath /v1/me/totp.
+// Its fields are set before Mount and not changed afterwards.
 type Service struct {
 	Auth   *edge.Auth
 	Hasher *password.Hasher
+	OIDC   *oidc.Service // nil where no tenant has an identity provider
+	Mailer Mailer        // nil where no mail is sent
+	// Proxies are believed about where requests come from.
+	Proxies limit.Proxies
+	Limits  *Limits      // nil for DefaultLimits
+	Log     *slog.Logger // nil for none
+
+	gate  *gate
+	box   *sealed.Box
+	tries *limit.Uses // of challenges
+
+	mailing    chan struct{}
+	background sync.WaitGroup
+	ending     sync.Mutex
+	ended      bool
 }
 
-// Mount adds the routes.
+// Mount adds the routes. Close ends what they leave behind.
 func (s *Service) Mount(app *fiber.App) {
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	limits := DefaultLimits()
+	if s.Limits != nil {
+		limits = *s.Limits
+	}
+	s.gate = newGate(limits, s.Proxies, s.Log, s.Auth.Clock)
+	s.box, s.tries = sealed.Fresh(), limit.NewUses(maxChallenges, s.Auth.Clock)
+	s.mailing = make(chan struct{}, maxMailing)
 	app.Post("/v1/auth/login", s.login)
 	app.Post("/v1/auth/refresh", s.refresh)
 	app.Post("/v1/auth/logout", s.logout)
 	app.Post("/v1/auth/password", s.password)
 	app.Post("/v1/auth/invitations", s.invite)
 	app.Post("/v1/auth/accept", s.accept)
+	app.Post("/v1/auth/reset", s.reset)
+	app.Post("/v1/auth/second-factor", s.secondFactor)
+	app.Post("/v1/auth/second-factor/reset", s.forget(command.Forget{Factor: true}))
+	app.Post("/v1/me/totp", s.enrol)
+	app.Post("/v1/me/totp/confirm", s.confirm)
+	app.Post("/v1/me/totp/disable", s.disable)
+	app.Post("/v1/me/totp/recovery-codes", s.renew)
+	app.Get("/v1/auth/oidc/authorize", s.authorize)
+	app.Get(oidc.CallbackPath+":tenant", s.callback)
+	app.Post("/v1/auth/oidc/token", s.oidcToken)
+	app.Post("/v1/auth/oidc/reset", s.forget(command.Forget{Identity: true}))
 }
 
 type deviceBody struct {
@@ -92,7 +140,10 @@ func (b *loginBody) valid() error {
 	case b.Password == "" || len(b.Password) > 1024:
 		return fault.New(fault.MissingField).OnField("password")
 	}
-	d := b.Device
+	return b.Device.valid()
+}
+
+func (d *deviceBody) valid() error {
 	if d == nil {
 		return nil
 	}
@@ -109,6 +160,10 @@ func (b *loginBody) valid() error {
 }
 
 func (s *Service) login(c *fiber.Ctx) error {
+	in, err := s.gate.enter(c)
+	if err != nil {
+		return err
+	}
 	raw, err := edge.Body(c)
 	if err != nil {
 		return err
@@ -124,72 +179,122 @@ func (s *Service) login(c *fiber.Ctx) error {
 	if err != nil {
 		t = nil
 	}
-	// A sign-in beside this one may have renewed the stored hash meanwhile;
-	// then the password is checked once more.
+	p, err := find(t, &b)
+	if err != nil {
+		return err
+	}
+	if err := in.at(ident.TenantID(b.Tenant), b.Email, p.known); err != nil {
+		return err
+	}
+	return in.settle(s.signIn(c, t, p, &b))
+}
+
+// proof is what a sign-in by password is checked by, and found to be.
+type proof struct {
+	employee ident.RecordID // "" for nobody
+	email    string         // as stored
+	stored   string
+	known    *deviceBody // the device, where the person has signed in on it before
+	factor   bool        // the person has a second factor
+	owes     bool        // or needs one
+
+	credential, rehash string
+}
+
+// find looks up whom a sign-in is of.
+func find(t *tenant.Tenant, b *loginBody) (*proof, error) {
+	p := &proof{}
+	if t == nil {
+		return p, nil
+	}
+	err := t.Read(func(v *tenant.View) error {
+		id, ok := apply.FindEmployee(v.Reader, b.Email)
+		if !ok {
+			return nil
+		}
+		p.employee, p.stored = id, apply.Credential(v.Reader, id)
+		if e, ok := v.Load(id); ok {
+			p.email = e.Get("email").Text()
+		}
+		if d := b.Device; d != nil && apply.KnownDevice(v.Reader, id, d.Installation, d.Incarnation) {
+			p.known = d
+		}
+		_, p.factor = apply.ReadFactor(v.Reader, id)
+		p.owes = !p.factor && owes(v, id)
+		return nil
+	})
+	return p, err
+}
+
+// signIn checks the password and opens the session, or answers with a
+// challenge.
+func (s *Service) signIn(c *fiber.Ctx, t *tenant.Tenant, p *proof, b *loginBody) error {
+	// A sign-in beside this one may have renewed the stored hash meanwhile, or
+	// a second factor come or gone; then everything is checked once more.
 	for try := 0; ; try++ {
-		l, first, err := s.check(c.Context(), t, &b)
+		if err := s.check(c.Context(), p, b.Password); err != nil {
+			return err
+		}
+		if p.factor || p.owes {
+			return s.challenged(t, p, b.Device)
+		}
+		l, first, err := opening(t, b.Device)
 		if err != nil {
 			return err
 		}
+		l.Employee, l.Credential, l.Rehash, l.First = p.employee, p.credential, p.rehash, refresh.Hash(first)
 		res, err := t.Submit(c.Context(), &command.Command{Login: l})
-		if fault.Is(err, fault.InvalidCredentials) && try == 0 {
+		if (fault.Is(err, fault.InvalidCredentials) || fault.Is(err, fault.SecondFactor)) && try == 0 {
+			if p, err = find(t, b); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		return s.answer(c, t, res.Login, first)
+		return s.answer(c, t, res.Login, first, nil)
 	}
 }
 
-// check verifies the password and makes the command that opens the session,
-// with the session's first refresh token. Whatever is wrong, a password is
-// hashed and the answer is the same.
-func (s *Service) check(ctx context.Context, t *tenant.Tenant, b *loginBody) (*command.Login, string, error) {
-	var employee ident.RecordID
-	var stored string
-	if t != nil {
-		err := t.Read(func(v *tenant.View) error {
-			if id, ok := apply.FindEmployee(v.Reader, b.Email); ok {
-				employee, stored = id, apply.Credential(v.Reader, id)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, "", err
+// check verifies the password. Whatever is wrong, a password is hashed and the
+// answer is the same.
+func (s *Service) check(ctx context.Context, p *proof, pw string) error {
+	if p.stored == "" {
+		if err := s.Hasher.Dummy(ctx, pw); err != nil {
+			return err
 		}
+		return fault.New(fault.InvalidCredentials)
 	}
-	if stored == "" {
-		if err := s.Hasher.Dummy(ctx, b.Password); err != nil {
-			return nil, "", err
-		}
-		return nil, "", fault.New(fault.InvalidCredentials)
-	}
-	ok, rehash, err := s.Hasher.Verify(ctx, stored, b.Password)
+	ok, rehash, err := s.Hasher.Verify(ctx, p.stored, pw)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	if !ok {
-		return nil, "", fault.New(fault.InvalidCredentials)
+		return fault.New(fault.InvalidCredentials)
 	}
+	p.credential = apply.CredentialDigest(p.stored)
+	if rehash {
+		p.rehash, err = s.Hasher.Hash(ctx, pw)
+	}
+	return err
+}
+
+// opening begins the command that opens a session, with the session's first
+// refresh token.
+func opening(t *tenant.Tenant, d *deviceBody) (*command.Login, string, error) {
 	key, err := refreshKey(t)
 	if err != nil {
 		return nil, "", err
 	}
-	session := newSession(t)
+	l := &command.Login{Session: newSession(t)}
 	var random [32]byte
 	t.Random(random[:])
-	first, err := key.NewRefresh(random, session)
+	first, err := key.NewRefresh(random, l.Session)
 	if err != nil {
 		return nil, "", err
 	}
-	l := &command.Login{Employee: employee, Credential: apply.CredentialDigest(stored), Session: session, First: refresh.Hash(first)}
-	if rehash {
-		if l.Rehash, err = s.Hasher.Hash(ctx, b.Password); err != nil {
-			return nil, "", err
-		}
-	}
-	if d := b.Device; d != nil {
+	if d != nil {
 		var p [5]byte
 		t.Random(p[:])
 		l.Prefix = ident.NewPrefix(p)
@@ -206,23 +311,45 @@ type refreshBody struct {
 }
 
 func (s *Service) refresh(c *fiber.Ctx) error {
-	b, t, id, err := s.refreshToken(c)
+	in, err := s.gate.enter(c)
 	if err != nil {
 		return err
+	}
+	t, id, attempt, successor, err := s.attempt(c)
+	if !attempt.Issued {
+		// Only what nobody was ever given can be a guess: a phone that comes
+		// with its own token is let in whatever others do at its address.
+		if err := in.atSite(); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return in.settle(err)
+	}
+	return in.settle(s.renewed(c, t, id, attempt, successor))
+}
+
+// attempt reads a refresh token and works out its successor.
+func (s *Service) attempt(c *fiber.Ctx) (t *tenant.Tenant, id ident.SessionID, a refresh.Attempt, successor string, err error) {
+	b, t, id, err := s.refreshToken(c)
+	if err != nil {
+		return nil, "", a, "", err
 	}
 	key, err := refreshKey(t)
 	if err != nil {
-		return err
+		return nil, "", a, "", err
 	}
-	attempt, successor, err := key.Attempt(b.RefreshToken, b.Nonce)
-	if err != nil {
-		return err
-	}
+	a, successor, err = key.Attempt(b.RefreshToken, b.Nonce)
+	return t, id, a, successor, err
+}
+
+// renewed answers a refresh token with its successor.
+func (s *Service) renewed(c *fiber.Ctx, t *tenant.Tenant, id ident.SessionID, attempt refresh.Attempt, successor string) error {
 	res, err := t.Submit(c.Context(), &command.Command{Refresh: &command.Refresh{Session: id, Attempt: attempt}})
 	if err != nil {
 		return err
 	}
-	return s.answer(c, t, res.Login, successor)
+	return s.answer(c, t, res.Login, successor, nil)
 }
 
 func (s *Service) refreshToken(c *fiber.Ctx) (b refreshBody, t *tenant.Tenant, id ident.SessionID, err error) {
@@ -244,8 +371,9 @@ func (s *Service) refreshToken(c *fiber.Ctx) (b refreshBody, t *tenant.Tenant, i
 	return b, t, id, nil
 }
 
-// answer is the body of a sign-in and of a refresh.
-func (s *Service) answer(c *fiber.Ctx, t *tenant.Tenant, l *apply.Login, refreshTok string) error {
+// answer is the body of a sign-in and of a refresh; recovery are codes to be
+// told this once.
+func (s *Service) answer(c *fiber.Ctx, t *tenant.Tenant, l *apply.Login, refreshTok string, recovery []string) error {
 	var jti [12]byte
 	t.Random(jti[:])
 	access, err := s.Auth.Signer.Mint(token.Claims{
@@ -263,12 +391,13 @@ func (s *Service) answer(c *fiber.Ctx, t *tenant.Tenant, l *apply.Login, refresh
 		Prefix string         `json:"idPrefix"`
 	}
 	out := struct {
-		Access    string  `json:"accessToken"`
-		Refresh   string  `json:"refreshToken"`
-		ExpiresIn int64   `json:"expiresIn"` // seconds
-		User      user    `json:"user"`
-		Device    *device `json:"device,omitempty"`
-	}{Access: access, Refresh: refreshTok, ExpiresIn: int64(token.Lifetime / 1000), User: user{ID: l.Employee}}
+		Access    string   `json:"accessToken"`
+		Refresh   string   `json:"refreshToken"`
+		ExpiresIn int64    `json:"expiresIn"` // seconds
+		User      user     `json:"user"`
+		Device    *device  `json:"device,omitempty"`
+		Recovery  []string `json:"recoveryCodes,omitempty"`
+	}{Recovery: recovery, Access: access, Refresh: refreshTok, ExpiresIn: int64(token.Lifetime / 1000), User: user{ID: l.Employee}}
 	err = t.Read(func(v *tenant.View) error {
 		if e, ok := v.Load(l.Employee); ok {
 			out.User.Name = e.Get("name").Text()
@@ -309,43 +438,24 @@ type passwordBody struct {
 
 // password changes the caller's own password; every session of theirs ends.
 func (s *Service) password(c *fiber.Ctx) error {
-	caller, err := s.Auth.Caller(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
-	if err != nil {
-		return err
-	}
 	var b passwordBody
-	if err := strictjson.Decode(raw, &b); err != nil {
+	m, err := s.own(c, &b)
+	if err != nil {
 		return err
 	}
 	if err := password.Acceptable(b.New); err != nil {
-		return err
+		return m.in.settle(err)
 	}
-	var stored string
-	err = caller.Read(func(v *tenant.View, _ *policy.Subject) error {
-		stored = apply.Credential(v.Reader, caller.Employee)
-		return nil
-	})
-	if err != nil {
+	if err := m.in.settle(m.password(c, s, b.Current)); err != nil {
 		return err
-	}
-	ok, _, err := s.Hasher.Verify(c.Context(), stored, b.Current)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fault.New(fault.InvalidCredentials)
 	}
 	hash, err := s.Hasher.Hash(c.Context(), b.New)
 	if err != nil {
 		return err
 	}
-	cmd := caller.Command()
-	cmd.Secret = &command.Secret{Employee: caller.Employee, Hash: hash}
-	if _, err := caller.Tenant.Submit(c.Context(), cmd); err != nil {
+	cmd := m.Command()
+	cmd.Secret = &command.Secret{Employee: m.Employee, Hash: hash}
+	if _, err := m.Tenant.Submit(c.Context(), cmd); err != nil {
 		return err
 	}
 	return c.SendStatus(fiber.StatusNoContent)

@@ -1,6 +1,6 @@
 // Package suite puts together what every tenant of a server shares: the types
-// of all modules, the roles, and what a field device carries, checked against
-// each other. App hands it to the core; tests start from it.
+// of all modules, the roles, what a field device carries and what people are
+// told of, checked against each other. App hands it to the core; tests start from it.
 package suite
 
 import (
@@ -9,7 +9,9 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/policy"
 	"satchel/server/module"
+	"satchel/server/notify"
 	"satchel/server/roles"
+	"satchel/sync/outbox"
 	"satchel/sync/subject"
 )
 
@@ -18,6 +20,7 @@ type Suite struct {
 	Cat   *entity.Catalogue
 	Roles *subject.Roles
 	Field []policy.Selection
+	Rules *outbox.Rules
 }
 
 // Load returns it, built once; every error is a fault of the declarations.
@@ -42,5 +45,9 @@ var Load = sync.OnceValues(func() (*Suite, error) {
 	if err := policy.CheckProfile(cat, field); err != nil {
 		return nil, err
 	}
-	return &Suite{cat, rs, field}, nil
+	rules, err := notify.Rules()
+	if err != nil {
+		return nil, err
+	}
+	return &Suite{cat, rs, field, rules}, nil
 })

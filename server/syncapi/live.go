@@ -49,7 +49,7 @@ type frame struct {
 var members = map[string][]string{
 	wire.KindAuth: {"token"},
 	wire.KindPull: {"checkpoint", "limit", "profile", "window", "pins", "schema", "reconcile", "heal"},
-	wire.KindPush: {"acked", "now", "mutations"},
+	wire.KindPush: {"acked", "now", "schema", "mutations"},
 }
 
 // readFrame decodes a frame and refuses members of another kind's.
@@ -121,6 +121,9 @@ func (f *frame) pull() *wire.Pull {
 }
 
 func (s *Server) live(c *fiber.Ctx) error {
+	if err := edge.Speak(c); err != nil {
+		return err
+	}
 	var caller *edge.Caller
 	if c.Get(fiber.HeaderAuthorization) != "" {
 		var err error
@@ -350,7 +353,7 @@ func (l *liveConn) frame(f *frame) error {
 		l.checkpoint = f.Checkpoint
 		return l.pull(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil || f.Reconcile != nil)
 	case wire.KindPush:
-		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Mutations: f.Mutations})
+		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Schema: f.Schema, Mutations: f.Mutations})
 		if err != nil {
 			return err
 		}
@@ -400,8 +403,16 @@ func (l *liveConn) pull(w *wire.Pull, answer bool) error {
 	if page.Empty && !answer {
 		return nil
 	}
+	words, err := speaks(l.caller, w.Schema)
+	if err != nil {
+		return err
+	}
+	body, err := words.page(page.JSON)
+	if err != nil {
+		return err
+	}
 	l.inflight = !page.Empty
-	if err := l.send(wire.KindPage, page.JSON); err != nil {
+	if err := l.send(wire.KindPage, body); err != nil {
 		return err
 	}
 	if l.dirty && !l.inflight {

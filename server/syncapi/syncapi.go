@@ -39,6 +39,7 @@ type Server struct {
 	Sockets *upgrade.Registry
 
 	lives lives
+	rules rulesCache
 }
 
 // Mount adds the routes.
@@ -46,18 +47,32 @@ func (s *Server) Mount(app *fiber.App) {
 	app.Post("/sync/v1/pull", s.pull)
 	app.Post("/sync/v1/push", s.push)
 	app.Post("/sync/v1/verify", s.verify)
+	app.Put("/sync/v1/push-token", s.pushToken)
 	app.Get("/sync/v1/live", s.live)
+	app.Get("/sync/v1/rules", s.serveRules)
 }
 
-// request returns the caller, who must have signed in with a device, and the
-// body.
-func (s *Server) request(c *fiber.Ctx) (*edge.Caller, []byte, error) {
+// device returns the caller, who must have signed in with a device and speak a
+// protocol that is known here.
+func (s *Server) device(c *fiber.Ctx) (*edge.Caller, error) {
+	if err := edge.Speak(c); err != nil {
+		return nil, err
+	}
 	caller, err := s.Auth.Caller(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if caller.Device == "" {
-		return nil, nil, fault.New(fault.DeviceRequired)
+		return nil, fault.New(fault.DeviceRequired)
+	}
+	return caller, nil
+}
+
+// request returns the caller as device does, and the body.
+func (s *Server) request(c *fiber.Ctx) (*edge.Caller, []byte, error) {
+	caller, err := s.device(c)
+	if err != nil {
+		return nil, nil, err
 	}
 	raw, err := edge.Body(c)
 	return caller, raw, err
@@ -79,7 +94,20 @@ func (s *Server) pull(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return edge.JSON(c, fiber.StatusOK, page.JSON)
+	words, err := speaks(caller, p.Schema)
+	if err != nil {
+		return err
+	}
+	body, err := words.page(page.JSON)
+	if err != nil {
+		return err
+	}
+	if !page.More {
+		if body, err = s.withRules(caller, body); err != nil {
+			return err
+		}
+	}
+	return edge.JSON(c, fiber.StatusOK, body)
 }
 
 // readPull decodes a pull request.
@@ -161,6 +189,7 @@ func (s *Server) push(c *fiber.Ctx) error {
 type pushBody struct {
 	Acked     uint64            `json:"acked"`
 	Now       string            `json:"now"`
+	Schema    int               `json:"schema,omitempty"`
 	Mutations []json.RawMessage `json:"mutations"`
 }
 
@@ -176,11 +205,19 @@ func push(ctx context.Context, caller *edge.Caller, raw []byte) (*wire.Results, 
 	if err != nil {
 		return nil, err
 	}
+	if b.Schema < 0 {
+		return nil, fault.New(fault.BadParameter).OnField("schema")
+	}
+	words, err := speaks(caller, b.Schema)
+	if err != nil {
+		return nil, err
+	}
 	muts := make([]command.Mutation, len(b.Mutations))
 	for i, m := range b.Mutations {
 		if muts[i], err = mutation(m); err != nil {
 			return nil, err
 		}
+		words.mutation(&muts[i])
 	}
 	out := &wire.Results{Results: []wire.Result{}}
 	for first := true; first || len(muts) > 0; first = false {
@@ -202,6 +239,8 @@ func push(ctx context.Context, caller *edge.Caller, raw []byte) (*wire.Results, 
 			}
 			return nil, err
 		}
+		words.results(res.Push.Results, muts[:n])
+		warn(caller, res.Push.Results, muts[:n])
 		out.Results = append(out.Results, res.Push.Results...)
 		out.Processed = res.Push.Processed
 		muts, b.Mutations = muts[n:], b.Mutations[n:]

@@ -12,6 +12,7 @@ import (
 	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
+	"satchel/sync/outbox"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -37,7 +38,8 @@ func newWorld(t testing.TB) *world {
 	return worldOn(t, store.NewMem())
 }
 
-func worldOn(t testing.TB, eng store.Engine) *world {
+// worldOn is newWorld on a store; with rules it tells people, too.
+func worldOn(t testing.TB, eng store.Engine, rules ...*outbox.Rules) *world {
 	t.Helper()
 	all, err := suite.Load()
 	if err != nil {
@@ -45,7 +47,11 @@ func worldOn(t testing.TB, eng store.Engine) *world {
 	}
 	cat, rs := all.Cat, all.Roles
 	w := &world{t: t, eng: eng, now: 1_700_000_000_000, cat: cat, roles: rs}
-	w.m = apply.New(apply.Config{Cat: cat, Roles: rs, Field: all.Field})
+	cfg := apply.Config{Cat: cat, Roles: rs, Field: all.Field}
+	if len(rules) > 0 {
+		cfg.Rules = rules[0]
+	}
+	w.m = apply.New(cfg)
 	w.m.OnCommit = func(_ oplog.Entry, res []apply.Result, _ apply.Effects) { w.res = res }
 	if w.log, err = oplog.Open(w.eng, w.m, oplog.Options{}); err != nil {
 		t.Fatal(err)

@@ -109,7 +109,7 @@ func TestClientToBeNamed(t *testing.T) {
 	w.refused(fault.BadReference, task("client", "client-two"))
 	w.ok(task("client", "client-one"))
 	res := w.ok(rows(row("task", "task-imported", "title", "x", "opportunity", "opp-one-1")))
-	if len(res.Count.Rejected) != 1 || !fault.Is(res.Count.Rejected[0].Err, fault.BadReference) {
+	if len(res.Count.Rejected) != 1 || !fault.Is(res.Count.Rejected[0].Err, fault.MissingField) {
 		t.Errorf("imported without a client: %+v", res.Count)
 	}
 }

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 
@@ -29,7 +30,7 @@ const keptOfImport = 20
 // entered begins a row of the trail with who does it.
 func (r *run) entered(op audit.Op) audit.Row {
 	c := r.cmd
-	row := audit.Row{Op: op, At: r.w.Now(), Done: r.at, Actor: c.Actor, Device: c.Device, For: r.doing.by}
+	row := audit.Row{Op: op, At: r.w.Now(), Done: r.at, Actor: c.Actor, Device: c.Device, For: cmp.Or(r.behalf, r.doing.by)}
 	if c.Device == "" { // a device has one session
 		row.Session = c.Session
 	}

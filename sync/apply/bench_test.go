@@ -8,6 +8,7 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/store"
@@ -28,7 +29,11 @@ func BenchmarkPatches(b *testing.B) {
 					defer e.Close()
 					eng = e
 				}
-				w := fieldOn(b, eng)
+				all, err := suite.Load()
+				if err != nil {
+					b.Fatal(err)
+				}
+				w := fieldOn(b, eng, all.Rules)
 				const records = 2000
 				for from := 0; from < records; from += 200 {
 					var rs []command.Row

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"encoding/binary"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/sync/bits"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -23,8 +25,8 @@ func (r *run) Now() ident.Millis { return r.w.Now() }
 // At is when it happened for the person, by the phone's clock put right.
 func (r *run) At() ident.Millis { return r.at }
 
-// Actor is who asked.
-func (r *run) Actor() ident.RecordID { return r.cmd.Actor }
+// Actor is who asked or, in a replay, whose work it is.
+func (r *run) Actor() ident.RecordID { return cmp.Or(r.behalf, r.cmd.Actor) }
 
 // Load returns a record, whoever may see it.
 func (r *run) Load(id ident.RecordID) (*entity.Record, bool) { return r.w.Load(id) }
@@ -40,6 +42,20 @@ func (r *run) Referring(typ, field string, id ident.RecordID, f func(*entity.Rec
 			return
 		}
 	}
+}
+
+// Pair implements entity.Context.
+func (r *run) Pair(typ, one string, a ident.RecordID, other string, b ident.RecordID) (*entity.Record, bool) {
+	t := r.cfg.Cat.Type(typ)
+	if t == nil || t.Field(one) == nil || t.Field(other) == nil {
+		return nil, false
+	}
+	for o := range bits.And(r.w.Referring(t, t.Field(one).No, a), r.w.Referring(t, t.Field(other).No, b)).All() {
+		if rec, ok := r.w.LoadOrd(o); ok {
+			return rec, true
+		}
+	}
+	return nil, false
 }
 
 // Save stages a record that a rule changed.
@@ -76,18 +92,31 @@ func (r *run) Create(typ string, values map[string]entity.Value) (*entity.Record
 // Delete stages the end of a record. What belongs to it must be gone before.
 func (r *run) Delete(rec *entity.Record) error {
 	if r.hasChildren(rec) || r.mayHaveHiddenChildren(rec) {
+		if rec.Type.Kept {
+			return fault.Newf(fault.HasDependents, "Other records bear this name. Disable the person instead.")
+		}
 		return fault.New(fault.HasDependents)
 	}
-	for _, one := range r.falling(rec) {
+	falling := r.falling(rec)
+	if len(falling) > maxFalling {
+		return fault.Newf(fault.HasDependents, "More than %d records go with this one. Take them off first.", maxFalling)
+	}
+	for _, one := range falling {
 		if err := r.Delete(one); err != nil {
 			return err
 		}
 	}
 	r.drop(rec)
-	if rec.Type.Changed != nil {
-		return rec.Type.Changed(r, rec, nil)
+	if rec.Type.Name == subject.Employee {
+		r.w.Delete(store.Credentials, []byte(rec.ID))
+		r.w.Delete(store.Credentials, factorRow(rec.ID))
 	}
-	return nil
+	if rec.Type.Changed != nil {
+		if err := rec.Type.Changed(r, rec, nil); err != nil {
+			return err
+		}
+	}
+	return r.announce(rec, nil, rec.Type.All())
 }
 
 // mayHaveHiddenChildren reports whether clients are hidden from the person who
@@ -104,13 +133,16 @@ func (r *run) mayHaveHiddenChildren(rec *entity.Record) bool {
 		}
 		for _, f := range t.RefsTo(rec.Type.Name) {
 			// By its root a record follows the client of this one, which has none.
-			if f.Required && f.Name != t.Root {
+			if (f.Required || rec.Type.Kept) && f.Name != t.Root {
 				return true
 			}
 		}
 	}
 	return false
 }
+
+// maxFalling bounds what one delete takes along.
+const maxFalling = 5000
 
 // falling returns the records that go with a record.
 func (r *run) falling(rec *entity.Record) []*entity.Record {
@@ -166,15 +198,17 @@ type savepoint struct {
 	eff   Effects
 	ended map[ident.SessionID]int
 	trail int
+	// devices is how many were touched.
+	devices int
 }
 
 func (r *run) savepoint() savepoint {
-	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended), len(r.trail)}
+	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended), len(r.trail), len(r.devicesTouched)}
 }
 
 // undo rolls back a part of a command.
 func (r *run) undo(to savepoint) {
-	r.rollback(to.mark, r)
+	r.rollback(to.mark, r, to.devices)
 	r.eff, r.eff.Ended = to.eff, to.ended
 	r.policyTouched = false
 	r.trail = r.trail[:to.trail]
@@ -270,10 +304,14 @@ func (r *run) denied(id ident.RecordID) bool {
 	t := r.cfg.Cat.Type(subject.Permission)
 	for o := range r.w.Referring(t, t.Field("employee").No, id).All() {
 		p, ok := r.w.LoadOrd(o)
-		if !ok || p.Get("effect").Text() != "denial" || !p.Get("field").IsNull() {
+		if !ok || p.Get("effect").Text() != "denial" {
 			continue
 		}
 		if until, ok := p.Get("until").Time(); ok && until <= r.w.Now() {
+			continue
+		}
+		// Of a person's record the fields count that a new administrator needs.
+		if f := p.Get("field").Text(); f != "" && p.Get("entityType").Text() == subject.Employee && !slices.Contains([]string{"name", "email", "kind", "status"}, f) {
 			continue
 		}
 		d := subject.DenialOf(p)
@@ -292,7 +330,7 @@ func (r *run) denied(id ident.RecordID) bool {
 // from that person.
 func (r *run) requeue(id ident.RecordID) error {
 	sub := r.subject(id)
-	if sub == nil {
+	if sub == nil || !sub.Conceals() {
 		return nil
 	}
 	for _, t := range r.cfg.Cat.Types {
@@ -379,11 +417,17 @@ func NextDue(kv store.Reader) (at ident.Millis, ok bool) {
 // command of the entry.
 func (m *Machine) due() {
 	var rows [][]byte
+	news := 0
 	m.w.Scan(store.Due, nil, func(k, _ []byte) bool {
 		if ident.Millis(binary.BigEndian.Uint64(k)^1<<63) > m.w.Now() {
 			return false
 		}
-		rows = append(rows, slices.Clone(k))
+		// Rights change at their instant, whatever else is due.
+		if k[8] != dueNews {
+			rows = append(rows, slices.Clone(k))
+		} else if news++; news <= maxNews {
+			rows = append(rows, slices.Clone(k))
+		}
 		return true
 	})
 	for _, k := range rows {
@@ -395,6 +439,11 @@ func (m *Machine) due() {
 				m.effects.People = append(m.effects.People, who)
 			}
 			m.w.BumpPolicy()
+		}
+	}
+	for _, k := range rows { // told to those who may know by now
+		if k[8] == dueNews {
+			m.arrived(ident.Millis(binary.BigEndian.Uint64(k)^1<<63), ident.RecordID(k[9:]))
 		}
 	}
 }

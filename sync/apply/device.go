@@ -60,7 +60,8 @@ const maxFailed = 2000
 // installation, incarnation (0 between) -> device id; 'p' prefix -> device id;
 // 's' device u32, instant i64 with the sign bit flipped -> the records that went
 // out to the device then and that it has or may have since, as one set. Devices
-// from before such rows were kept have none for what they held then.
+// from before such rows were kept have none for what they held then. Rows of
+// addresses stand at tokenRow.
 func deviceKey(id ident.DeviceID) []byte { return append([]byte{'d'}, id...) }
 
 func installationRow(e ident.RecordID, installation, incarnation string) []byte {

@@ -9,8 +9,10 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/server/suite"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
+	"satchel/sync/outbox"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/wire"
@@ -209,9 +211,19 @@ func field(t testing.TB) *world {
 	return fieldOn(t, store.NewMem())
 }
 
-func fieldOn(t testing.TB, eng store.Engine) *world {
+// ruled is field, with the rules about who is told of what.
+func ruled(t testing.TB) *world {
 	t.Helper()
-	w := worldOn(t, eng)
+	all, err := suite.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fieldOn(t, store.NewMem(), all.Rules)
+}
+
+func fieldOn(t testing.TB, eng store.Engine, rules ...*outbox.Rules) *world {
+	t.Helper()
+	w := worldOn(t, eng, rules...)
 	w.ok(&command.Command{Setup: &command.Setup{Name: "Ada", Email: "ada@example.com", Employee: "emp-ada-1", Hash: "h", Secret: []byte("0123456789abcdef")}})
 	var rs []command.Row
 	rs = append(rs, row("salesArea", "area-north", "name", "North"), row("salesArea", "area-south", "name", "South"))

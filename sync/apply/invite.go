@@ -9,6 +9,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/sync/audit"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -17,6 +18,10 @@ import (
 // InvitationLifetime is how long an invitation can be accepted, in
 // milliseconds.
 const InvitationLifetime ident.Millis = 7 * 24 * 60 * 60 * 1000
+
+// ResetLifetime is how long a password can be chosen after somebody forgot it,
+// in milliseconds.
+const ResetLifetime ident.Millis = 60 * 60 * 1000
 
 // verbInvite is the action of an employee that inviting needs the right to.
 const verbInvite policy.Verb = "invite"
@@ -35,13 +40,16 @@ type invitation struct {
 }
 
 // Of the Sessions bucket: 'i' digest of the token -> invitation as JSON; 'v'
-// employee id -> digest of the one invitation the employee has. An invitation
-// is gone once it is accepted, followed by another, or its employee is disabled
-// or given a password; one that is over stays until then and counts for
-// nothing.
+// employee id -> digest of the one invitation the employee has; 'w' employee
+// id -> digest of the one reset of a forgotten password, which is an invitation
+// that nobody made. One is gone once it is accepted, followed by another of its
+// kind, or its employee is disabled or given a password; one that is over stays
+// until then and counts for nothing.
 func invitationRow(digest []byte) []byte { return append([]byte{'i'}, digest...) }
 
 func invitedRow(id ident.RecordID) []byte { return append([]byte{'v'}, id...) }
+
+func resetRow(id ident.RecordID) []byte { return append([]byte{'w'}, id...) }
 
 // FindInvitation returns whom a token with the digest invites, as the edge
 // needs it to refuse tokens without a command; ok is false for one that is
@@ -75,22 +83,17 @@ func invitable(e *entity.Record) bool {
 }
 
 // invite lets an employee choose a password. Whoever has the token can sign in
-// as that employee, so that it takes a customer administrator, and the right to
-// invite; nobody makes one for themselves, which would change a password
-// without knowing it.
+// as that employee; one for oneself would change a password without knowing it.
 func (r *run) invite(in *command.Invite) Result {
 	if len(in.Digest) != sha256.Size {
 		return Result{Err: fault.New(fault.BadValue).OnField("digest")}
 	}
-	emp, _, err := r.find(r.cfg.Cat.Type(subject.Employee), in.Employee)
+	if in.Reset {
+		return r.resetPassword(in)
+	}
+	emp, err := r.trusted(in.Employee)
 	if err != nil {
 		return Result{Err: err}
-	}
-	if _, err := r.decide(verbInvite, emp); err != nil {
-		return Result{Err: err}
-	}
-	if r.sub != nil && (!r.sub.Holds(subject.Administrator) || r.sub.ID == emp.ID) {
-		return Result{Err: fault.New(fault.NotAllowed)}
 	}
 	if !invitable(emp) {
 		return Result{Err: fault.New(fault.WrongStatus)}
@@ -103,21 +106,67 @@ func (r *run) invite(in *command.Invite) Result {
 	if err := r.settle(); err != nil {
 		return Result{Err: err}
 	}
-	r.endInvitation(emp.ID)
-	out := Invited{emp.ID, r.w.Now() + InvitationLifetime}
-	r.w.Put(store.Sessions, invitationRow(in.Digest), encode(invitation(out)))
-	r.w.Put(store.Sessions, invitedRow(emp.ID), in.Digest)
-	return Result{ID: emp.ID, Invited: &out}
+	return Result{ID: emp.ID, Invited: r.putInvitation(invitedRow(emp.ID), in, InvitationLifetime)}
 }
 
-// endInvitation forgets the employee's invitation, if there is one.
-func (r *run) endInvitation(id ident.RecordID) {
-	digest := r.w.Get(store.Sessions, invitedRow(id))
-	if digest == nil {
-		return
+// trusted returns an employee whom the actor may let in, or near to it: it
+// takes a customer administrator, and the right to invite; nobody does it for
+// themselves.
+func (r *run) trusted(employee ident.RecordID) (*entity.Record, error) {
+	emp, _, err := r.find(r.cfg.Cat.Type(subject.Employee), employee)
+	if err != nil {
+		return nil, err
 	}
-	r.w.Delete(store.Sessions, invitationRow(digest))
-	r.w.Delete(store.Sessions, invitedRow(id))
+	if _, err := r.decide(verbInvite, emp); err != nil {
+		return nil, err
+	}
+	if r.sub != nil && (!r.sub.Holds(subject.Administrator) || r.sub.ID == emp.ID) {
+		return nil, fault.New(fault.NotAllowed)
+	}
+	return emp, nil
+}
+
+// resetPassword lets somebody who forgot the password choose another. Anybody
+// may ask for it in anybody's name, so that it is the server that asks, it
+// changes no record, and it leaves an administrator's invitation alone.
+func (r *run) resetPassword(in *command.Invite) Result {
+	emp, ok := r.w.Load(in.Employee)
+	if r.sub != nil {
+		return Result{Err: fault.New(fault.NotAllowed)}
+	}
+	if !ok || emp.Type.Name != subject.Employee {
+		return Result{Err: notFound()}
+	}
+	if emp.StatusText() != subject.Active || Credential(&r.w.Reader, emp.ID) == "" {
+		return Result{Err: fault.New(fault.WrongStatus)}
+	}
+	row := r.concerning(audit.Action, emp.ID)
+	row.Name = "requestPasswordReset"
+	r.trail = append(r.trail, row)
+	return Result{ID: emp.ID, Invited: r.putInvitation(resetRow(emp.ID), in, ResetLifetime)}
+}
+
+// putInvitation stores an invitation in the place of the one that the row
+// names, if it does.
+func (r *run) putInvitation(row []byte, in *command.Invite, lifetime ident.Millis) *Invited {
+	r.dropInvitation(row)
+	out := Invited{in.Employee, r.w.Now() + lifetime}
+	r.w.Put(store.Sessions, invitationRow(in.Digest), encode(invitation(out)))
+	r.w.Put(store.Sessions, row, in.Digest)
+	return &out
+}
+
+func (r *run) dropInvitation(row []byte) {
+	if digest := r.w.Get(store.Sessions, row); digest != nil {
+		r.w.Delete(store.Sessions, invitationRow(digest))
+		r.w.Delete(store.Sessions, row)
+	}
+}
+
+// endInvitation forgets the employee's invitation and reset, if there are any.
+func (r *run) endInvitation(id ident.RecordID) {
+	r.dropInvitation(invitedRow(id))
+	r.dropInvitation(resetRow(id))
 }
 
 // accept sets the password that an invited employee chose. Whoever is new is

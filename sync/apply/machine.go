@@ -20,6 +20,7 @@ import (
 	"satchel/sync/audit"
 	"satchel/sync/bits"
 	"satchel/sync/oplog"
+	"satchel/sync/outbox"
 	"satchel/sync/pull"
 	"satchel/sync/scope"
 	"satchel/sync/state"
@@ -30,13 +31,14 @@ import (
 
 // Version is the apply version: it changes whenever the same entry would
 // lead to another state.
-const Version = 2
+const Version = 3
 
 // Config is what a machine is made of.
 type Config struct {
 	Cat   *entity.Catalogue
 	Roles *subject.Roles
 	Field []policy.Selection // what a field device carries
+	Rules *outbox.Rules      // what is told to whom; nil for nothing
 	Log   *slog.Logger       // panics in commands; nil for none
 }
 
@@ -61,6 +63,8 @@ type Result struct {
 	Page  *Page
 	Login *Login
 	Count ImportCount
+	// Replay is what became of a bundle of refused work.
+	Replay *Replayed
 	// Invited is whom an invitation is for.
 	Invited *Invited
 }
@@ -101,6 +105,10 @@ type Effects struct {
 	Everybody bool
 	// Sessions that ended, with the close code for their sockets.
 	Ended map[ident.SessionID]int
+	// Posted: the outbox has something to be looked at.
+	Posted bool
+	// Addressed are devices that may have got or lost a push token.
+	Addressed []ident.DeviceID
 }
 
 // Machine holds a tenant's state while it is open. All methods but those of
@@ -117,6 +125,8 @@ type Machine struct {
 	secret   []byte
 	epoch    uint64
 	trail    []audit.Row // of the entry being folded
+	holders  map[string][]holder
+	trial    bool // nothing of it will be, so that nobody is told
 	// Committed is called after each commit with the entry's results and
 	// effects, before the next entry is folded.
 	OnCommit func(e oplog.Entry, results []Result, eff Effects)
@@ -141,6 +151,7 @@ func (m *Machine) forget() {
 	m.views = map[ident.RecordID]*view{}
 	m.devices = map[ident.DeviceID]*Device{}
 	m.table = classTable{}
+	m.holders = nil
 	m.secret = nil
 }
 
@@ -170,6 +181,7 @@ func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 	m.results, m.trail = m.results[:0], m.trail[:0]
 	m.effects = Effects{Ended: map[ident.SessionID]int{}}
 	m.load()
+	m.catchUp()
 	m.due()
 	m.sweep()
 	if err := m.commands(e); err != nil {
@@ -226,8 +238,10 @@ type run struct {
 	cmd *command.Command
 	sub *policy.Subject // nil for the system
 	at  ident.Millis    // when it happened for the person
-	ids int             // ids derived so far
-	eff Effects         // of this command; joined to the entry's when it succeeds
+	// behalf is whose refused work is being replayed, "" for none.
+	behalf ident.RecordID
+	ids    int     // ids derived so far
+	eff    Effects // of this command; joined to the entry's when it succeeds
 	// trail is joined like the effects.
 	trail []audit.Row
 	doing doing
@@ -260,8 +274,11 @@ func (m *Machine) command(c *command.Command) (res Result) {
 		}
 		if res.Err != nil {
 			res.Err = fault.Of(res.Err)
-			m.rollback(mark, r)
+			m.rollback(mark, r, 0)
 			m.trail = append(m.trail, r.attempted(res.Err)...)
+			after := m.start(c)
+			after.alarm(res.Err)
+			m.join(after)
 			return
 		}
 		m.join(r)
@@ -289,9 +306,11 @@ func (m *Machine) panicked(p any) error {
 	return fault.New(fault.InternalError).Because(fmt.Errorf("apply: panic: %v", p))
 }
 
-func (m *Machine) rollback(mark state.Mark, r *run) {
+// rollback takes back what was staged since the mark, when r had touched so
+// many devices.
+func (m *Machine) rollback(mark state.Mark, r *run, devices int) {
 	m.w.Rollback(mark)
-	for i := len(r.devicesTouched) - 1; i >= 0; i-- {
+	for i := len(r.devicesTouched) - 1; i >= devices; i-- {
 		u := r.devicesTouched[i]
 		if u.prev == nil {
 			delete(m.devices, u.id)
@@ -299,10 +318,10 @@ func (m *Machine) rollback(mark state.Mark, r *run) {
 			m.devices[u.id] = u.prev
 		}
 	}
-	r.devicesTouched = nil
+	r.devicesTouched = r.devicesTouched[:devices]
 	m.table.truncate(r.classes)
 	if r.rights {
-		m.subjects = map[ident.RecordID]*policy.Subject{}
+		m.subjects, m.holders = map[ident.RecordID]*policy.Subject{}, nil
 	}
 }
 
@@ -310,6 +329,8 @@ func (m *Machine) join(r *run) {
 	m.trail = append(m.trail, r.trail...)
 	m.effects.People = append(m.effects.People, r.eff.People...)
 	m.effects.Everybody = m.effects.Everybody || r.eff.Everybody
+	m.effects.Posted = m.effects.Posted || r.eff.Posted
+	m.effects.Addressed = append(m.effects.Addressed, r.eff.Addressed...)
 	for s, code := range r.eff.Ended {
 		m.effects.Ended[s] = code
 	}
@@ -337,6 +358,8 @@ func (r *run) dispatch() Result {
 		return r.setSecret(c.Secret)
 	case c.Accept != nil:
 		return r.accept(c.Accept)
+	case c.Deliver != nil:
+		return r.deliver(c.Deliver)
 	}
 	if err := r.signedIn(); err != nil {
 		return Result{Err: err}
@@ -352,6 +375,18 @@ func (r *run) dispatch() Result {
 		return r.pull(c.Pull)
 	case c.Invite != nil:
 		return r.invite(c.Invite)
+	case c.Address != nil:
+		return r.address(c.Address)
+	case c.File != nil:
+		return r.file(c.File)
+	case c.Replay != nil:
+		return r.replay(c.Replay)
+	case c.Discard != nil:
+		return r.discard(c.Discard)
+	case c.Factor != nil:
+		return r.changeFactor(c.Factor)
+	case c.Forget != nil:
+		return r.forgetFactor(c.Forget)
 	}
 	return Result{Err: fault.Newf(fault.InternalError, "empty command")}
 }

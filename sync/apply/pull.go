@@ -160,7 +160,7 @@ func (r *run) now(d *Device) scope.Sets {
 	if d.nowView == v && (d.Window != nil || d.nowDay == day) {
 		return d.now
 	}
-	d.now = scope.Carried(&r.w.Reader, r.sub, v.sets, d.Profile(r.w.Now()), r.cfg.Field)
+	d.now = known(r.cfg.Cat, scope.Carried(&r.w.Reader, r.sub, v.sets, d.Profile(r.w.Now()), r.cfg.Field), d.Schema)
 	d.nowView, d.nowDay = v, day
 	return d.now
 }
@@ -180,7 +180,7 @@ func (d *Device) Profile(now ident.Millis) scope.Profile {
 // Current returns what a device should hold as of a state, for readers of
 // snapshots.
 func Current(rd *state.Reader, sub *policy.Subject, d *Device, sel []policy.Selection) scope.Sets {
-	return scope.Carried(rd, sub, scope.Visible(rd, sub), d.Profile(rd.Now()), sel)
+	return known(rd.Cat, scope.Carried(rd, sub, scope.Visible(rd, sub), d.Profile(rd.Now()), sel), d.Schema)
 }
 
 // agreed returns the types of which the device says it holds exactly what it

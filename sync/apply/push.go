@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"satchel/internal/command"
 	"satchel/internal/entity"
@@ -15,6 +14,7 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/sync/audit"
+	"satchel/sync/outbox"
 	"satchel/sync/project"
 	"satchel/sync/state"
 	"satchel/sync/store"
@@ -32,22 +32,7 @@ type resultRow struct {
 	Field     string         `json:"field,omitempty"`
 	Type      string         `json:"type,omitempty"`
 	ID        ident.RecordID `json:"id,omitempty"`
-	Conflicts []conflict     `json:"conflicts,omitempty"`
-}
-
-// Quarantined is refused or conflicting offline work, kept until a person has
-// dealt with it.
-type Quarantined struct {
-	Device    ident.DeviceID   `json:"device"`
-	Author    ident.RecordID   `json:"author"`
-	Received  ident.Millis     `json:"received"`
-	PhoneNow  ident.Millis     `json:"phoneNow"`
-	Status    string           `json:"status"` // refused or conflict
-	Code      fault.Code       `json:"code,omitempty"`
-	Message   string           `json:"message,omitempty"`
-	Conflicts []conflict       `json:"conflicts,omitempty"`
-	Root      uint64           `json:"root"` // the refused mutation this one depends on, or its own
-	Mutation  command.Mutation `json:"mutation"`
+	Conflicts []Contended    `json:"conflicts,omitempty"`
 }
 
 func numberRow(d ident.DeviceID, n uint64) []byte {
@@ -60,6 +45,8 @@ func (r *run) push(p *command.Push) Result {
 		return Result{Err: err}
 	}
 	d := *stored
+	d.Failed = slices.Clone(d.Failed)
+	failures := failuresOf(&d)
 	if p.Acked > d.Acked && p.Acked <= d.Processed {
 		for n := d.Acked + 1; n <= p.Acked; n++ {
 			r.settled(d.ID, n)
@@ -67,6 +54,7 @@ func (r *run) push(p *command.Push) Result {
 		d.Acked = p.Acked
 	}
 	out := &wire.Results{Results: []wire.Result{}}
+	first := map[string]ident.RecordID{} // status -> the first record it befell
 	for i := range p.Mutations {
 		m := &p.Mutations[i]
 		switch {
@@ -79,14 +67,24 @@ func (r *run) push(p *command.Push) Result {
 			f := fault.Newf(fault.NumberGap, "The next mutation is number %d.", d.Processed+1)
 			out.Results = append(out.Results, wire.Result{N: m.N, Status: wire.Refused, Code: string(f.Code), Message: f.Message})
 		default:
-			res := r.mutation(&d, p, m)
+			res := r.mutation(&d, failures, p, m)
 			d.Processed = m.N
 			out.Results = append(out.Results, res)
+			if _, told := first[res.Status]; !told && res.Status != wire.Applied {
+				first[res.Status] = m.ID
+			}
 		}
 	}
 	out.Processed = d.Processed
 	if d.Processed != stored.Processed || d.Acked != stored.Acked {
 		r.storeDevice(&d)
+	}
+	for _, x := range []struct{ status, event string }{{wire.Refused, outbox.OfflineRefused}, {wire.Conflict, outbox.OfflineConflict}} {
+		if about, ok := first[x.status]; ok {
+			if err := r.offline(x.event, about); err != nil {
+				return Result{Err: err}
+			}
+		}
 	}
 	return Result{Push: out}
 }
@@ -134,13 +132,13 @@ func (r *run) tell(n uint64, row resultRow) wire.Result {
 	rec, ok := r.w.Load(row.ID)
 	var sight policy.Sight
 	if ok {
-		sight = r.sub.View(rec, &r.w.Reader)
+		sight = r.sub.Sees(rec, &r.w.Reader)
 	}
 	if sight.Mask != 0 && row.Status != wire.Refused {
 		res.Rev = project.RevOfRecord(rec, sight.Mask).String()
 	}
 	for _, c := range row.Conflicts {
-		fc := wire.FieldConflict{Field: c.Field, Mine: c.Mine, Theirs: json.RawMessage("null")}
+		fc := wire.FieldConflict{Field: c.Field, Mine: c.Mine, Theirs: json.RawMessage("null"), Conflict: string(c.ID)}
 		if sight.Mask != 0 {
 			if f := rec.Type.Field(c.Field); f != nil && sight.Mask.Has(f.No) {
 				// Copied: the value may lie in the store, the result outlives it.
@@ -153,13 +151,11 @@ func (r *run) tell(n uint64, row resultRow) wire.Result {
 }
 
 // mutation applies one mutation in an overlay of its own.
-func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Result {
+func (r *run) mutation(d *Device, failures *failures, p *command.Push, m *command.Mutation) wire.Result {
 	mark := r.savepoint()
 	row := resultRow{Hash: m.Hash, Status: wire.Applied, Type: m.Type, ID: m.ID}
-	// The phone's clock may be off by years; what it said is put right by
-	// what it takes for now, and never lies in the future.
-	r.at = max(0, min(r.w.Now(), m.At+(r.w.Now()-p.Now)))
-	root, err := r.depends(d, m)
+	r.at = putRight(m.At, p.Now, r.w.Now())
+	roots, err := r.depends(d, failures, m)
 	if err == nil && m.Refuse != "" {
 		err = fault.Newf(m.Refuse, "%s", m.RefuseText)
 	}
@@ -172,8 +168,14 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 			was = command.Object{}
 		}
 		var o outcome
-		o, err = r.guarded(change{
-			op: m.Op, typ: m.Type, id: m.ID, fields: m.Fields, was: was, action: m.Action, args: m.Args, prefix: d.Prefix,
+		o, err = r.guarded(func() (outcome, error) {
+			o, err := r.identified(change{
+				op: m.Op, typ: m.Type, id: m.ID, fields: m.Fields, was: was, action: m.Action, args: m.Args, prefix: d.Prefix,
+			})
+			if err == nil {
+				err = r.contend(d, m, &o)
+			}
+			return o, err
 		})
 		row.Conflicts = o.conflicts
 	}
@@ -181,6 +183,7 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 	if err != nil {
 		r.undo(mark)
 		r.trail = append(r.trail, r.attempted(err)...)
+		r.alarm(err)
 		f := fault.Of(err)
 		row.Status, row.Code, row.Message, row.Field, row.Conflicts = wire.Refused, f.Code, f.Message, f.Field, nil
 		failure := failed{N: m.N}
@@ -189,24 +192,15 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 			// record is there. Of others, whether they do is told to nobody.
 			failure.ID = m.ID
 		}
-		d.Failed = append(slices.Clone(d.Failed), failure)
-		if len(d.Failed) > maxFailed {
-			d.Failed = d.Failed[len(d.Failed)-maxFailed:]
-		}
+		failures.add(d, failure)
 	} else if m.Op == wire.OpCreate {
 		// What comes later builds on this attempt, not on one before it.
-		d.Failed = slices.DeleteFunc(slices.Clone(d.Failed), func(f failed) bool { return f.ID == m.ID })
+		failures.forget(d, m.ID)
 	} else if len(row.Conflicts) > 0 {
 		row.Status, row.Code, row.Message = wire.Conflict, fault.EditConflict, fault.EditConflict.Text()
 	}
 	if row.Status != wire.Applied {
-		if root == 0 {
-			root = m.N
-		}
-		r.w.Put(store.Quarantine, numberRow(d.ID, m.N), encode(Quarantined{
-			Device: d.ID, Author: d.Employee, Received: r.w.Now(), PhoneNow: p.Now, Status: row.Status,
-			Code: row.Code, Message: row.Message, Conflicts: row.Conflicts, Root: root, Mutation: *m,
-		}))
+		r.setAside(d, p, m, &row, roots)
 	}
 	r.w.Put(store.Results, numberRow(d.ID, m.N), encode(row))
 	// The subject may have changed by what was just done.
@@ -214,74 +208,131 @@ func (r *run) mutation(d *Device, p *command.Push, m *command.Mutation) wire.Res
 	return r.tell(m.N, row)
 }
 
-// guarded makes a change; a panic in it refuses this mutation alone.
-func (r *run) guarded(c change) (o outcome, err error) {
+// guarded makes a change and judges what it did to people's rights; a panic in
+// it refuses this change alone.
+func (r *run) guarded(f func() (outcome, error)) (o outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			o, err = outcome{}, r.panicked(p)
 		}
 	}()
+	if o, err = f(); err == nil {
+		err = r.settle()
+	}
+	return o, err
+}
+
+// identified makes a change of which the writer must have said the id.
+func (r *run) identified(c change) (outcome, error) {
 	if len(c.id) == 0 || !c.id.Valid() {
 		return outcome{}, fault.New(fault.BadID).OnField("id")
 	}
 	if c.op == wire.OpCreate && c.prefix == "" {
 		return outcome{}, fault.New(fault.BadID).OnField("id")
 	}
-	if o, err = r.change(c); err == nil {
-		err = r.settle()
-	}
-	return o, err
+	return r.change(c)
 }
 
-// depends refuses a mutation that builds on a refused one: it names it in
-// after, concerns the record that one would have made, or refers to it. It
-// returns the number of the mutation at the root of the bundle.
-func (r *run) depends(d *Device, m *command.Mutation) (root uint64, err error) {
-	hit := func(f failed) bool {
-		if slices.Contains(m.After, f.N) {
-			return true
-		}
-		if f.ID == "" {
-			return false
-		}
-		if m.ID == f.ID {
-			// A create of the same id is another attempt, not a consequence.
-			return m.Op != wire.OpCreate
-		}
-		quoted := []byte(strconv.Quote(string(f.ID)))
-		for _, o := range []command.Object{m.Fields, m.Args} {
-			for _, k := range slices.Sorted(maps.Keys(o)) {
-				if bytes.Contains(o[k], quoted) {
-					return true
-				}
-			}
-		}
+// failures finds a device's refused mutations, while a push is applied, by
+// their numbers and by the ids of what they would have made.
+type failures struct {
+	numbers map[uint64]bool
+	ids     map[ident.RecordID][]uint64
+}
+
+func failuresOf(d *Device) *failures {
+	x := &failures{}
+	x.read(d)
+	return x
+}
+
+func (x *failures) read(d *Device) {
+	x.numbers, x.ids = make(map[uint64]bool, len(d.Failed)), map[ident.RecordID][]uint64{}
+	for _, f := range d.Failed {
+		x.note(f)
+	}
+}
+
+func (x *failures) note(f failed) {
+	x.numbers[f.N] = true
+	if f.ID != "" {
+		x.ids[f.ID] = append(x.ids[f.ID], f.N)
+	}
+}
+
+// add remembers a refused mutation; d's list is the push's own.
+func (x *failures) add(d *Device, f failed) {
+	d.Failed = append(d.Failed, f)
+	x.note(f)
+	if len(d.Failed) > maxFailed {
+		d.Failed = slices.Delete(d.Failed, 0, max(len(d.Failed)-maxFailed, maxFailed/10))
+		x.read(d)
+	}
+}
+
+// forget drops those that would have made the record.
+func (x *failures) forget(d *Device, id ident.RecordID) {
+	if len(x.ids[id]) == 0 {
+		return
+	}
+	d.Failed = slices.DeleteFunc(d.Failed, func(f failed) bool { return f.ID == id })
+	x.read(d)
+}
+
+// recovered reports whether refused work was done after all, as far as its
+// author may know: of what is hidden from them by now it stays refused.
+func (r *run) recovered(d *Device, n uint64) bool {
+	q, ok := r.quarantined(d.ID, n)
+	if !ok || q.Closed == nil || q.Closed.How != HowReplayed {
 		return false
 	}
-	for _, f := range d.Failed {
-		if f.N != m.N && hit(f) {
-			root = f.N
-			if v := r.w.Get(store.Quarantine, numberRow(d.ID, f.N)); v != nil {
-				var q Quarantined
-				if json.Unmarshal(v, &q) == nil {
-					root = q.Root
-				}
-			}
-			return root, fault.Newf(fault.DependsOn, "Change %d, on which this one depends, was refused.", f.N)
-		}
-	}
-	return 0, nil
+	rec, ok := r.w.Load(q.Mutation.ID)
+	return ok && q.Closed.As == "" && r.sub.Sees(rec, &r.w.Reader).Mask != 0
 }
 
-// EachQuarantined calls f for everything kept in the quarantine.
-func EachQuarantined(rd *state.Reader, f func(Quarantined) bool) {
-	rd.KV().Scan(store.Quarantine, nil, func(_, v []byte) bool {
-		var q Quarantined
-		if err := json.Unmarshal(v, &q); err != nil {
-			panic(err)
+// depends refuses a mutation that builds on refused ones: it names them in
+// after, concerns the record that one would have made, or refers to it. It
+// returns the numbers of the bundles that it belongs to.
+func (r *run) depends(d *Device, x *failures, m *command.Mutation) (roots []uint64, err error) {
+	if len(x.numbers) == 0 {
+		return nil, nil
+	}
+	var on []uint64
+	for _, n := range m.After {
+		if x.numbers[n] {
+			on = append(on, n)
 		}
-		return f(q)
-	})
+	}
+	if m.Op != wire.OpCreate { // a create of the same id is another attempt, not a consequence
+		on = append(on, x.ids[m.ID]...)
+	}
+	if len(x.ids) > 0 {
+		for _, o := range []command.Object{m.Fields, m.Args} {
+			for _, k := range slices.Sorted(maps.Keys(o)) {
+				named(o[k], func(s []byte) bool {
+					if id := ident.RecordID(s); id != m.ID || m.Op != wire.OpCreate {
+						on = append(on, x.ids[id]...)
+					}
+					return false
+				})
+			}
+		}
+	}
+	on = slices.DeleteFunc(on, func(n uint64) bool { return n == m.N || r.recovered(d, n) })
+	if len(on) == 0 {
+		return nil, nil
+	}
+	slices.Sort(on)
+	for _, n := range slices.Compact(on) {
+		q, ok := r.quarantined(d.ID, n)
+		if !ok || q.Closed != nil {
+			continue // what it depends on was given up
+		}
+		if !slices.Contains(roots, q.Root) {
+			roots = append(roots, q.Root)
+		}
+	}
+	return roots, fault.Newf(fault.DependsOn, "Change %d, on which this one depends, was refused.", on[0])
 }
 
 // keyRow is what an idempotency key stands for.
@@ -292,6 +343,8 @@ type keyRow struct {
 	At   ident.Millis   `json:"at"`
 	// Bulk is what a bulk action answered for each record: codes and ids.
 	Bulk []keyItem `json:"bulk,omitempty"`
+	// Replay is what a replay came to that was done.
+	Replay *Replayed `json:"replay,omitempty"`
 }
 
 // keyItem is the answer for one record; Code is "" where it was done.
@@ -340,6 +393,9 @@ func (r *run) repeated(key string, hash []byte) (Result, bool) {
 			res.Bulk = append(res.Bulk, item)
 		}
 		return res, true
+	}
+	if row.Replay != nil {
+		return Result{Replay: row.Replay, Replayed: true}, true
 	}
 	res := r.answer(outcome{typ: r.cfg.Cat.Type(row.Type), id: row.ID})
 	res.Replayed = true

@@ -38,14 +38,14 @@ func machine(t rapid.TB, w *world) *apply.Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return apply.New(apply.Config{Cat: w.cat, Roles: all.Roles, Field: all.Field})
+	return apply.New(apply.Config{Cat: w.cat, Roles: all.Roles, Field: all.Field, Rules: all.Rules})
 }
 
 // TestReplay: the same entries folded again, by a machine that restarts now
 // and then, leave the same bytes; so does a machine that peeked in between.
 func TestReplay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := field(t)
+		w := ruled(t)
 		phones := []*phone{w.signIn("emp-eng-1", "i1"), w.signIn("emp-eng-2", "i2"), w.signIn("emp-mgr-1", "i3"), w.signIn("emp-ada-1", "i4")}
 		visible := false
 		for range rapid.IntRange(1, 30).Draw(rt, "steps") {

@@ -40,7 +40,7 @@ func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
 		if p := recover(); p != nil {
 			res, done = Result{Err: m.panicked(p)}, true
 		}
-		m.rollback(mark, r)
+		m.rollback(mark, r, 0)
 	}()
 	res = r.dispatch()
 	return res, m.w.Len() == rows && res.Err == nil
@@ -58,6 +58,39 @@ func (m *Machine) brings(c *command.Command) bool {
 	}
 	d := m.devices[c.Device]
 	return d != nil && d.Sync.Pending != nil && d.Sync.Pending.Target != 0
+}
+
+// Owes reports whether a pull would bring the device anything: the device of
+// somebody who may use the Mobile module. What it was sent last it is taken to
+// have. It reads the state of Rest.
+func (m *Machine) Owes(id ident.DeviceID) (owes bool) {
+	d := m.loadDevice(id)
+	if d == nil {
+		return false
+	}
+	if sub := m.subject(d.Employee); sub == nil || !sub.Active || !sub.Mobile {
+		return false
+	}
+	n := d.Sync.Ack
+	if d.Sync.Pending != nil {
+		n = d.Sync.Pending.N
+	}
+	if n == 0 {
+		return true // it has yet to begin
+	}
+	mark := m.w.Mark()
+	r := m.start(&command.Command{
+		Actor: d.Employee, Session: d.Session, Device: id, Pull: &command.Pull{Checkpoint: m.checkpoint(id, n), Limit: 1},
+	})
+	defer func() {
+		if p := recover(); p != nil {
+			_ = m.panicked(p) // logged; the device finds out by itself
+			owes = false
+		}
+		m.rollback(mark, r, 0)
+	}()
+	res := r.dispatch()
+	return res.Page != nil && !res.Page.Empty()
 }
 
 // Watched is a device that somebody waits for changes of.
@@ -186,6 +219,9 @@ func (m *Machine) mayArrive(id ident.RecordID, touched []state.Touch, checks *in
 		return false
 	}
 	for _, t := range touched {
+		if sub.Brings(t.Type) {
+			return true
+		}
 		if len(sub.Grants(t.Type, "view")) == 0 {
 			continue
 		}

@@ -40,6 +40,9 @@ type Session struct {
 	Employee ident.RecordID `json:"employee"`
 	Device   ident.DeviceID `json:"device,omitempty"`
 	Family   refresh.Family `json:"family"`
+	// Strong: it was opened with a second factor, or an identity provider
+	// vouched for the person.
+	Strong bool `json:"strong,omitempty"`
 }
 
 // Ended reports whether the session counts for nothing at the instant.
@@ -113,10 +116,16 @@ func FindEmployee(rd *state.Reader, email string) (ident.RecordID, bool) {
 }
 
 func (r *run) login(l *command.Login) Result {
-	emp, ok := r.w.Load(l.Employee)
-	stored := Credential(&r.w.Reader, l.Employee)
-	if !ok || emp.StatusText() != subject.Active || stored == "" || CredentialDigest(stored) != l.Credential {
-		return Result{Err: fault.New(fault.InvalidCredentials)}
+	emp, err := r.proven(l)
+	if err != nil {
+		return Result{Err: err}
+	}
+	// The identity provider asked for what it demands.
+	strong := l.Identity != nil
+	if !strong {
+		if strong, err = r.pass(emp, l); err != nil {
+			return Result{Err: err}
+		}
 	}
 	if l.Rehash != "" {
 		r.w.Put(store.Credentials, []byte(l.Employee), []byte(l.Rehash))
@@ -138,11 +147,22 @@ func (r *run) login(l *command.Login) Result {
 	r.trail = append(r.trail, row)
 	r.putSession(l.Session, Session{
 		Employee: l.Employee, Device: out.Device,
-		Family: refresh.NewFamily(l.First, r.w.Now(), SessionLifetime, SessionIdle),
+		Family: refresh.NewFamily(l.First, r.w.Now(), SessionLifetime, SessionIdle), Strong: strong,
 	})
 	r.w.Put(store.Sessions, append(employeeSessions(l.Employee), l.Session...), nil)
 	r.w.Put(store.Sessions, sweepRow(r.w.Now()+SessionLifetime+sessionKept, []byte(l.Session)), nil)
 	return Result{Login: out}
+}
+
+// KnownDevice reports whether a person has signed in on the installation
+// before, and may again.
+func KnownDevice(rd *state.Reader, employee ident.RecordID, installation, incarnation string) bool {
+	id := rd.KV().Get(store.Devices, installationRow(employee, installation, incarnation))
+	if id == nil {
+		return false
+	}
+	rec, ok := rd.Load(ident.RecordID(id))
+	return ok && rec.StatusText() == deviceActive
 }
 
 // device finds or makes the device of (principal, installation, incarnation)
@@ -169,9 +189,10 @@ func (r *run) device(l *command.Login) (*Device, error) {
 		if rec.StatusText() == deviceRevoked {
 			return nil, fault.New(fault.DeviceRevoked).With("wipe", true)
 		}
+		r.endSession(r.loadDevice(rec.ID).Session, closeSuperseded)
 		d := *r.loadDevice(rec.ID)
-		r.endSession(d.Session, closeSuperseded)
-		d.Session, d.PushToken = l.Session, l.Device.PushToken
+		d.Session = l.Session
+		r.setToken(&d, l.Device.PushToken)
 		r.storeDevice(&d)
 		after := rec.Clone()
 		after.Set("lastSeen", entity.TimeValue(r.w.Now()))
@@ -186,16 +207,20 @@ func (r *run) device(l *command.Login) (*Device, error) {
 	draft.Set("platform", platform)
 	draft.Set("status", entity.StringValue(deviceActive))
 	draft.Set("lastSeen", entity.TimeValue(r.w.Now()))
+	if err := r.belong(draft); err != nil {
+		return nil, err
+	}
 	rec, err := r.insert(draft)
 	if err != nil {
 		return nil, err
 	}
 	d := &Device{
-		ID: rec.ID, Ord: rec.Ord, Employee: l.Employee, Session: l.Session, PushToken: l.Device.PushToken,
+		ID: rec.ID, Ord: rec.Ord, Employee: l.Employee, Session: l.Session,
 		Installation: l.Device.Installation, Incarnation: l.Device.Incarnation, Prefix: r.freePrefix(l.Prefix),
 	}
 	r.w.Put(store.Devices, row, []byte(rec.ID))
 	r.w.Put(store.Devices, prefixRow(d.Prefix), []byte(rec.ID))
+	r.setToken(d, l.Device.PushToken)
 	r.storeDevice(d)
 	return d, nil
 }
@@ -250,6 +275,11 @@ func (r *run) refresh(f *command.Refresh) Result {
 	if emp, ok := r.w.Load(s.Employee); !ok || emp.StatusText() != subject.Active {
 		return Result{Err: fault.New(fault.SessionRevoked)}
 	}
+	if !s.Strong && r.needsFactor(s.Employee) {
+		// It was opened before a second factor was demanded.
+		r.endSession(f.Session, closeRevoked)
+		return Result{Refused: fault.New(fault.SessionRevoked)}
+	}
 	r.putSession(f.Session, s)
 	out := &Login{Employee: s.Employee, Session: f.Session, Device: s.Device}
 	if s.Device != "" {
@@ -278,6 +308,9 @@ func (r *run) endSession(id ident.SessionID, code int) {
 		row := r.concerning(audit.SessionEnded, s.Employee)
 		row.Session, row.Device = id, s.Device
 		r.trail = append(r.trail, row)
+	}
+	if d := r.loadDevice(s.Device); d != nil && d.Session == id {
+		r.takeToken(d.ID, "")
 	}
 	r.eff.Ended[id] = code
 }

@@ -36,7 +36,8 @@ func (m *Machine) over(b store.Bucket, f func(what []byte)) {
 	}
 }
 
-// sweep deletes idempotency keys and sessions that are long over. It wakes
+// sweep deletes idempotency keys, sessions and files without a document that
+// are long over. It wakes
 // nobody: an idle tenant keeps them a little longer.
 func (m *Machine) sweep() {
 	m.over(store.Keys, func(row []byte) {
@@ -45,6 +46,8 @@ func (m *Machine) sweep() {
 			m.w.Delete(store.Keys, row)
 		}
 	})
+	m.over(store.Files, m.sweepFile)
+	m.sweepQuarantine()
 	m.over(store.Sessions, func(id []byte) {
 		s, ok := ReadSession(&m.w.Reader, ident.SessionID(id))
 		if !ok {

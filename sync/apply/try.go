@@ -32,6 +32,7 @@ func NewTrial(cfg Config, snap store.Reader, now ident.Millis) *Trial {
 	pos := state.NewReader(cfg.Cat, snap).Position()
 	as.Begin(snap, pos, now) // time alone goes on
 	t := &Trial{m: New(cfg), before: &as.Reader}
+	t.m.trial = true
 	t.m.w.Begin(snap, pos+1, now)
 	t.m.effects = Effects{Ended: map[ident.SessionID]int{}}
 	t.m.load()
@@ -92,10 +93,17 @@ func (t *Trial) Compare(asker ident.RecordID) ([]PersonEffect, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.m.w.Like(t.before)
 	c := &comparison{
-		Trial: t, classes: Classes(t.before), was: scope.NewCrowd(t.before), is: scope.NewCrowd(t.After()),
-		deltas: map[pair]*deltas{},
+		Trial: t, classes: Classes(t.before), was: scope.NewCrowd(t.before), moved: touched.Bulk,
+		touched: map[*entity.Type]bool{}, deltas: map[pair]*deltas{},
 	}
+	var ords bits.Builder
+	for _, x := range touched.Touched {
+		c.touched[x.Type] = true
+		ords.Add(x.Ord)
+	}
+	c.is = c.was.After(t.After(), ords.Set())
 	if asker != "" {
 		sub, ok := t.m.cfg.Roles.Build(t.before, asker)
 		if !ok {
@@ -117,6 +125,8 @@ type comparison struct {
 	*Trial
 	classes []scope.Class
 	was, is *scope.Crowd
+	touched map[*entity.Type]bool // types of which records differ
+	moved   bool                  // clients changed their areas
 	asker   *policy.Subject
 	seen    map[uint16]bits.Set // by type; nil where the asker sees everything
 	deltas  map[pair]*deltas
@@ -163,9 +173,15 @@ func (c *comparison) person(id ident.RecordID) (PersonEffect, bool) {
 	if !c.known(id) {
 		return out, false
 	}
-	was, is := c.shares(c.was, c.before, id), c.shares(c.is, c.After(), id)
+	was, is := c.sight(c.was, c.before, id), c.sight(c.is, c.After(), id)
+	if was != nil && is != nil {
+		is.Compare(was.Person, c.touched, c.moved)
+	}
 	list := map[uint16]*deltas{}
 	for _, t := range c.m.cfg.Cat.Types {
+		if is != nil && is.Same(t) {
+			continue
+		}
 		if d := c.between(t, was.of(t), is.of(t)); d != nil {
 			list[t.No] = d
 			out.add(t.No, d.all, bits.Set{}, false)
@@ -192,24 +208,25 @@ func compareIDs(a, b ident.RecordID) int {
 	return 0
 }
 
-// sight is what one person sees in one state.
+// sight is what one person sees in one state; nil for somebody who is not
+// there.
 type sight struct {
-	sub    *policy.Subject // nil for nobody
-	shares []scope.Share
+	*scope.Person
+	sub *policy.Subject
 }
 
-func (c *comparison) shares(crowd *scope.Crowd, rd *state.Reader, id ident.RecordID) sight {
+func (c *comparison) sight(crowd *scope.Crowd, rd *state.Reader, id ident.RecordID) *sight {
 	sub, ok := c.m.cfg.Roles.Build(rd, id)
 	if !ok {
-		return sight{}
+		return nil
 	}
-	return sight{sub, crowd.Shares(sub)}
+	return &sight{crowd.Person(sub), sub}
 }
 
 // of returns the share of a type; an empty one has a key of its own.
-func (s sight) of(t *entity.Type) scope.Share {
-	for _, x := range s.shares {
-		if x.Type == t {
+func (s *sight) of(t *entity.Type) scope.Share {
+	if s != nil {
+		if x := s.Share(t); len(x.Sets) > 0 {
 			return x
 		}
 	}
@@ -290,7 +307,7 @@ func (e *Effect) add(typ uint16, d delta, held bits.Set, device bool) {
 }
 
 // device compares what a device carries with what it has.
-func (c *comparison) device(id ident.DeviceID, was, is sight, list map[uint16]*deltas) (DeviceEffect, bool) {
+func (c *comparison) device(id ident.DeviceID, was, is *sight, list map[uint16]*deltas) (DeviceEffect, bool) {
 	out := DeviceEffect{ID: id}
 	rec, ok := c.before.Load(id)
 	if !ok || rec.StatusText() == deviceRevoked || !c.known(id) {
@@ -301,7 +318,7 @@ func (c *comparison) device(id ident.DeviceID, was, is sight, list map[uint16]*d
 		return out, false
 	}
 	if rec, ok := c.After().Load(id); !ok || rec.StatusText() == deviceRevoked {
-		is = sight{}
+		is = nil
 	} else if !d.Field && len(d.Pins) == 0 {
 		// It carries what stands in root lists, like every other such device.
 		for no, x := range list {
@@ -309,17 +326,17 @@ func (c *comparison) device(id ident.DeviceID, was, is sight, list map[uint16]*d
 		}
 		return out, !out.IsZero()
 	}
-	carried := func(rd *state.Reader, s sight) map[uint16]scope.Sets {
+	carried := func(crowd *scope.Crowd, s *sight) map[uint16]scope.Sets {
 		of := map[uint16]scope.Sets{}
-		if s.sub == nil {
+		if s == nil {
 			return of
 		}
-		for _, p := range scope.Carried(rd, s.sub, scope.Join(s.shares), d.Profile(rd.Now()), c.m.cfg.Field) {
+		for _, p := range crowd.Carried(s.sub, scope.Join(s.Shares()), d.Profile(c.before.Now()), c.m.cfg.Field) {
 			of[p.Type] = append(of[p.Type], p)
 		}
 		return of
 	}
-	before, after := carried(c.before, was), carried(c.After(), is)
+	before, after := carried(c.was, was), carried(c.is, is)
 	for _, t := range c.m.cfg.Cat.Types {
 		if x := c.differ(t.No, before[t.No], after[t.No]); !x.isZero() {
 			out.add(t.No, x, d.heldOf(t.No), true)
@@ -421,7 +438,7 @@ func (c *comparison) sees(id ident.RecordID, was, is []*entity.Record) bool {
 		return false
 	}
 	one := func(rd *state.Reader, list []*entity.Record) bool {
-		return slices.ContainsFunc(list, func(r *entity.Record) bool { return sub.View(r, rd).Mask != 0 })
+		return slices.ContainsFunc(list, func(r *entity.Record) bool { return sub.Brings(r.Type) || sub.View(r, rd).Mask != 0 })
 	}
 	return one(c.before, was) || one(c.After(), is)
 }

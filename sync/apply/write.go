@@ -35,13 +35,7 @@ type change struct {
 type outcome struct {
 	typ       *entity.Type
 	id        ident.RecordID
-	conflicts []conflict
-}
-
-// conflict is one field that both sides changed; the server's value stands.
-type conflict struct {
-	Field string          `json:"f"`
-	Mine  json.RawMessage `json:"m"`
+	conflicts []Contended
 }
 
 func notFound() error { return fault.New(fault.NotFoundCode) }
@@ -53,10 +47,16 @@ func (r *run) write(w *command.Write) Result {
 	if len(w.Key) > maxKey {
 		return Result{Err: fault.Newf(fault.BadParameter, "An idempotency key has at most %d characters.", maxKey)}
 	}
+	if w.Mobile && (r.sub == nil || !r.sub.Mobile) {
+		return Result{Err: fault.New(fault.MobileModuleRequired)}
+	}
 	if w.Key != "" {
 		if res, ok := r.repeated(w.Key, w.KeyHash); ok {
 			return res
 		}
+	}
+	if w.At != 0 {
+		r.at = max(0, min(r.w.Now(), w.At))
 	}
 	out, err := r.change(change{
 		op: w.Op, app: entity.App(w.App), typ: w.Type, id: w.ID, fields: w.Fields,
@@ -118,6 +118,14 @@ func (r *run) bulk(b *command.Bulk) Result {
 			return res
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(b.Args)) {
+		if !slices.ContainsFunc(a.Args, func(f *entity.Field) bool { return f.Name == name }) {
+			return Result{Err: fault.Newf(fault.UnknownField, "%s takes no %q.", a.Name, name).OnField(name)}
+		}
+	}
+	if b.App != "" && r.sub != nil && !r.sub.Through(t, entity.App(b.App)) {
+		return Result{Err: fault.New(fault.NotAllowed)}
+	}
 	// Who may do it to no record at all is told so, whatever the list.
 	if r.sub != nil && len(r.sub.Grants(t, policy.Verb(a.Name))) == 0 {
 		_, err := r.decide(policy.Verb(a.Name), &entity.Record{Type: t})
@@ -133,10 +141,15 @@ func (r *run) bulk(b *command.Bulk) Result {
 		if err != nil {
 			r.undo(mark)
 			r.trail = append(r.trail, r.attempted(err)...)
+			r.alarm(err)
 			err = fault.Of(err)
 		}
 		r.renew()
 		res.Bulk = append(res.Bulk, BulkItem{id, err})
+	}
+	// Where the right is missing for all of them, that is the answer.
+	if !slices.ContainsFunc(res.Bulk, func(it BulkItem) bool { return it.Err == nil || !fault.Is(it.Err, fault.NotAllowed) }) && len(res.Bulk) > 0 {
+		return Result{Err: res.Bulk[0].Err}
 	}
 	if b.Key != "" {
 		row := keyRow{Hash: b.KeyHash, Type: t.Name}
@@ -170,6 +183,9 @@ func (r *run) change(c change) (outcome, error) {
 		return outcome{}, fault.Newf(fault.BadParameter, "There is no such type of record.").OnField("type")
 	}
 	r.doing = doing{op: opOf[c.op], name: c.action, id: c.id}
+	if c.app != "" && r.sub != nil && !r.sub.Through(t, c.app) {
+		return outcome{}, fault.New(fault.NotAllowed)
+	}
 	switch c.op {
 	case "create":
 		return r.create(t, c)
@@ -352,7 +368,13 @@ func (r *run) insert(draft *entity.Record) (*entity.Record, error) {
 			return nil, err
 		}
 	}
-	return rec, r.save(nil, rec)
+	if err := r.save(nil, rec); err != nil {
+		return nil, err
+	}
+	if t.Name == typeDocument {
+		return r.claim(rec)
+	}
+	return rec, nil
 }
 
 // belong sets the record's client from its root. It is written by nobody.
@@ -388,19 +410,9 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		return out, err
 	}
 	known := r.knows(t) & (sight.Mask | may)
-	var was map[uint8]entity.Value
-	if c.was != nil {
-		// Only of the fields that are written: a device may send along more
-		// than its user may see by now.
-		told := command.Object{}
-		for name := range c.fields {
-			if v, ok := c.was[name]; ok {
-				told[name] = v
-			}
-		}
-		if was, err = r.values(t, told, known); err != nil {
-			return out, err
-		}
+	was, odd, err := r.changedFrom(t, c, known)
+	if err != nil {
+		return out, err
 	}
 	fields, err := addAndRemove(before, c.fields, was, known)
 	if err != nil {
@@ -429,7 +441,7 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		}
 		if was != nil {
 			w, told := was[no]
-			if !told {
+			if !told && odd[no] == nil {
 				return out, fault.Newf(fault.MissingField, "was must hold the value that %s was changed from.", f.Name).OnField("was")
 			}
 			if !sight.Mask.Has(no) {
@@ -438,9 +450,14 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 				after.Put(no, vals[no])
 				continue
 			}
-			v, clash := merge(f, before.Value(no), w, vals[no])
+			x := Contended{Field: f.Name, Mine: json.RawMessage(jsonOf(vals[no])), Was: odd[no]}
+			v, clash := vals[no], !bytes.Equal(before.Value(no), vals[no])
+			if told {
+				v, clash = merge(f, before.Value(no), w, vals[no])
+				x.Was = json.RawMessage(jsonOf(w))
+			}
 			if clash {
-				out.conflicts = append(out.conflicts, conflict{f.Name, json.RawMessage(jsonOf(vals[no]))})
+				out.conflicts = append(out.conflicts, x)
 				continue
 			}
 			// Both sides' entries together may be more than the field takes.
@@ -456,6 +473,35 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		return out, err
 	}
 	return out, r.save(before, after)
+}
+
+// changedFrom reads what a device says the fields that it writes were changed
+// from; nil where the change overwrites. Of other fields it may send along more
+// than its user may see by now. odd is what the field can't have had: the device
+// typed over something of its own that was refused.
+func (r *run) changedFrom(t *entity.Type, c change, known entity.Mask) (was map[uint8]entity.Value, odd map[uint8]json.RawMessage, err error) {
+	if c.was == nil {
+		return nil, nil, nil
+	}
+	told := command.Object{}
+	for _, name := range slices.Sorted(maps.Keys(c.fields)) {
+		v, ok := c.was[name]
+		if !ok {
+			continue
+		}
+		if f := t.Field(name); f != nil && known.Has(f.No) {
+			if _, err := f.Normalize(v); err != nil {
+				if odd == nil {
+					odd = map[uint8]json.RawMessage{}
+				}
+				odd[f.No] = v
+				continue
+			}
+		}
+		told[name] = v
+	}
+	was, err = r.values(t, told, known)
+	return was, odd, err
 }
 
 // jsonOf renders a value, null for none.
@@ -612,17 +658,22 @@ func (r *run) match(rec *entity.Record, sight policy.Sight, want string) error {
 	return nil
 }
 
+// kept is the refusal to delete what is never deleted.
+func kept() error {
+	return fault.Newf(fault.WrongStatus, "Records of this kind are kept. Archive, disable, reverse or void them instead.")
+}
+
 func (r *run) remove(t *entity.Type, c change) (outcome, error) {
 	rec, sight, err := r.find(t, c.id)
 	if err != nil {
 		return outcome{}, err
 	}
 	out := outcome{typ: t, id: c.id}
-	if t.NoDelete {
-		return out, fault.New(fault.NotAllowed)
-	}
 	if _, err := r.decide(policy.Delete, rec); err != nil {
 		return out, err
+	}
+	if t.NoDelete {
+		return out, kept()
 	}
 	if err := r.match(rec, sight, c.ifMatch); err != nil {
 		return out, err
@@ -656,7 +707,7 @@ func (r *run) hasChildren(rec *entity.Record) bool {
 			continue
 		}
 		for _, f := range t.RefsTo(rec.Type.Name) {
-			if (t.Root == f.Name || f.Required) && !r.w.Referring(t, f.No, rec.ID).IsEmpty() {
+			if (t.Root == f.Name || f.Required || rec.Type.Kept) && !r.w.Referring(t, f.No, rec.ID).IsEmpty() {
 				return true
 			}
 		}
@@ -669,9 +720,13 @@ func (r *run) drop(rec *entity.Record) {
 	r.decides(rec)
 	r.trace(rec, nil, valued(rec))
 	r.w.Remove(rec)
+	r.rehold(rec, nil)
 }
 
 func (r *run) act(t *entity.Type, c change) (outcome, error) {
+	if t.Name == typeConflict {
+		return r.settleConflict(t, c)
+	}
 	before, sight, err := r.find(t, c.id)
 	if err != nil {
 		return outcome{}, err
@@ -728,7 +783,7 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 	}
 	if a.Removes {
 		if t.NoDelete {
-			return out, fault.New(fault.NotAllowed)
+			return out, kept()
 		}
 		return out, r.Delete(before)
 	}
@@ -791,17 +846,25 @@ func (r *run) save(before, after *entity.Record) error {
 	r.w.Save(before, after, r.cmd.Actor)
 	r.trace(before, after, fields)
 	r.decides(after)
+	r.rehold(before, after)
 	if t.Name == subject.Device && before != nil && after.StatusText() == deviceRevoked && before.StatusText() != deviceRevoked {
 		r.revokeDevice(after.ID)
 	}
 	if t.Changed != nil {
 		if r.depth++; r.depth > 8 {
+			r.depth--
 			return fault.Newf(fault.InternalError, "changes follow from each other without end")
 		}
-		defer func() { r.depth-- }()
-		return t.Changed(r, before, after)
+		err := t.Changed(r, before, after)
+		r.depth--
+		if err != nil {
+			return err
+		}
 	}
-	return nil
+	if before == nil {
+		fields = t.All()
+	}
+	return r.announce(before, after, fields)
 }
 
 // unique refuses a value that another record has which the writer sees.
@@ -934,33 +997,46 @@ func (r *run) target(rec *entity.Record, f *entity.Field, id ident.RecordID) err
 	if !ok || (len(f.Targets) > 0 && !slices.Contains(f.Targets, t.Type.Name)) {
 		return bad
 	}
-	if r.sub == nil {
-		return nil
+	tc, rc := t.Client(), ident.RecordID("")
+	if rec != nil {
+		rc = clientFor(r, rec)
 	}
+	// Nothing refers across clients, its own people among them: what belongs to
+	// one stays with it, so that a record never names what its reader may not
+	// know of.
+	elsewhere := rec != nil && tc != "" && tc != rc && f.Name != rec.Type.Root
 	if t.Type.Name == subject.Employee {
+		if elsewhere && !personal(rec.Type) {
+			return bad
+		}
 		// People may be named by whoever knows their id, if they may know of
 		// the record's client themselves.
-		who := r.subject(id)
-		if who == nil || r.sub.Hides(t.Client()) || (rec != nil && who.Hides(clientFor(r, rec))) {
-			return bad
+		if r.sub != nil {
+			who := r.subject(id)
+			if who == nil || r.sub.Hides(tc) || (rec != nil && who.Hides(rc)) {
+				return bad
+			}
 		}
 		return nil
 	}
-	if r.sub.Sees(t, &r.w.Reader).Mask == 0 {
+	if r.sub != nil && r.sub.Sees(t, &r.w.Reader).Mask == 0 {
 		return bad
 	}
-	// Nothing refers across clients: what belongs to one stays with it.
-	if rec != nil && f.Name != rec.Type.Root {
+	switch {
+	case !elsewhere:
+	case rc != "":
+		return bad
+	case rec.Type.Root != "":
 		// A record that could belong to a client and does not refers to none's.
-		switch tc, rc := t.Client(), clientFor(r, rec); {
-		case tc == "" || tc == rc:
-		case rc != "":
-			return bad
-		case rec.Type.Root != "":
-			return fault.Newf(fault.MissingField, "%s belongs to a client; say which in %s.", f.Name, rec.Type.Root).OnField(rec.Type.Root)
-		}
+		return fault.Newf(fault.MissingField, "%s belongs to a client; say which in %s.", f.Name, rec.Type.Root).OnField(rec.Type.Root)
 	}
 	return nil
+}
+
+// personal reports whether records of the type are their maker's own, so that
+// naming the maker tells nobody else anything.
+func personal(t *entity.Type) bool {
+	return t.In(entity.Everyone) || (t.Field("visibility") != nil && t.Field("owner") != nil)
 }
 
 // clientFor returns a record's client, of a draft that has none yet too.

@@ -27,11 +27,14 @@ const (
 	SessionEnded Op = 9 // Session is the one that ended
 	PasswordSet  Op = 10
 	Refused      Op = 11 // what was tried would have left no administrator; Name is the code
+	Replayed     Op = 12 // a bundle of refused offline work was done after all; Name says which
+	Discarded    Op = 13 // a bundle of refused offline work was given up; Name says which and why
 )
 
 var opNames = [...]string{
 	Create: "create", Patch: "patch", Delete: "delete", Action: "action", Import: "import", Rule: "rule", SetUp: "setUp",
 	SignIn: "signIn", SessionEnded: "sessionEnded", PasswordSet: "passwordSet", Refused: "refused",
+	Replayed: "replayed", Discarded: "discarded",
 }
 
 // String returns the operation's name.
@@ -129,7 +132,7 @@ type Row struct {
 	Actor    ident.RecordID // "" for the system
 	Session  ident.SessionID
 	Device   ident.DeviceID
-	For      ident.RecordID // whose right was used, where it was delegated
+	For      ident.RecordID // whose right was used, where it was delegated; whose refused work it was
 
 	// The record: of changes with its ordinal; what is no change of a record
 	// names only the person it concerns.

@@ -17,13 +17,49 @@ import (
 // what is somebody's own is computed for each. It is for one goroutine, like
 // the state it reads.
 type Crowd struct {
-	rd     *state.Reader
-	seen   map[string]Sets
-	named  map[string]bits.Set
+	rd    *state.Reader
+	seen  map[string]Sets
+	named map[string]bits.Set
+	refs  *references
+	*numbers
+}
+
+// numbers gives what keys are made of short numbers: the same for the same
+// content, in all crowds that share them.
+type numbers struct {
 	scopes map[*policy.Scope]trait
-	grants map[*policy.Grant]uint64 // 0: somebody's own
-	// ids gives what keys are made of short numbers.
-	ids map[string]uint64
+	grants map[*policy.Grant]number
+	ids    map[string]uint64
+}
+
+// NewCrowd returns a crowd on a state.
+func NewCrowd(rd *state.Reader) *Crowd {
+	return &Crowd{
+		rd: rd, seen: map[string]Sets{}, named: map[string]bits.Set{}, refs: newReferences(),
+		numbers: &numbers{map[*policy.Scope]trait{}, map[*policy.Grant]number{}, map[string]uint64{}},
+	}
+}
+
+// After returns a crowd on a later state, in which no records but the touched
+// differ. Keys of the one mean the same in the other.
+func (c *Crowd) After(rd *state.Reader, touched bits.Set) *Crowd {
+	return &Crowd{
+		rd: rd, seen: map[string]Sets{}, named: map[string]bits.Set{}, numbers: c.numbers,
+		refs: &references{one: c.refs.one, many: c.refs.many, touched: touched},
+	}
+}
+
+// Shares returns what Visible returns, type by type in the catalogue's order,
+// those last that are reached because others name them, without the types of
+// which the person sees nothing.
+func (c *Crowd) Shares(sub *policy.Subject) []Share { return c.Person(sub).Shares() }
+
+// Visible returns what the package's Visible does.
+func (c *Crowd) Visible(sub *policy.Subject) Sets { return Join(c.Shares(sub)) }
+
+// Carried returns what the package's Carried does.
+func (c *Crowd) Carried(sub *policy.Subject, visible Sets, p Profile, sel []policy.Selection) Sets {
+	return carried(c.rd, c.refs, sub, visible, p, sel)
 }
 
 // Share is what one person sees of one type.
@@ -35,64 +71,6 @@ type Share struct {
 	Sets Sets
 }
 
-// trait is what the reading of a scope depends on beside the state and what is
-// hidden from the person.
-type trait struct {
-	id uint64 // the same for scopes that say the same
-	// own: on the person, or on all else the person sees; areas, onsite: on
-	// these of the person.
-	own, areas, onsite bool
-}
-
-// NewCrowd returns a crowd on a state.
-func NewCrowd(rd *state.Reader) *Crowd {
-	return &Crowd{
-		rd: rd, seen: map[string]Sets{}, named: map[string]bits.Set{}, scopes: map[*policy.Scope]trait{},
-		grants: map[*policy.Grant]uint64{}, ids: map[string]uint64{},
-	}
-}
-
-// Shares returns what Visible returns, type by type in the catalogue's order,
-// without the types of which the person sees nothing.
-func (c *Crowd) Shares(sub *policy.Subject) []Share {
-	if !sub.Active {
-		return nil
-	}
-	p := person{c: c, sub: sub}
-	var out []Share
-	var later []*entity.Type
-	for _, t := range c.rd.Cat.Types {
-		if mentions(sub, t) {
-			later = append(later, t)
-			continue
-		}
-		key := p.key(t)
-		sets, ok := Sets(nil), false
-		if key != "" {
-			sets, ok = c.seen[key]
-		}
-		if !ok {
-			sets = p.reading().split(t).sort()
-			if key != "" {
-				c.seen[key] = sets
-			}
-		}
-		if len(sets) > 0 {
-			out = append(out, Share{t, key, sets})
-		}
-	}
-	n := len(out)
-	for _, t := range later {
-		if sets := p.mentioned(t, out[:n]); len(sets) > 0 {
-			out = append(out, Share{Type: t, Sets: sets})
-		}
-	}
-	return out
-}
-
-// Visible returns what the package's Visible does.
-func (c *Crowd) Visible(sub *policy.Subject) Sets { return Join(c.Shares(sub)) }
-
 // Join makes one sync set of a person's shares.
 func Join(shares []Share) Sets {
 	var out Sets
@@ -102,47 +80,183 @@ func Join(shares []Share) Sets {
 	return out.sort()
 }
 
-// person is somebody whose shares are being computed.
-type person struct {
-	c   *Crowd
-	sub *policy.Subject
-	e   *eval // made when first needed
-
+// Person is somebody of a crowd; shares are computed when they are asked for.
+type Person struct {
+	c      *Crowd
+	sub    *policy.Subject
+	e      *eval // made when first needed
+	shares map[*entity.Type]Share
+	// like is the same person in another state, of whom the types in same have
+	// the same shares.
+	like *Person
+	same map[*entity.Type]bool
 	// What of the person keys name; 0 where not looked up yet.
-	hiding, areas, onsite uint64
+	hiding, areas, onsite, self uint64
 }
 
-func (p *person) reading() *eval {
+// Person returns somebody of the crowd.
+func (c *Crowd) Person(sub *policy.Subject) *Person {
+	return &Person{c: c, sub: sub, shares: map[*entity.Type]Share{}}
+}
+
+// Shares returns all of the person's shares, see Crowd.Shares.
+func (p *Person) Shares() []Share {
+	if !p.sub.Active {
+		return nil
+	}
+	var out, later []Share
+	for _, t := range p.c.rd.Cat.Types {
+		switch s := p.Share(t); {
+		case len(s.Sets) == 0:
+		case mentions(p.sub, t):
+			later = append(later, s)
+		default:
+			out = append(out, s)
+		}
+	}
+	return append(out, later...)
+}
+
+// Share returns what the person sees of a type.
+func (p *Person) Share(t *entity.Type) Share {
+	if s, ok := p.shares[t]; ok {
+		return s
+	}
+	s := p.share(t)
+	p.shares[t] = s
+	return s
+}
+
+func (p *Person) share(t *entity.Type) Share {
+	switch {
+	case !p.sub.Active:
+		return Share{Type: t}
+	case p.same[t]:
+		return p.like.Share(t)
+	case mentions(p.sub, t):
+		return Share{Type: t, Sets: p.mentioned(t)}
+	}
+	key, own := p.key(t)
+	if own {
+		return Share{t, "", p.reading().split(t).sort()}
+	}
+	sets, ok := p.c.seen[key]
+	if !ok {
+		sets = p.reading().split(t).sort()
+		p.c.seen[key] = sets
+	}
+	return Share{t, key, sets}
+}
+
+// Compare finds the types of which the person sees the same as in an earlier
+// state of which p's crowd is After; touched are the types of which records
+// differ between the two, moved says that clients changed their areas. It tells
+// so by rights and by what these look at, computing no share of the type, and
+// may take a share for another that is the same.
+func (p *Person) Compare(was *Person, touched map[*entity.Type]bool, moved bool) {
+	p.like, p.same = was, map[*entity.Type]bool{}
+	if !p.sub.Active || !was.sub.Active || moved {
+		return
+	}
+	cat := p.c.rd.Cat
+	var later []*entity.Type
+	for _, t := range cat.Types {
+		if mentions(p.sub, t) || mentions(was.sub, t) {
+			later = append(later, t)
+			continue
+		}
+		p.same[t] = p.alike(was, t, touched)
+	}
+	for _, t := range later {
+		same := p.alike(was, t, touched)
+		for _, u := range cat.Types {
+			if same && len(u.RefsTo(t.Name)) > 0 && u != t && !slices.Contains(later, u) {
+				same = p.same[u] && !touched[u]
+			}
+		}
+		p.same[t] = same
+	}
+}
+
+// Same reports whether Compare found the shares of a type to be the same.
+func (p *Person) Same(t *entity.Type) bool { return p.same[t] }
+
+// alike reports whether the rights to a type are the same, and whatever their
+// scopes look at.
+func (p *Person) alike(was *Person, t *entity.Type, touched map[*entity.Type]bool) bool {
+	if touched[t] {
+		return false
+	}
+	for _, g := range p.sub.Grants(t, policy.View) {
+		n := p.c.grant(g)
+		if n.id == 0 {
+			return false
+		}
+		for _, name := range n.looksAt {
+			if touched[p.c.rd.Cat.Type(name)] {
+				return false
+			}
+		}
+	}
+	for _, g := range was.sub.Grants(t, policy.View) {
+		if p.c.grant(g).id == 0 {
+			return false
+		}
+	}
+	a, _ := p.key(t)
+	b, _ := was.key(t)
+	return a == b
+}
+
+func (p *Person) reading() *eval {
 	if p.e == nil {
 		p.e = newEval(p.c.rd, p.sub, Window{})
+		p.e.refs = p.c.refs
 	}
 	return p.e
 }
 
-// id returns the number of a text, from 1 on.
-func (c *Crowd) id(s string) uint64 {
-	n, ok := c.ids[s]
-	if !ok {
-		n = uint64(len(c.ids)) + 1
-		c.ids[s] = n
-	}
-	return n
+// trait is what the reading of a scope depends on beside the state and what is
+// hidden from the person.
+type trait struct {
+	id uint64 // the same for scopes that say the same
+	// own: on the person, or on all else the person sees; areas, onsite: on
+	// these of the person.
+	own, areas, onsite bool
+	looksAt            []string // names of other types
 }
 
-func (c *Crowd) list(kind byte, ids []ident.RecordID) uint64 {
+// number is a grant's; id is 0 for one that was delegated, which depends on
+// somebody else.
+type number struct {
+	id uint64
+	trait
+}
+
+// id returns the number of a text, from 1 on.
+func (n *numbers) id(s string) uint64 {
+	id, ok := n.ids[s]
+	if !ok {
+		id = uint64(len(n.ids)) + 1
+		n.ids[s] = id
+	}
+	return id
+}
+
+func (n *numbers) list(kind byte, ids []ident.RecordID) uint64 {
 	b := []byte{kind}
 	for _, id := range ids {
 		b = append(append(b, id...), 0)
 	}
-	return c.id(string(b))
+	return n.id(string(b))
 }
 
 // trait looks at a scope with all that is within it.
-func (c *Crowd) trait(s *policy.Scope) trait {
-	if t, ok := c.scopes[s]; ok {
+func (n *numbers) trait(s *policy.Scope) trait {
+	if t, ok := n.scopes[s]; ok {
 		return t
 	}
-	t := trait{id: c.id("s" + s.String())}
+	t := trait{id: n.id("s" + s.String())}
 	switch s.Op {
 	case policy.OpSelf, policy.OpMentioned, policy.OpWindow:
 		t.own = true
@@ -150,49 +264,49 @@ func (c *Crowd) trait(s *policy.Scope) trait {
 		t.areas = true
 	case policy.OpOnsite:
 		t.onsite = true
-	case policy.OpAll, policy.OpWhere, policy.OpAnd, policy.OpOr, policy.OpUnder, policy.OpFrom, policy.OpUnset:
+	case policy.OpUnder, policy.OpFrom:
+		t.looksAt = append(t.looksAt, s.Type)
+	case policy.OpAll, policy.OpWhere, policy.OpAnd, policy.OpOr, policy.OpUnset:
 	case policy.OpOwnClient: // whose client it is decides what is hidden, too
 	}
 	for _, x := range s.Subs {
-		in := c.trait(x)
+		in := n.trait(x)
 		t.own, t.areas, t.onsite = t.own || in.own, t.areas || in.areas, t.onsite || in.onsite
+		t.looksAt = append(t.looksAt, in.looksAt...)
 	}
-	c.scopes[s] = t
+	n.scopes[s] = t
 	return t
 }
 
-// grant numbers grants, those alike that reach the same of the same person; 0
-// is for those that speak of the person.
-func (c *Crowd) grant(g *policy.Grant) uint64 {
-	if id, ok := c.grants[g]; ok {
-		return id
+// grant numbers grants, those alike that reach the same of the same person.
+func (n *numbers) grant(g *policy.Grant) number {
+	if x, ok := n.grants[g]; ok {
+		return x
 	}
-	id := uint64(0)
-	if tr := c.trait(g.Scope); !tr.own && g.By == nil {
+	x := number{trait: n.trait(g.Scope)}
+	if g.By == nil {
 		clients := uint64(0)
 		if g.Clients != nil {
-			clients = c.list('c', g.Clients)
+			clients = n.list('c', g.Clients)
 		}
-		id = c.id(fmt.Sprint("g", tr.id, " ", g.Mask, g.Context, g.Personal, g.Named, clients))
+		x.id = n.id(fmt.Sprint("g", x.trait.id, " ", g.Mask, g.Context, g.Personal, g.Named, clients))
 	}
-	c.grants[g] = id
-	return id
+	n.grants[g] = x
+	return x
 }
 
-// key names everything that decides what the person sees of a type; "" where
-// the person itself is part of it.
-func (p *person) key(t *entity.Type) string {
+// key names everything that decides what the person sees of a type, beside the
+// state. own is set where the person itself is part of it, or somebody whose
+// rights were delegated, whom the key does not name.
+func (p *Person) key(t *entity.Type) (key string, own bool) {
 	grants := p.sub.Grants(t, policy.View)
-	var areas, onsite bool
+	var areas, onsite, self bool
 	ids := make([]uint64, 0, len(grants))
 	for _, g := range grants {
-		id := p.c.grant(g)
-		if id == 0 {
-			return ""
-		}
-		tr := p.c.trait(g.Scope)
-		areas, onsite = areas || tr.areas, onsite || tr.onsite
-		ids = append(ids, id)
+		n := p.c.grant(g)
+		own = own || n.id == 0
+		areas, onsite, self = areas || n.areas, onsite || n.onsite, self || n.own
+		ids = append(ids, n.id)
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
@@ -206,7 +320,7 @@ func (p *person) key(t *entity.Type) string {
 	b := binary.AppendUvarint(nil, uint64(t.No))
 	b = binary.AppendUvarint(b, uint64(gone))
 	b = binary.AppendUvarint(b, p.hiding)
-	part := func(needed bool, at *uint64, kind byte, of []ident.RecordID) {
+	part := func(needed bool, at *uint64, kind byte, of ...ident.RecordID) {
 		if !needed {
 			b = append(b, 0)
 			return
@@ -216,20 +330,25 @@ func (p *person) key(t *entity.Type) string {
 		}
 		b = binary.AppendUvarint(b, *at)
 	}
-	part(areas, &p.areas, 'a', p.sub.Areas)
-	part(onsite, &p.onsite, 'o', p.sub.Onsite)
+	part(areas, &p.areas, 'a', p.sub.Areas...)
+	part(onsite, &p.onsite, 'o', p.sub.Onsite...)
+	part(self, &p.self, 'p', p.sub.ID)
 	// The own client is part of hiding.
 	for _, id := range ids {
 		b = binary.AppendUvarint(b, id)
 	}
-	return string(b)
+	return string(b), own || self
 }
 
 // mentioned computes a type that is reached because others name its records.
-func (p *person) mentioned(t *entity.Type, others []Share) Sets {
+func (p *Person) mentioned(t *entity.Type) Sets {
 	var sets []bits.Set
 	e := p.reading()
-	for _, s := range others {
+	for _, u := range p.c.rd.Cat.Types {
+		if u == t || len(u.RefsTo(t.Name)) == 0 || mentions(p.sub, u) {
+			continue
+		}
+		s := p.Share(u)
 		for _, part := range s.Sets {
 			key := ""
 			if s.Key != "" {
@@ -263,4 +382,60 @@ func (p *person) mentioned(t *entity.Type, others []Share) Sets {
 		}
 	}
 	return e.split(t).sort()
+}
+
+// references remembers what records refer to: looking at a record costs more
+// than all set algebra over it, and people's scopes look at the same ones.
+type references struct {
+	one     map[uint64]ident.Ordinal
+	many    map[uint64][]ident.Ordinal
+	touched bits.Set // of these nothing is remembered
+}
+
+func newReferences() *references {
+	return &references{one: map[uint64]ident.Ordinal{}, many: map[uint64][]ident.Ordinal{}}
+}
+
+// of returns what a field of a record refers to, nothing where the record is
+// not there or not of the type. A nil *references remembers nothing.
+func (r *references) of(rd *state.Reader, u *entity.Type, f *entity.Field, o ident.Ordinal) []ident.Ordinal {
+	if r == nil || r.touched.Contains(o) {
+		if rec, ok := rd.LoadOrd(o); ok && rec.Type == u {
+			return referred(rd, rec, f)
+		}
+		return nil
+	}
+	key := func(f *entity.Field) uint64 { return uint64(u.No)<<40 | uint64(f.No)<<32 | uint64(o) }
+	if one, ok := r.one[key(f)]; ok {
+		if one == 0 {
+			return nil
+		}
+		return []ident.Ordinal{one}
+	}
+	if many, ok := r.many[key(f)]; ok {
+		return many
+	}
+	rec, ok := rd.LoadOrd(o)
+	var out []ident.Ordinal
+	for _, x := range u.Fields {
+		if x != f && (!x.Indexed() || (x.Kind != entity.Ref && x.Kind != entity.Refs)) {
+			continue
+		}
+		var to []ident.Ordinal
+		if ok && rec.Type == u {
+			to = referred(rd, rec, x)
+		}
+		switch len(to) {
+		case 0:
+			r.one[key(x)] = 0
+		case 1:
+			r.one[key(x)] = to[0]
+		default:
+			r.many[key(x)] = to
+		}
+		if x == f {
+			out = to
+		}
+	}
+	return out
 }

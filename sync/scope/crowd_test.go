@@ -8,6 +8,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/policy"
+	"satchel/server/roles"
 	"satchel/sync/bits"
 	"satchel/sync/scope"
 )
@@ -45,6 +46,12 @@ func TestCrowd(t *testing.T) {
 			}
 			if got, want := c.Visible(sub), scope.Visible(w.reader(), sub); !same(got, want) {
 				t.Fatalf("%s with %v: the crowd sees\n%v, alone\n%v", p.ID, sub.Roles, got, want)
+			}
+			for _, prof := range []scope.Profile{{}, {Field: true, Window: scope.DefaultWindow(w.reader().Now())}} {
+				visible := c.Visible(sub)
+				if got, want := c.Carried(sub, visible, prof, roles.Field()), scope.Carried(w.reader(), sub, visible, prof, roles.Field()); !same(got, want) {
+					t.Fatalf("%s with %v: in the crowd %+v carries\n%v, alone\n%v", p.ID, sub.Roles, prof, got, want)
+				}
 			}
 			for _, s := range c.Shares(sub) {
 				if s.Key != "" && keys[s.Key] {

@@ -29,6 +29,10 @@ func DefaultWindow(now ident.Millis) Window {
 // device what the selections choose; in both, what is pinned and, beneath
 // pinned parents, context-only records.
 func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel []policy.Selection) Sets {
+	return carried(rd, nil, sub, visible, p, sel)
+}
+
+func carried(rd *state.Reader, refs *references, sub *policy.Subject, visible Sets, p Profile, sel []policy.Selection) Sets {
 	if p.Field && !sub.Mobile {
 		return nil
 	}
@@ -36,7 +40,7 @@ func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel
 	var chosen map[uint16]bits.Set
 	var e *eval
 	if p.Field {
-		e, chosen = choose(rd, sub, visible, p.Window, sel)
+		e, chosen = choose(rd, refs, sub, visible, p.Window, sel)
 	}
 	pick := func(part Part) bits.Set {
 		var s bits.Set
@@ -87,8 +91,9 @@ func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel
 }
 
 // choose evaluates the selections that don't go by mention.
-func choose(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel []policy.Selection) (*eval, map[uint16]bits.Set) {
+func choose(rd *state.Reader, refs *references, sub *policy.Subject, visible Sets, w Window, sel []policy.Selection) (*eval, map[uint16]bits.Set) {
 	e := newEval(rd, sub, w)
+	e.refs = refs
 	// Who acts for somebody carries that person's work too.
 	for _, id := range sub.For {
 		e.selves = append(e.selves, rd.Ordinal(id))
@@ -112,7 +117,7 @@ func choose(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel [
 // OwnWork returns what a field device of the person would carry, people apart:
 // what is worth having first.
 func OwnWork(rd *state.Reader, sub *policy.Subject, visible Sets, w Window, sel []policy.Selection) bits.Set {
-	_, chosen := choose(rd, sub, visible, w, sel)
+	_, chosen := choose(rd, nil, sub, visible, w, sel)
 	var sets []bits.Set
 	for _, p := range visible {
 		if s, ok := chosen[p.Type]; ok && !p.Context {

@@ -96,6 +96,8 @@ type eval struct {
 	within *bits.Set
 	// named are the parts whose fields mention people.
 	named Sets
+	// refs, where set, remembers what records refer to, for many evaluations.
+	refs *references
 }
 
 type memoKey struct {
@@ -395,6 +397,9 @@ func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
 		}
 		return bits.OrAll(sets...)
 	case policy.OpUnder:
+		if e.rd.Index(state.TypeKey(t.No)).IsEmpty() {
+			return bits.Set{}
+		}
 		u := e.rd.Cat.Type(s.Type)
 		no := t.Field(s.Field).No
 		var b bits.Builder
@@ -420,26 +425,39 @@ func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
 func (e *eval) targets(t, u *entity.Type, f *entity.Field, from bits.Set) bits.Set {
 	var b bits.Builder
 	live := e.rd.Index(state.TypeKey(t.No))
-	add := func(id ident.RecordID) {
-		if o := e.rd.Ordinal(id); o != 0 && live.Contains(o) {
-			b.Add(o)
-		}
+	if live.IsEmpty() {
+		return live
 	}
 	for o := range from.All() {
-		r, ok := e.rd.LoadOrd(o)
-		if !ok || r.Type != u {
-			continue
-		}
-		v := r.Value(f.No)
-		if f.Kind == entity.Refs {
-			for _, id := range v.Set() {
-				add(ident.RecordID(id))
+		for _, to := range e.refs.of(e.rd, u, f, o) {
+			if live.Contains(to) {
+				b.Add(to)
 			}
-		} else if !v.IsNull() {
-			add(v.Ref())
 		}
 	}
 	return b.Set()
+}
+
+// referred returns the ordinals of what a record's field refers to.
+func referred(rd *state.Reader, r *entity.Record, f *entity.Field) []ident.Ordinal {
+	v := r.Value(f.No)
+	if v.IsNull() {
+		return nil
+	}
+	var out []ident.Ordinal
+	add := func(id ident.RecordID) {
+		if o := rd.Ordinal(id); o != 0 {
+			out = append(out, o)
+		}
+	}
+	if f.Kind == entity.Refs {
+		for _, id := range v.Set() {
+			add(ident.RecordID(id))
+		}
+	} else {
+		add(v.Ref())
+	}
+	return out
 }
 
 // mentioned returns the records of t that the other parts name in a field

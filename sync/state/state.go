@@ -85,6 +85,8 @@ type Reader struct {
 	Cat   *entity.Catalogue
 	kv    store.Reader
 	index map[Key]bits.Set
+	// same, where set, knows indexes that another reader has, see Writer.Like.
+	same func(Key) (bits.Set, bool)
 }
 
 // NewReader reads a snapshot. It remembers the indexes it has read; it is for
@@ -128,6 +130,12 @@ func (r *Reader) LastOrdinal() ident.Ordinal { return u32(r.kv.Get(store.Meta, [
 func (r *Reader) Index(k Key) bits.Set {
 	if s, ok := r.index[k]; ok {
 		return s
+	}
+	if r.same != nil {
+		if s, ok := r.same(k); ok {
+			r.index[k] = s
+			return s
+		}
 	}
 	s, err := bits.Decode(r.chunks(k))
 	if err != nil {

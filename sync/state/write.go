@@ -82,6 +82,18 @@ func (w *Writer) Begin(base store.Reader, pos ident.Position, at ident.Millis) {
 	w.Put(store.Meta, []byte(metaPos), binary.BigEndian.AppendUint64(nil, uint64(pos)))
 }
 
+// Like lets the writer take the indexes that its batch does not change from a
+// reader of the state that the batch stands on: the two then share their sets,
+// and each is read once. It is for a writer that is used for one batch.
+func (w *Writer) Like(before *Reader) {
+	w.same = func(k Key) (bits.Set, bool) {
+		if _, changed := w.base[k]; changed {
+			return bits.Set{}, false
+		}
+		return before.Index(k), true
+	}
+}
+
 // Pos returns the position of the batch's entry.
 func (w *Writer) Pos() ident.Position { return w.pos }
 

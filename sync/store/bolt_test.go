@@ -71,7 +71,7 @@ func fill(t testing.TB, e Engine) {
 
 func TestStableNumbers(t *testing.T) {
 	want := "1meta 2log 3records 4ids 5index 6changes 7devices 8held 9results 10quarantine 11sessions 12due " +
-		"13ordinals 14classes 15names 16outbox 17keys 18credentials 19audit"
+		"13ordinals 14classes 15names 16outbox 17keys 18credentials 19audit 20files"
 	var got []string
 	for _, b := range Buckets() {
 		got = append(got, fmt.Sprintf("%d%s", uint8(b), b))
@@ -79,7 +79,7 @@ func TestStableNumbers(t *testing.T) {
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("the numbers stand in files and must stay:\n got %s\nwant %s", s, want)
 	}
-	if Bucket(0).Valid() || Bucket(20).Valid() {
+	if Bucket(0).Valid() || Bucket(21).Valid() {
 		t.Error("a number without a bucket is valid")
 	}
 }
@@ -283,7 +283,11 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("after both migrations: %q", v)
 	}
 	closeAll(b)
-	if _, err := OpenBolt(path, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "format 3") {
+	if b, err = reopen(append(table, to(4, "four"))); err != nil {
+		t.Fatal(err)
+	}
+	closeAll(b)
+	if _, err := OpenBolt(path, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "format 4") {
 		t.Errorf("a newer format: %v", err)
 	}
 	if uint64(1+len(migrations)) != Format {

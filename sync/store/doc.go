@@ -20,6 +20,9 @@
 //	1  the first version: buckets 1 to 18
 //	2  bucket 19: every change has a row there, so that a program which
 //	   writes none must not open the file
+//	3  rows of bucket 7 that lead from push tokens to devices, and of buckets 12
+//	   and 16 that news wait in: a program that keeps none up would have what is
+//	   for one person pushed to the next user of the phone
 //
 // A program opens files of its own version or older. An older file is brought
 // forward one version at a time, each in a transaction of its own that is

@@ -34,16 +34,17 @@ const (
 	Keys        Bucket = 17 // idempotency keys
 	Credentials Bucket = 18 // what people sign in with
 	Audit       Bucket = 19 // who did what when, as a chain of hashes
+	Files       Bucket = 20 // content that came before its document
 )
 
 // maxBucket is the highest bucket number in use.
-const maxBucket = Audit
+const maxBucket = Files
 
 var bucketNames = [maxBucket + 1]string{
 	Meta: "meta", Log: "log", Records: "records", IDs: "ids", Index: "index", Changes: "changes",
 	Devices: "devices", Held: "held", Results: "results", Quarantine: "quarantine", Sessions: "sessions",
 	Due: "due", Ordinals: "ordinals", Classes: "classes", Names: "names", Outbox: "outbox", Keys: "keys",
-	Credentials: "credentials", Audit: "audit",
+	Credentials: "credentials", Audit: "audit", Files: "files",
 }
 
 // Valid reports whether b is one of the buckets.

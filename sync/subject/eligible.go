@@ -17,6 +17,10 @@ func Eligible(rec *entity.Record, person *policy.Subject, bound bool) bool {
 	if person == nil || !person.Active || person.Hides(client) {
 		return false
 	}
+	// Whoever belongs to a client is named by records of that client alone.
+	if person.Kind == policy.ClientStaff && person.Client != client {
+		return false
+	}
 	if f := rec.Type.Field("schedulingRole"); f != nil {
 		if want := rec.Value(f.No); !want.IsNull() && !contains(person.Scheduling, want.Ref()) {
 			return false

@@ -312,6 +312,11 @@ func (rs *Roles) Check(rd *state.Reader, r *entity.Record) error {
 		if r.Get("delegator").Ref() == r.Get("delegate").Ref() {
 			return bad("delegate", "Nobody acts for themselves.")
 		}
+		// The record goes with the delegate's client; it may name nobody of
+		// another.
+		if by, ok := rd.Load(r.Get("delegator").Ref()); ok && by.Client() != "" && by.Client() != r.Client() {
+			return fault.New(fault.BadReference).OnField("delegate")
+		}
 	}
 	return nil
 }
@@ -356,7 +361,8 @@ func (rs *Roles) grant(r *entity.Record) *policy.Compiled {
 		if t == nil {
 			return nil
 		}
-		c.On(t)
+		// A grant opens what people share, never what is somebody's own.
+		c.On(t).WithinApp(role.App == "")
 		if role.App == "" {
 			role.App = t.Apps[0]
 		}

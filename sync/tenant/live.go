@@ -80,6 +80,7 @@ func (t *Tenant) Part(l *Live) {
 	t.mu.Lock()
 	delete(t.lives, l)
 	t.mu.Unlock()
+	t.left(l.Device)
 }
 
 // LiveCount returns how many devices are live.
@@ -162,6 +163,7 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 		return Encoded{}, fault.New(fault.Busy).Because(ctx.Err())
 	}
 	defer func() { <-t.pages }()
+	t.sleepers.pulled(c.Device)
 	a, err := t.submit(ctx, c)
 	if err != nil {
 		return Encoded{}, err

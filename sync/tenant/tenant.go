@@ -24,6 +24,7 @@ import (
 	"satchel/sync/apply"
 	"satchel/sync/column"
 	"satchel/sync/oplog"
+	"satchel/sync/outbox"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -35,6 +36,7 @@ type Options struct {
 	Cat    *entity.Catalogue
 	Roles  *subject.Roles
 	Field  []policy.Selection
+	Rules  *outbox.Rules
 	Engine store.Engine
 	// Clock and Random stand outside apply: what they yield goes into
 	// commands.
@@ -93,6 +95,9 @@ type Tenant struct {
 	lives map[*Live]struct{}
 	gone  int // the close code for who joins once all were ended, 0 before
 
+	posted   chan struct{} // the outbox, or devices to be told, want looking at
+	sleepers sleepers
+
 	subjects subjectCache
 	columns  *column.Store
 	Stats    Stats
@@ -136,7 +141,7 @@ func Open(opts Options) (*Tenant, error) {
 	}
 	t := &Tenant{
 		opts:     opts,
-		machine:  apply.New(apply.Config{Cat: opts.Cat, Roles: opts.Roles, Field: opts.Field, Log: opts.Log}),
+		machine:  apply.New(apply.Config{Cat: opts.Cat, Roles: opts.Roles, Field: opts.Field, Rules: opts.Rules, Log: opts.Log}),
 		queue:    make(chan *request, queueLength),
 		wake:     make(chan struct{}, 1),
 		quit:     make(chan struct{}),
@@ -145,7 +150,10 @@ func Open(opts Options) (*Tenant, error) {
 		pages:    make(chan struct{}, maxBatch),
 		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		lives:    map[*Live]struct{}{},
+		posted:   make(chan struct{}, 1),
 	}
+	t.sleepers.timer = time.NewTimer(time.Hour)
+	t.sleepers.timer.Stop()
 	if opts.Columns == nil {
 		opts.Columns = column.NewBudget(column.DefaultBytes)
 	}
@@ -273,7 +281,9 @@ func (t *Tenant) run() {
 	defer t.leave()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	defer t.sleepers.timer.Stop()
 	for {
+		t.sound(t.lookUp)
 		wait := maxIdle
 		t.sound(func() { wait = t.untilDue() })
 		timer.Reset(wait)
@@ -283,6 +293,8 @@ func (t *Tenant) run() {
 			t.round(req)
 		case <-timer.C:
 			t.sound(t.tick)
+		case <-t.sleepers.timer.C:
+			t.sound(t.look)
 		case <-t.wake:
 		case <-t.quit:
 			// What was accepted is finished.
@@ -452,6 +464,10 @@ func (t *Tenant) append(batch []*request) {
 	}
 	t.sound(func() {
 		t.notify(t.answers.eff)
+		t.gatherEffects(t.answers.eff)
+		if t.answers.eff.Posted {
+			t.post()
+		}
 		if day := now.Day(); day > t.day {
 			t.day = day
 			t.wakeField()
@@ -568,6 +584,9 @@ func (t *Tenant) tick() {
 	req := &request{ctx: context.Background(), cmd: &command.Command{Tick: &command.Tick{}}, raw: raw, done: make(chan answer, 1)}
 	t.append([]*request{req})
 }
+
+// Done is closed when the tenant has ended.
+func (t *Tenant) Done() <-chan struct{} { return t.done }
 
 // Close finishes what was accepted, ends live devices, and closes log and
 // engine.

@@ -73,6 +73,9 @@ type Page struct {
 	// type the device holds; on a live page it may name only those that the
 	// page touched.
 	Complete *Types `json:"complete,omitempty"`
+	// Rules is the version of the rules that GET /sync/v1/rules would answer
+	// now. It stands on completed pages over HTTP.
+	Rules string `json:"rules,omitempty"`
 	// MobileEnded says that the field set is empty because the Mobile module
 	// is no longer among the person's roles.
 	MobileEnded bool `json:"mobileEnded,omitempty"`
@@ -101,10 +104,13 @@ type Mutation struct {
 }
 
 // Push brings offline work. Acked is the highest mutation number whose result
-// the device has stored; Now is the phone's clock.
+// the device has stored; Now is the phone's clock. Schema is the version of the
+// record types in whose words the mutations are, absent for that of the last
+// pull.
 type Push struct {
 	Acked     uint64     `json:"acked"`
 	Now       string     `json:"now"`
+	Schema    int        `json:"schema,omitempty"`
 	Mutations []Mutation `json:"mutations"`
 }
 
@@ -121,6 +127,8 @@ type FieldConflict struct {
 	Field  string          `json:"field"`
 	Mine   json.RawMessage `json:"mine"`
 	Theirs json.RawMessage `json:"theirs"`
+	// Conflict is the id of the conflict record, by which it can be settled.
+	Conflict string `json:"conflict,omitempty"`
 }
 
 // Result answers one mutation.
@@ -131,6 +139,20 @@ type Result struct {
 	Message   string          `json:"message,omitempty"`
 	Rev       string          `json:"rev,omitempty"`
 	Conflicts []FieldConflict `json:"conflicts,omitempty"`
+	Warnings  []Warning       `json:"warnings,omitempty"`
+}
+
+// DoubleBooked is the code of a warning that somebody was given work for a time
+// at which they have other work.
+const DoubleBooked = "double_booked"
+
+// Warning tells of something that was done and deserves a look. From and To,
+// RFC 3339, are the time that it concerns.
+type Warning struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	From    string `json:"from,omitempty"`
+	To      string `json:"to,omitempty"`
 }
 
 // Results answers a push.

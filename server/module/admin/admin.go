@@ -28,6 +28,9 @@ const (
 	Revoked  = "Revoked"
 )
 
+// TOTP is the second factor there is: codes of an authenticator app.
+const TOTP = "totp"
+
 var (
 	employeeStates = []string{Invited, Active, Disabled}
 	deviceStates   = []string{Active, Revoked}
@@ -36,9 +39,10 @@ var (
 // Employee is a person who signs in, whoever pays them. Client staff belong to
 // a client, and with it disappear for those from whom the client is hidden.
 // Only the name and the client are core; the rest is for administrators and
-// the person.
+// the person. Whoever any work names is disabled; somebody that nothing names
+// can be deleted, with their rights.
 var Employee = &entity.Type{
-	No: 900, Name: "employee", Apps: app, Rank: 3, Root: "client", NoDelete: true,
+	No: 900, Name: "employee", Apps: app, Rank: 3, Root: "client", Kept: true,
 	Fields: []*entity.Field{
 		entity.Str(1, "name").Need().Searched(),
 		entity.Str(2, "email").Need().Only().In(entity.FacetAdmin).Searched(),
@@ -51,6 +55,11 @@ var Employee = &entity.Type{
 		entity.Str(9, "timeZone").UpTo(60).In(entity.FacetAdmin),
 		entity.OneOf(10, "status", employeeStates...).Else(Disabled).In(entity.FacetAdmin).System(),
 		entity.At(11, "invitedAt").In(entity.FacetAdmin).System(),
+		// The account of the company's identity provider: issuer, a space,
+		// subject. The first sign-in by it ties the two.
+		entity.Str(12, "oidcSubject").UpTo(600).Only().In(entity.FacetAdmin).System(),
+		// Which second factor the person has, none where there is no value.
+		entity.OneOf(13, "secondFactor", TOTP).In(entity.FacetAdmin).System(),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Invited, States: employeeStates},
 	Actions: []*entity.Action{
@@ -72,9 +81,11 @@ var Employee = &entity.Type{
 	},
 }
 
-// RoleAssignment gives a person a role, for a time or for good.
+// RoleAssignment gives a person a role, for a time or for good. Like all that
+// is about a person, it goes with the client of client staff: from whom that is
+// hidden, the person's rights and devices are hidden too.
 var RoleAssignment = &entity.Type{
-	No: 901, Name: "roleAssignment", Apps: app, Rank: 70,
+	No: 901, Name: "roleAssignment", Apps: app, Rank: 70, Root: "employee", Falls: true,
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Need().Fixed(),
 		// The key of a role of the manual, or the id of an organizational role.
@@ -93,7 +104,7 @@ const (
 
 // IndividualPermission lets one person differ from their roles.
 var IndividualPermission = &entity.Type{
-	No: 902, Name: "individualPermission", Apps: app, Rank: 70,
+	No: 902, Name: "individualPermission", Apps: app, Rank: 70, Root: "employee", Falls: true,
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Need().Fixed(),
 		entity.OneOf(2, "effect", Grant, Denial).Need(),
@@ -149,7 +160,7 @@ const (
 // ClientVisibility says how a person's visibility rules are to be read: as
 // the clients hidden from them, or as the only ones they see.
 var ClientVisibility = &entity.Type{
-	No: 903, Name: "clientVisibility", Plural: "client-visibilities", Apps: app, Rank: 70,
+	No: 903, Name: "clientVisibility", Plural: "client-visibilities", Apps: app, Rank: 70, Root: "employee", Falls: true,
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Need().Fixed().Only(),
 		entity.OneOf(2, "mode", AllBut, Only).Need(),
@@ -158,7 +169,7 @@ var ClientVisibility = &entity.Type{
 
 // VisibilityRule is one client in a person's client visibility.
 var VisibilityRule = &entity.Type{
-	No: 904, Name: "visibilityRule", Apps: app, Rank: 71, Root: "client",
+	No: 904, Name: "visibilityRule", Apps: app, Rank: 71, Root: "client", Falls: true,
 	Fields: []*entity.Field{
 		entity.To(1, "visibility", "clientVisibility").Need().Fixed(),
 		entity.To(2, "client", "client").Need().Fixed(),
@@ -167,7 +178,7 @@ var VisibilityRule = &entity.Type{
 
 // OnsiteClient says that a person works on the premises of a client.
 var OnsiteClient = &entity.Type{
-	No: 905, Name: "onsiteClient", Apps: app, Rank: 70, Root: "client",
+	No: 905, Name: "onsiteClient", Apps: app, Rank: 70, Root: "client", Falls: true,
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Need().Fixed(),
 		entity.To(2, "client", "client").Need().Fixed(),
@@ -210,7 +221,7 @@ var SchedulingRole = &entity.Type{
 // Device is an installation that a person synchronises to. The system keeps
 // it; people only revoke it.
 var Device = &entity.Type{
-	No: 908, Name: "device", Apps: app, Rank: 72, NoDelete: true,
+	No: 908, Name: "device", Apps: app, Rank: 72, NoDelete: true, Root: "employee",
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Fixed().System(),
 		entity.Str(2, "name").System(),

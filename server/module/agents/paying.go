@@ -118,14 +118,22 @@ func checkInvoice(_ entity.Context, before, after *entity.Record) error {
 // earnedIn calls f for the agent's accruals that were earned within the span
 // of a document; f may change them.
 func earnedIn(c entity.Context, document *entity.Record, f func(*entity.Record) error) error {
+	n := 0
 	return each(c, "agent", document.Get("agent").Ref(), func(a *entity.Record) error {
 		earned, ok := a.Get("earned").Time()
 		if !ok || !within(document, "from", "to", dayOf(earned)) {
 			return nil
 		}
+		if n++; n > maxAccruals {
+			return fault.Newf(fault.BadValue, "More than %d accruals fall into these days; choose a shorter span.", maxAccruals).OnField("to")
+		}
 		return f(a)
 	})
 }
+
+// maxAccruals bounds what one document takes: more would hold up everybody
+// else's work.
+const maxAccruals = 5000
 
 // invoiceChanged takes accruals into a new draft and gives those of a deleted
 // one back.

@@ -14,7 +14,7 @@ import (
 
 // Apps are the apps whose records can be commented on.
 var Apps = []entity.App{
-	entity.Service, entity.CRM, entity.Sales, entity.Billing, entity.Stock, entity.Debtors, entity.Agents,
+	entity.Service, entity.CRM, entity.Sales, entity.Billing, entity.Stock, entity.Debtors, entity.Agents, entity.Helpdesk,
 }
 
 // OfApp bounds "everything" in an app to what hangs on records of the app.

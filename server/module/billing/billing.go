@@ -45,7 +45,7 @@ func Awaits(status string) bool { return status == Approved || status == Sent }
 // settled or voided by Debtors. It is never deleted.
 var Invoice = &entity.Type{
 	No: 500, Name: "invoice", Apps: []entity.App{entity.Billing, entity.Service, entity.Debtors},
-	Rank: 51, Root: "client", NoDelete: true,
+	Rank: 51, Root: "client",
 	Fields: []*entity.Field{
 		entity.To(1, "client", "client").Need().Fixed(),
 		entity.Str(2, "number").UpTo(60).Searched(), // given when approved, if not before
@@ -85,7 +85,8 @@ var Invoice = &entity.Type{
 			Args: []*entity.Field{entity.Str(16, "voidReason")}, Do: void,
 		},
 	},
-	Check: check,
+	Check:   check,
+	Changed: onlyDraftsEnd,
 }
 
 // check keeps what was approved as it was, and the sums in step.

@@ -4,6 +4,8 @@
 package crm
 
 import (
+	"slices"
+
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 )
@@ -15,7 +17,7 @@ var everywhere = []entity.App{entity.CRM, entity.Sales, entity.Billing, entity.S
 var customers = map[entity.App]string{
 	entity.CRM: "accounts", entity.Sales: "accounts",
 	entity.Billing: "customers", entity.Service: "customers", entity.Stock: "customers",
-	entity.Debtors: "customers", entity.Helpdesk: "customers",
+	entity.Debtors: "customers", entity.Helpdesk: "customers", entity.Agents: "customers",
 }
 
 // Client is the customer company or person: an account in CRM and Sales, a
@@ -23,7 +25,7 @@ var customers = map[entity.App]string{
 // when it is created; afterwards only set-area moves it, because the sales
 // area decides who sees the client and all that belongs to it.
 var Client = &entity.Type{
-	No: 100, Name: "client", Apps: everywhere, Aliases: customers, Rank: 10,
+	No: 100, Name: "client", Apps: append(slices.Clone(everywhere), entity.Agents), Aliases: customers, Rank: 10,
 	IsClient: true, Archivable: true,
 	Fields: []*entity.Field{
 		entity.Str(1, "name").Need().Searched(),

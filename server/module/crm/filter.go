@@ -57,10 +57,10 @@ var filterable = map[entity.App][]string{
 		"collectionNote",
 	},
 	entity.Agents: {
-		"comment", "document", "filter", "agent", "rateCard", "accountAssignment", "accrual", "agentInvoice", "agentStatement",
+		"client", "comment", "document", "filter", "agent", "rateCard", "accountAssignment", "accrual", "agentInvoice", "agentStatement",
 		"agentStatementLine",
 	},
-	entity.Helpdesk: {"client", "contact", "site", "document", "filter", "ticket", "ticketUpdate"},
+	entity.Helpdesk: {"client", "contact", "site", "comment", "document", "filter", "ticket", "ticketUpdate"},
 }
 
 // sold are the types of CRM and of Sales.

@@ -182,12 +182,7 @@ var CampaignMember = &entity.Type{
 		entity.Long(5, "notes").UpTo(2000),
 	},
 	Created: func(c entity.Context, r *entity.Record) error {
-		var twice bool
-		c.Referring("campaignMember", "campaign", r.Get("campaign").Ref(), func(o *entity.Record) bool {
-			twice = o.ID != r.ID && o.Get("client").Ref() == r.Get("client").Ref()
-			return !twice
-		})
-		if twice {
+		if o, ok := c.Pair("campaignMember", "campaign", r.Get("campaign").Ref(), "client", r.Get("client").Ref()); ok && o.ID != r.ID {
 			return fault.Newf(fault.Duplicate, "The campaign already has this client.").OnField("client")
 		}
 		return nil

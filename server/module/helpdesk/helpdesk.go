@@ -165,7 +165,7 @@ var Update = &entity.Type{
 		// A client that doesn't know a visibility must take it for internal.
 		entity.OneOf(2, "visibility", Public, Internal).Else(Internal).Need().Fixed(),
 		entity.OneOf(3, "kind", Note, UpdateRequest, Reply).Else(Note).Need().Fixed(),
-		entity.Long(4, "text").Need(),
+		entity.Long(4, "text").Need().Searched(),
 		entity.To(5, "author", "employee").System(),
 	},
 	Created: func(c entity.Context, r *entity.Record) error {
@@ -175,9 +175,11 @@ var Update = &entity.Type{
 }
 
 // documents are the apps that have documents: Helpdesk and all others.
-var documents = append([]entity.App{entity.Helpdesk}, attach.Apps...)
+var documents = append([]entity.App{entity.Helpdesk}, attach.Apps[:len(attach.Apps)-1]...)
 
-// Document is a file that hangs on a record; its bytes are kept apart.
+// Document is a file that hangs on a record. Its content is kept apart, comes
+// by an upload that may end before the record is created or long after, and
+// is what the system found it to be: until then size, type and hash are unset.
 var Document = &entity.Type{
 	No: 302, Name: "document", Apps: documents, Rank: 60, Root: attach.Parent, Archivable: true, Everything: attach.OfApp,
 	Fields: []*entity.Field{
@@ -187,9 +189,9 @@ var Document = &entity.Type{
 			"activity", "task", "opportunity", "campaign", "contract", "creditNote", "payment", "statement", "salesOrder", "receipt",
 			"partOrder", "supplier", "carrier", "agent", "agentInvoice").System(),
 		entity.Str(3, "name").Need().Searched(),
-		entity.Str(4, "mediaType").UpTo(120).Fixed(),
-		entity.Integer(5, "size").AtLeast(0).Fixed(),
-		entity.Str(6, "sha256").UpTo(64).Fixed(),
+		entity.Str(4, "mediaType").UpTo(120).System(),
+		entity.Integer(5, "size").AtLeast(0).System(),
+		entity.Str(6, "sha256").UpTo(64).System(),
 		entity.To(7, "uploadedBy", "employee").System(),
 	},
 	Drafted: attach.Drafted,

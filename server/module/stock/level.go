@@ -83,14 +83,10 @@ func boundless(warehouse *entity.Record) bool {
 
 // level returns a copy of the row of a product in a warehouse, nil for none.
 func level(c entity.Context, product, warehouse ident.RecordID) *entity.Record {
-	var found *entity.Record
-	c.Referring(typeLevel, "product", product, func(l *entity.Record) bool {
-		if l.Get("warehouse").Ref() == warehouse {
-			found = l.Clone()
-		}
-		return found == nil
-	})
-	return found
+	if l, ok := c.Pair(typeLevel, "product", product, "warehouse", warehouse); ok {
+		return l.Clone()
+	}
+	return nil
 }
 
 // place returns the warehouse, and the level of the product there, a copy or

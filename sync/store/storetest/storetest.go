@@ -207,7 +207,7 @@ func keys(t *testing.T, h Harness) {
 		if err := w.Put(store.Meta, []byte("format"), []byte("x")); !errors.Is(err, store.ErrKey) {
 			t.Errorf("put of the format: %v", err)
 		}
-		for _, b := range []store.Bucket{0, 20, 255} {
+		for _, b := range []store.Bucket{0, 100, 255} {
 			if err := w.Put(b, []byte("k"), nil); !errors.Is(err, store.ErrBucket) {
 				t.Errorf("put in bucket %d: %v", b, err)
 			}

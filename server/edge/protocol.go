@@ -1,0 +1,42 @@
+package edge
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+
+	"satchel/internal/entity"
+	"satchel/internal/fault"
+	mobile "satchel/mobile-api/wire"
+)
+
+// Speak refuses a request in a version of the phones' protocol that this server
+// does not speak, with fault.ProtocolNotSupported and the versions it does. Every
+// answer says which version it is in.
+func Speak(c *fiber.Ctx) error {
+	c.Set(mobile.HeaderProtocol, strconv.Itoa(mobile.Protocol))
+	said := c.Get(mobile.HeaderProtocol)
+	if said == "" {
+		return nil
+	}
+	if n, err := strconv.Atoi(said); err == nil && n >= mobile.MinProtocol && n <= mobile.Protocol {
+		return nil
+	}
+	// RFC 9110, 15.5.22: the answer names what to change to.
+	c.Set(fiber.HeaderUpgrade, fmt.Sprintf("satchel/%d", mobile.Protocol))
+	return fault.New(fault.ProtocolNotSupported).With("protocol", mobile.Range{Min: mobile.MinProtocol, Max: mobile.Protocol})
+}
+
+// Capabilities answers what this server speaks and can do, whoever asks.
+func Capabilities(cat *entity.Catalogue) fiber.Handler {
+	doc := mobile.Capabilities{
+		Protocol:     mobile.Range{Min: mobile.MinProtocol, Max: mobile.Protocol},
+		Schema:       mobile.Range{Min: 1, Max: cat.Edition()},
+		Capabilities: []string{mobile.CapLive, mobile.CapMobile, mobile.CapRules, mobile.CapWarnings},
+	}
+	return func(c *fiber.Ctx) error {
+		c.Set(mobile.HeaderProtocol, strconv.Itoa(mobile.Protocol))
+		return c.JSON(doc)
+	}
+}

@@ -1,0 +1,121 @@
+package rest_test
+
+import (
+	"strings"
+	"testing"
+
+	"satchel/internal/command"
+	"satchel/internal/ident"
+	. "satchel/internal/testworld" //nolint:revive // its names are people
+)
+
+// halfBlind adds an administrator from whom Blue is hidden, and one of Blue's
+// own staff.
+func halfBlind(w *world) (admin, staff ident.RecordID) {
+	admin, staff = "emp-half-admin", "emp-blue-staff"
+	w.Person(admin, "level.customer-administrator", "service.guest", "stock.guest")
+	w.Hide(admin, Blue)
+	w.Import(Row("employee", staff, "name", "bluestaff", "email", "bluestaff@example.com", "kind", "client-staff", "client", Blue, "status", "Active"))
+	w.Give(staff, "level.basic")
+	w.Permit(staff, "denial", "verb", "delete")
+	return admin, staff
+}
+
+// TestHiddenStaff: from whom a client is hidden, its staff are hidden too, with
+// their rights and devices, whatever record might name them.
+func TestHiddenStaff(t *testing.T) {
+	w := newWorld(t)
+	admin, staff := halfBlind(w)
+	w.Do(&command.Command{Secret: &command.Secret{Employee: staff, Hash: "hash of " + string(staff)}})
+	device := w.Device(staff, "inst-1")
+	w.HTTP(admin, "GET", employees+"/"+string(staff), nil).Want(t, 404, "not_found")
+	for _, path := range []string{
+		assigned + "?limit=200", assigned + "?limit=200&filter=employee%20eq%20" + string(staff), permits, visible, rules, "/v1/admin/delegations",
+		"/v1/admin/devices", "/v1/admin/holders?device=" + string(device), "/v1/admin/audit?limit=200", "/v1/stock/warehouses?limit=200",
+		"/v1/service/service-agents", "/v1/admin/access-review?client=" + string(Acme),
+	} {
+		for _, word := range []string{string(staff), string(device), "bluestaff"} {
+			if res := w.HTTP(admin, "GET", path, nil); strings.Contains(string(res.Body), word) && !strings.Contains(path, word) {
+				t.Errorf("%s names %s: %s", path, word, res.Body)
+			}
+		}
+		if path != "/v1/admin/holders?device="+string(device) {
+			w.HTTP(Admin, "GET", path, nil).Want(t, 200, "")
+		}
+	}
+	if got := w.HTTP(Admin, "GET", assigned+"?limit=200&filter=employee%20eq%20"+string(staff), nil).IDs(t); len(got) != 1 {
+		t.Errorf("an administrator who sees Blue sees %v", got)
+	}
+}
+
+// TestOnlyTheirClientNamesItsStaff: records of another client, and of none,
+// name nobody of a client, whoever writes them.
+func TestOnlyTheirClientNamesItsStaff(t *testing.T) {
+	w := newWorld(t)
+	_, staff := halfBlind(w)
+	refused := func(row command.Row) {
+		t.Helper()
+		res := w.Do(&command.Command{Import: &command.Import{Rows: []command.Row{row}}})
+		if len(res.Count.Rejected) != 1 {
+			t.Errorf("%s/%s is taken", row.Type, row.ID)
+		}
+	}
+	refused(Row("warehouse", "wh-van-blue", "name", "Van", "kind", "van", "custodian", staff))
+	refused(Row("serviceAgent", "agent-blue-1", "name", "Bob", "employee", staff))
+	refused(Row("ticket", "ticket-acme-9", "client", Acme, "subject", "x", "watchers", []ident.RecordID{staff}))
+	refused(Row("client", Acme, "owner", staff))
+	refused(Row("delegation", "delegation-01", "delegator", staff, "delegate", Engineer, "until", "2030-01-01T00:00:00Z"))
+	w.Import(
+		Row("ticket", "ticket-blue-9", "client", Blue, "subject", "x", "watchers", []ident.RecordID{staff}, "requester", staff),
+		Row("delegation", "delegation-02", "delegator", Engineer, "delegate", staff, "until", "2030-01-01T00:00:00Z"),
+	)
+	w.HTTP(SalesAdmin, "POST", salesTasks, Object("title", "x", "assignee", staff)).Want(t, 422, "assignee_not_eligible")
+	w.HTTP(SalesAdmin, "POST", salesTasks, Object("title", "x", "client", Blue, "assignee", staff)).Want(t, 201, "")
+}
+
+// TestAGrantOpensNothingPrivate: an individual grant on a type opens what people
+// share of it, of the app it is for.
+func TestAGrantOpensNothingPrivate(t *testing.T) {
+	w := newWorld(t)
+	w.Permit(Basic, "grant", "verb", "view", "entityType", "tag", "app", "crm")
+	w.Permit(Basic, "grant", "verb", "view", "entityType", "comment", "app", "service")
+	w.HTTP(Basic, "GET", "/v1/crm/tags/tag-key-1", nil).Want(t, 200, "")
+	w.HTTP(Basic, "GET", "/v1/crm/tags/tag-secret-admin", nil).Want(t, 404, "not_found")
+	w.HTTP(Basic, "GET", comments+"/comment-acme-3", nil).Want(t, 200, "")
+	w.HTTP(Basic, "GET", comments+"/comment-wide-1", nil).Want(t, 404, "not_found") // on a campaign
+}
+
+// TestQuarantineConcealsWhatItRefersTo: work that refers to a hidden client
+// anywhere, in arguments and lists too, is not shown.
+func TestQuarantineConcealsWhatItRefersTo(t *testing.T) {
+	w := newWorld(t)
+	admin, staff := halfBlind(w)
+	for _, c := range []struct {
+		who ident.RecordID
+		m   map[string]any
+	}{
+		{DebtAdmin, map[string]any{
+			"n": 1, "op": "action", "type": "payment", "id": "payment-acme-1", "action": "allocate",
+			"args": map[string]any{"invoice": "invoice-blue-3", "sum": map[string]any{"amount": 1, "currency": "EUR"}},
+		}},
+		{Ticketer, map[string]any{
+			"n": 1, "op": "patch", "type": "ticket", "id": "ticket-acme-1", "fields": map[string]any{"watchers": []any{staff}}, "was": map[string]any{"watchers": nil},
+		}},
+		{StockAdmin, map[string]any{
+			"n": 1, "op": "patch", "type": "job", "id": "job-acme-1", "fields": map[string]any{"asset": "asset-blue"}, "was": map[string]any{"asset": nil},
+		}},
+	} {
+		if got := w.handset(t, c.who).push(c.m); !strings.HasPrefix(got, "refused") {
+			t.Errorf("%v is %s", c.m, got)
+		}
+	}
+	res := w.HTTP(admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, "")
+	for _, word := range []string{"invoice-blue-3", string(staff), "asset-blue"} {
+		if strings.Contains(string(res.Body), word) {
+			t.Errorf("the quarantine names %s: %s", word, res.Body)
+		}
+		if all := w.HTTP(Admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, ""); !strings.Contains(string(all.Body), word) {
+			t.Errorf("an administrator who sees Blue lacks %s: %s", word, all.Body)
+		}
+	}
+}
