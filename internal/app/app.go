@@ -100,6 +100,7 @@ type App struct {
 	metrics *metrics
 	listen  net.Listener
 	admin   net.Listener
+	letters *letters // nil where no mail is sent
 }
 
 // Signing names of access tokens.
@@ -166,6 +167,10 @@ func New(cfg Config) (*App, error) {
 	}), edge.Secure)
 	a.fiber.Get("/healthz", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	a.fiber.Get("/readyz", a.ready)
+	if cfg.Mailer == nil && cfg.Letters != nil && cfg.PublicURL != "" {
+		a.letters = newLetters(cfg.Letters, cfg.PublicURL, cfg.Product, cfg.Log)
+		cfg.Mailer = a.letters
+	}
 	a.session = &session.Service{Auth: auth, Hasher: hasher, Mailer: cfg.Mailer, Proxies: cfg.TrustedProxies, Log: cfg.Log}
 	if len(cfg.OIDC) > 0 {
 		a.session.OIDC, err = oidc.New(oidc.Options{PublicURL: cfg.PublicURL, Tenants: cfg.OIDC, Clock: cfg.Clock})
@@ -295,6 +300,9 @@ const shutdownWait = 20 * time.Second
 // told, requests under way are answered, tenants are closed.
 func (a *App) Run(ctx context.Context) error {
 	leave := a.attend()
+	if a.letters != nil {
+		go a.letters.run(ctx)
+	}
 	served := make(chan error, 1)
 	go func() { served <- a.fiber.Listener(a.listen) }()
 	adminServed := make(chan error, 1)

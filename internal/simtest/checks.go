@@ -465,7 +465,9 @@ func (s *sim) checkQuiet() {
 			p.quiet = false
 			continue
 		}
-		if s.rng.IntN(3) > 0 {
+		// Of a device that has nothing at all, and whose user sees nothing, a pull
+		// from nothing is never answered without an entry.
+		if s.rng.IntN(3) > 0 || p.cp == "" {
 			continue
 		}
 		c := p.command()

@@ -179,13 +179,24 @@ func (t *twin) phase(at ident.Millis, kind uint64, f func()) {
 func (t *twin) setup(phones string) {
 	mode := "all-but"
 	var rows []command.Row
+	// Client staff see their own client alone, and no rule names them beside
+	// another.
+	own := ""
+	if r, ok := t.world.Record(t.who); ok {
+		own = r.Text("client")
+	}
+	rule := func(id, c string) {
+		if own == "" || own == c {
+			rows = append(rows, row("visibilityRule", id, "visibility", "vis-watched", "client", c))
+		}
+	}
 	if t.only {
 		mode = "only"
 		for _, c := range []string{"client-aa", "client-bb", "client-cc"} {
-			rows = append(rows, row("visibilityRule", "rule-"+c, "visibility", "vis-watched", "client", c))
+			rule("rule-"+c, c)
 		}
 	} else {
-		rows = append(rows, row("visibilityRule", "rule-hidden", "visibility", "vis-watched", "client", hiddenClient))
+		rule("rule-hidden", hiddenClient)
 	}
 	rows = append([]command.Row{
 		row("clientVisibility", "vis-watched", "employee", t.who, "mode", mode),

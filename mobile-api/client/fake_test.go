@@ -46,6 +46,7 @@ type fakeServer struct {
 	noSocket  bool
 	onPage    func(*wire.Page)
 	then      map[string]map[wire.Ref]fakeRecord // token -> the world when its page was made
+	keeps     bool                               // conflicts are kept as records
 }
 
 type fakeRecord struct {
@@ -401,6 +402,9 @@ func (s *fakeServer) mutate(d *fakeDevice, m wire.Mutation) wire.Result {
 		delete(s.world, ref)
 		return res
 	case wire.OpAction:
+		if m.Type == typeConflict {
+			return s.settle(ref, r, m)
+		}
 		next.fields["status"] = json.RawMessage(`"` + m.Action + `"`)
 	default:
 		for f, v := range m.Fields {
@@ -411,7 +415,7 @@ func (s *fakeServer) mutate(d *fakeDevice, m wire.Mutation) wire.Result {
 			}
 			if m.Op == wire.OpPatch && string(was) != string(have) {
 				res.Status = wire.Conflict
-				res.Conflicts = append(res.Conflicts, wire.FieldConflict{Field: f, Mine: v, Theirs: have})
+				res.Conflicts = append(res.Conflicts, wire.FieldConflict{Field: f, Mine: v, Theirs: have, Conflict: s.keep(m, f, v, was)})
 				continue
 			}
 			next.fields[f] = v

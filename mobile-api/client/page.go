@@ -129,6 +129,9 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 		if out.requeued, err = applySettled(t, pg, how.reconciled); err != nil {
 			return err
 		}
+		if err := noteSettled(t, pg); err != nil {
+			return err
+		}
 		if pg.Complete != nil && !pg.More {
 			if out.differ, err = p.compare(t, pg.Complete.Types, how.live, sums); err != nil {
 				return err

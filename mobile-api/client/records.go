@@ -218,7 +218,10 @@ func editsByID(t tx, typ, id string) (map[string][]edit, error) {
 		out[eid] = append(out[eid], e)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return layOver(t, typ, id, out)
 }
 
 // overlay computes what a record looks like here. base is the stored value or

@@ -653,6 +653,14 @@ func fixedPaths() schema {
 		"/sync/v1/pull":    schema{"post": post("pull", "sync", "The device's next page; acknowledges the one whose checkpoint it bears", "Pull", "Page")},
 		"/sync/v1/push":    schema{"post": post("push", "sync", "Offline work, in order", "Push", "Results")},
 		"/sync/v1/verify":  schema{"post": post("verify", "sync", "Compare what the device holds", "Types", "Verified")},
+		"/sync/v1/push-token": schema{"put": schema{
+			"operationId": "pushToken", "tags": []string{"sync"}, "summary": "Where this device is woken, as the platform's push service has it",
+			"requestBody": schema{"required": true, "content": jsonBody(schema{
+				"type": "object", "required": []string{"pushToken"}, "additionalProperties": false,
+				"properties": schema{"pushToken": schema{"type": []string{"string", "null"}, "description": "null: by nobody any more"}},
+			})},
+			"responses": answers("204", "It is noted.", nil, "403", "422"),
+		}},
 		"/sync/v1/live": schema{"get": schema{
 			"operationId": "live", "tags": []string{"sync"}, "summary": "WebSocket with the pages of pull and the results of push as frames",
 			"responses": schema{"101": schema{"description": "Switched to WebSocket."}, "default": ref("responses", "Problem")},

@@ -165,7 +165,7 @@ func TestOpenAPIIsSound(t *testing.T) {
 			t.Errorf("%s: no parameters for %v", r.Path, want)
 		}
 	}
-	for _, path := range []string{"/sync/v1/pull", "/sync/v1/push", "/sync/v1/live", "/sync/v1/verify", "/sync/v1/rules", "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/logout", "/healthz", "/readyz"} {
+	for _, path := range []string{"/sync/v1/pull", "/sync/v1/push", "/sync/v1/live", "/sync/v1/verify", "/sync/v1/rules", "/sync/v1/push-token", "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/logout", "/healthz", "/readyz"} {
 		if paths[path] == nil {
 			t.Errorf("%s is not described", path)
 		}

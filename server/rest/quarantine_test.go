@@ -312,7 +312,7 @@ func TestRefusedTellsNothing(t *testing.T) {
 		var seen []uint64
 		for path := "/v1/me/refused?limit=2"; path != ""; {
 			var page struct {
-				Items []kept
+				Items []struct{ Mutation struct{ N uint64 } }
 				Next  string
 			}
 			if err := json.Unmarshal(w.HTTP(testworld.Engineer, "GET", path, nil).Want(t, 200, "").Body, &page); err != nil {

@@ -134,8 +134,13 @@ func EachQuarantined(rd *state.Reader, f func(Quarantined) bool) {
 	rd.KV().Scan(store.Quarantine, []byte{2}, func(k, v []byte) bool { return f(readQuarantined(k, v)) })
 }
 
-// QuarantinedAfter is EachQuarantined from behind a mutation on.
+// QuarantinedAfter is EachQuarantined from behind a device's mutation on; from
+// the beginning where no device is named.
 func QuarantinedAfter(rd *state.Reader, d ident.DeviceID, n uint64, f func(Quarantined) bool) {
+	if d == "" {
+		EachQuarantined(rd, f)
+		return
+	}
 	rd.KV().Scan(store.Quarantine, append(numberRow(d, n), 0), func(k, v []byte) bool { return f(readQuarantined(k, v)) })
 }
 
