@@ -55,7 +55,7 @@ func root() *cobra.Command {
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(serveCommand(), phoneCommand(), benchCommand())
+	cmd.AddCommand(serveCommand(), phoneCommand(), benchCommand(), fcmCommand())
 	cmd.AddCommand(operatorCommands()...)
 	return cmd
 }

@@ -42,9 +42,9 @@ takes changes without a network, sends them when there is one, and follows
 changes as they happen.
 
 Sign in once with login; then list, show, create, edit, do, delete, pin, window,
-pending, problems, conflicts and settle work without a network, and login, sync, push, follow and
-verify talk to the server. --server, --tenant and --user may be given as
-SATCHEL_SERVER, SATCHEL_TENANT and SATCHEL_USER.
+pending, problems, conflicts and settle work without a network, and login, sync,
+push, follow and verify talk to the server. --server, --tenant and --user may be
+given as SATCHEL_SERVER, SATCHEL_TENANT and SATCHEL_USER.
 
 Values are JSON where they read as JSON, and text otherwise: title=Pump is the
 text "Pump", quantity=2 the number 2, note=null clears the field and
@@ -90,7 +90,7 @@ Exit codes: 0 all went well, 1 something failed, was refused or is in conflict,
 		f.command("pending", "Changes that are not sent yet", cobra.NoArgs, f.pending),
 		f.problemsCommand(),
 		f.conflictsCommand(),
-		f.command("settle ID mine|theirs|value=VALUE", "Settle a conflict", cobra.ExactArgs(2), f.settle),
+		f.editing("settle ID mine|theirs|value=VALUE", "Settle a conflict", cobra.ExactArgs(2), f.settle),
 		f.eraseCommand(),
 	)
 	return cmd

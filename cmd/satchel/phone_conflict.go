@@ -44,7 +44,7 @@ func conflictText(c *client.Conflict) string {
 	if c.Theirs != nil {
 		theirs = "the server has " + printable(string(c.Theirs))
 	}
-	s := fmt.Sprintf("%s  %s %s: you wrote %s, %s", c.ID, refText(c.Record), c.Field, printable(string(c.Mine)), theirs)
+	s := fmt.Sprintf("%s\t%s %s: you wrote %s, %s", c.ID, refText(c.Record), c.Field, printable(string(c.Mine)), theirs)
 	switch {
 	case !c.Open:
 		return s + "; settled: " + c.How
@@ -67,7 +67,7 @@ func (f *phone) settle(r *phoneRun, args []string) error {
 	default:
 		return usageError{fmt.Errorf("%q: write mine, theirs or value=VALUE", args[1])}
 	}
-	err := r.Settle(args[0], keep)
+	err := r.Settle(args[0], keep, f.how()...)
 	if errors.Is(err, client.ErrSettled) {
 		return fmt.Errorf("conflict %s is settled already", args[0])
 	}
