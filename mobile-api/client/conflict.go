@@ -61,7 +61,7 @@ const keepEdited = "keep-edited"
 // choices are what actions on a conflict come to.
 var choices = map[string]string{KeepMine.action: "mine", KeepTheirs.action: "theirs", keepEdited: "edited"}
 
-// ErrSettled: the conflict was settled already, here or by somebody else.
+// ErrSettled says that a conflict was settled already, here or by somebody else.
 var ErrSettled = errors.New("client: the conflict is settled")
 
 // conflictFields is a conflict as it stands in the store.

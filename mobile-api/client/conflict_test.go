@@ -298,9 +298,10 @@ func TestSettledStoreIsTheServers(t *testing.T) {
 					return
 				}
 				want := before.Text(c.Field)
-				if keep.action == KeepMine.action {
+				switch keep.action {
+				case KeepMine.action:
 					_ = json.Unmarshal(c.Mine, &want)
-				} else if keep.action == keepEdited {
+				case keepEdited:
 					want, _ = keep.value.(string)
 				}
 				if got, err := p.Get(c.Record.Type, c.Record.ID); err != nil || got.Text(c.Field) != want || !got.Pending && keep.action != KeepTheirs.action {

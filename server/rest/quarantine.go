@@ -314,7 +314,7 @@ type correction struct {
 // any.
 func (s *Server) replayBundle(c *fiber.Ctx, caller *edge.Caller) error {
 	cmd := &command.Replay{}
-	_, body, err := s.onBundle(c, caller, &cmd.Bundle, true)
+	body, err := s.onBundle(c, caller, &cmd.Bundle, true)
 	if err != nil {
 		return err
 	}
@@ -346,7 +346,7 @@ func (s *Server) replayBundle(c *fiber.Ctx, caller *edge.Caller) error {
 // discardBundle gives a bundle up.
 func (s *Server) discardBundle(c *fiber.Ctx, caller *edge.Caller) error {
 	cmd := &command.Discard{}
-	_, body, err := s.onBundle(c, caller, &cmd.Bundle, false)
+	body, err := s.onBundle(c, caller, &cmd.Bundle, false)
 	if err != nil {
 		return err
 	}
@@ -370,18 +370,19 @@ func (s *Server) discardBundle(c *fiber.Ctx, caller *edge.Caller) error {
 
 // onBundle reads a request about a bundle; who is no administrator is told so,
 // whatever else is wrong.
-func (s *Server) onBundle(c *fiber.Ctx, caller *edge.Caller, b *command.Bundle, optional bool) (strictjson.Fields, []byte, error) {
+func (s *Server) onBundle(c *fiber.Ctx, caller *edge.Caller, b *command.Bundle, optional bool) ([]byte, error) {
 	if err := caller.Read(func(_ *tenant.View, sub *policy.Subject) error { return administrator(sub) }); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if _, err := parameters(c); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var err error
 	if *b, err = bundleOf(c); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return members(c, optional)
+	_, body, err := members(c, optional)
+	return body, err
 }
 
 // exportQuarantine answers a customer administrator all kept work: as JSON, or
