@@ -13,6 +13,8 @@ import (
 
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/strictjson"
+	"satchel/server/edge"
 	"satchel/server/session/limit"
 )
 
@@ -180,4 +182,24 @@ func (in *guest) withCode(t ident.TenantID, person ident.RecordID, known *device
 		return in.take(taken{in.g.code, limit.KeyOf(string(t), string(person), known.Installation)})
 	}
 	return in.take(taken{in.g.code, limit.KeyOf(string(t), string(person))})
+}
+
+// request is the body of a request that asks for entry.
+type request interface{ valid() error }
+
+// enter lets a request by somebody unknown in and reads its body into the
+// request that into points to.
+func (s *Service) enter(c *fiber.Ctx, into request) (*guest, error) {
+	in, err := s.gate.enter(c)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := edge.Body(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := strictjson.Decode(raw, into); err != nil {
+		return nil, err
+	}
+	return in, into.valid()
 }

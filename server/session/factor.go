@@ -123,19 +123,9 @@ func oneCode(code, recovery string) error {
 
 // secondFactor opens the session of a sign-in that was challenged.
 func (s *Service) secondFactor(c *fiber.Ctx) error {
-	in, err := s.gate.enter(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
-	if err != nil {
-		return err
-	}
 	var b secondFactorBody
-	if err := strictjson.Decode(raw, &b); err != nil {
-		return err
-	}
-	if err := b.valid(); err != nil {
+	in, err := s.enter(c, &b)
+	if err != nil {
 		return err
 	}
 	var x challenge

@@ -137,19 +137,9 @@ func (b *acceptBody) valid() error {
 // is the next request. Whatever is wrong with the invitation, a password is
 // hashed and the answer is the same.
 func (s *Service) accept(c *fiber.Ctx) error {
-	in, err := s.gate.enter(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
-	if err != nil {
-		return err
-	}
 	var b acceptBody
-	if err := strictjson.Decode(raw, &b); err != nil {
-		return err
-	}
-	if err := b.valid(); err != nil {
+	in, err := s.enter(c, &b)
+	if err != nil {
 		return err
 	}
 	if err := in.atSite(); err != nil {

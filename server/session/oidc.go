@@ -13,8 +13,6 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/refresh"
-	"satchel/internal/strictjson"
-	"satchel/server/edge"
 	"satchel/server/session/limit"
 	"satchel/server/session/oidc"
 	"satchel/sync/apply"
@@ -162,19 +160,9 @@ func (b *oidcTokenBody) valid() error {
 // No second factor of ours is asked for: the identity provider asks for what
 // the company demands.
 func (s *Service) oidcToken(c *fiber.Ctx) error {
-	in, err := s.gate.enter(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
-	if err != nil {
-		return err
-	}
 	var b oidcTokenBody
-	if err := strictjson.Decode(raw, &b); err != nil {
-		return err
-	}
-	if err := b.valid(); err != nil {
+	in, err := s.enter(c, &b)
+	if err != nil {
 		return err
 	}
 	if err := in.atSite(); err != nil {

@@ -10,8 +10,6 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
-	"satchel/internal/strictjson"
-	"satchel/server/edge"
 	"satchel/server/session/limit"
 	"satchel/sync/apply"
 	"satchel/sync/tenant"
@@ -42,19 +40,9 @@ const (
 // and comes before anything is looked up, so that its time tells nothing
 // either.
 func (s *Service) reset(c *fiber.Ctx) error {
-	in, err := s.gate.enter(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
-	if err != nil {
-		return err
-	}
 	var b resetBody
-	if err := strictjson.Decode(raw, &b); err != nil {
-		return err
-	}
-	if err := b.valid(); err != nil {
+	in, err := s.enter(c, &b)
+	if err != nil {
 		return err
 	}
 	if wait, ok := s.gate.mailFrom.Take(limit.KeyOf(in.site)); !ok {

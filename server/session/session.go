@@ -160,19 +160,9 @@ func (d *deviceBody) valid() error {
 }
 
 func (s *Service) login(c *fiber.Ctx) error {
-	in, err := s.gate.enter(c)
-	if err != nil {
-		return err
-	}
-	raw, err := edge.Body(c)
-	if err != nil {
-		return err
-	}
 	var b loginBody
-	if err := strictjson.Decode(raw, &b); err != nil {
-		return err
-	}
-	if err := b.valid(); err != nil {
+	in, err := s.enter(c, &b)
+	if err != nil {
 		return err
 	}
 	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
