@@ -268,7 +268,7 @@ func operation(r Route) schema {
 		table := schema{"schema": schema{"type": "string", "format": "binary"}}
 		op["responses"] = answers("200", "The table, a record a row.", nil, "403")
 		op["responses"].(schema)["200"] = schema{"description": "The table, a record a row.", "content": schema{
-			sheet.ContentType(sheet.CSV): table, sheet.ContentType(sheet.XLSX): table,
+			"text/csv": table, sheet.ContentType(sheet.XLSX): table,
 		}}
 	case Assignees:
 		op["summary"] = "Whom a " + r.Type.Name + " can be assigned to"
