@@ -40,6 +40,8 @@ type serveFile struct {
 	// nothing outside of the program. Only in the file.
 	Push *pushSettings `json:"push"`
 	Mail *mailSettings `json:"mail"`
+	// Files bounds what files are taken; only in the file.
+	Files *fileSettings `json:"files"`
 	// Product is what the system is called in mails, DevicesLink where in it a
 	// person revokes devices; only in the file.
 	Product     string `json:"product"`
@@ -174,6 +176,9 @@ func serve(ctx context.Context, cfg serveFile, demo bool) error {
 		Product: cfg.Product, DevicesLink: cfg.DevicesLink,
 	}
 	if err := senders(ctx, &cfg, &made); err != nil {
+		return err
+	}
+	if err := content(cfg.Files, &made); err != nil {
 		return err
 	}
 	a, err := app.New(made)

@@ -90,17 +90,18 @@ type Config struct {
 
 // App is a server: New, then Run; Close is Run's end.
 type App struct {
-	cfg     Config
-	tenants *Tenants
-	fiber   *fiber.App
-	session *session.Service
-	files   *files.Server
-	sockets *upgrade.Registry
-	hasher  *password.Hasher
-	metrics *metrics
-	listen  net.Listener
-	admin   net.Listener
-	letters *letters // nil where no mail is sent
+	cfg         Config
+	tenants     *Tenants
+	fiber       *fiber.App
+	session     *session.Service
+	files       *files.Server
+	sockets     *upgrade.Registry
+	hasher      *password.Hasher
+	metrics     *metrics
+	listen      net.Listener
+	admin       net.Listener
+	letters     *letters              // nil where no mail is sent
+	unsubscribe *courier.Unsubscriber // nil likewise
 }
 
 // Signing names of access tokens.
@@ -198,6 +199,14 @@ func New(cfg Config) (*App, error) {
 	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{}); err != nil {
 		return nil, err
 	}
+	if cfg.Letters != nil && cfg.PublicURL != "" {
+		key, err := unsubscribeKey(cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		a.unsubscribe = courier.NewUnsubscriber(key, cfg.PublicURL, a.tenants)
+		a.unsubscribe.Mount(a.fiber)
+	}
 	if _, err := handler.Mount(a.fiber, auth, all.Cat, handler.Options{}); err != nil {
 		return nil, err
 	}
@@ -227,6 +236,25 @@ func signingKeys(dir string) (token.KeySet, error) {
 		return keys, err
 	}
 	return keys, writeFile(path, b)
+}
+
+// unsubscribeKey reads the key by which addresses in mails are sealed, making
+// it in a new folder. Mails are old when people think better of them.
+func unsubscribeKey(dir string) (key [32]byte, err error) {
+	path := filepath.Join(dir, "mail.key")
+	b, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(b) == len(key):
+		return [32]byte(b), nil
+	case err == nil:
+		return key, fmt.Errorf("%s: %d bytes are no key", path, len(b))
+	case !errors.Is(err, fs.ErrNotExist):
+		return key, err
+	}
+	if _, err := rand.Read(key[:]); err != nil {
+		return key, err
+	}
+	return key, writeFile(path, key[:])
 }
 
 // writeFile writes a file whole or not at all, readable by its owner alone.

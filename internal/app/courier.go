@@ -25,7 +25,7 @@ func (a *App) attend() (leave func()) {
 	a.tenants.attend(func(t *tenant.Tenant) {
 		c := courier.New(courier.Options{
 			Tenant: t, Rules: a.tenants.suite.Rules, Pusher: a.cfg.Pusher, Mailer: a.cfg.Letters, Product: a.cfg.Product,
-			DevicesLink: a.cfg.DevicesLink, Observe: a.metrics.sent, Log: a.cfg.Log,
+			DevicesLink: a.cfg.DevicesLink, Unsubscribe: a.unsubscribe, Observe: a.metrics.sent, Log: a.cfg.Log,
 		})
 		wg.Go(func() { c.Run(ctx) })
 	})
@@ -104,6 +104,6 @@ type smtpMailer struct{ s *mail.Sender }
 // Mail implements courier.Mailer.
 func (m smtpMailer) Mail(ctx context.Context, l courier.Letter) push.Outcome {
 	return m.s.Send(ctx, []mail.Message{{
-		To: l.To, Subject: l.Subject, Text: l.Text, HTML: l.HTML, Key: l.Key, Attempt: l.Attempt,
+		To: l.To, Subject: l.Subject, Text: l.Text, HTML: l.HTML, Key: l.Key, Attempt: l.Attempt, Unsubscribe: l.Unsubscribe,
 	}})[0]
 }

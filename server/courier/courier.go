@@ -53,6 +53,9 @@ type Letter struct {
 	Subject    string
 	Text, HTML string
 	Attempt    int // earlier failed attempts
+	// Unsubscribe is where one click takes the person off such mail; "" for
+	// what can't be turned off.
+	Unsubscribe string
 }
 
 // Mailer makes one attempt at a letter.
@@ -68,6 +71,8 @@ type Options struct {
 	Mailer Mailer // nil: likewise
 	// Product is what the system is called in mails, "Satchel" if empty.
 	Product string
+	// Unsubscribe makes the addresses to unsubscribe at; nil for none.
+	Unsubscribe *Unsubscriber
 	// DevicesLink is where a person revokes devices, "" for nowhere.
 	DevicesLink string
 	// Observe counts attempts: channel is "push", "silent", "mail" or "wake",

@@ -76,6 +76,7 @@ type world struct {
 	c     *courier.Courier
 	seen  []string // what was observed, under to.mu
 	rules *outbox.Rules
+	off   *courier.Unsubscriber
 }
 
 func newWorld(t *testing.T) *world {
@@ -90,6 +91,8 @@ func newWorld(t *testing.T) *world {
 		if _, err := rest.Mount(app, auth, cat, rest.Options{CursorKey: [32]byte{1}}); err != nil {
 			t.Fatal(err)
 		}
+		w.off = courier.NewUnsubscriber([32]byte{7}, "https://satchel.example/", auth.Tenants)
+		w.off.Mount(app)
 	})
 	w.c = w.courier()
 	return w
@@ -97,7 +100,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) courier() *courier.Courier {
 	return courier.New(courier.Options{
-		Tenant: w.Tenant, Rules: w.rules, Pusher: w.to, Mailer: w.to,
+		Tenant: w.Tenant, Rules: w.rules, Pusher: w.to, Mailer: w.to, Unsubscribe: w.off,
 		Observe: func(ch, out string) {
 			w.to.mu.Lock()
 			defer w.to.mu.Unlock()

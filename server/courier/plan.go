@@ -275,9 +275,13 @@ func (p *plan) mailing(in outbox.Intent, ch outbox.Channels, who *reader, about 
 		p.c.opts.Log.Error("a mail could not be written", slog.String("event", in.Event), slog.String("error", err.Error()))
 		return verdict{done: true}
 	}
+	off := ""
+	if !warning {
+		off = p.c.opts.Unsubscribe.link(p.c.opts.Tenant.ID(), in.Person, in.Event)
+	}
 	p.letters = append(p.letters, outletter{
 		keys: []string{flight(in, ch)}, intents: []outbox.Intent{in}, channel: []outbox.Channels{ch},
-		msg: Letter{Key: in.ID, To: address, Subject: m.Subject, Text: m.Text, HTML: m.HTML, Attempt: in.Attempts},
+		msg: Letter{Key: in.ID, To: address, Subject: m.Subject, Text: m.Text, HTML: m.HTML, Attempt: in.Attempts, Unsubscribe: off},
 	})
 	return verdict{}
 }
@@ -301,6 +305,7 @@ func (p *plan) bind() {
 		}
 		l := outletter{intents: d.intents, channel: d.channel, msg: Letter{
 			Key: "digest/" + d.intents[0].ID, To: d.who.rec.Get("email").Text(), Subject: m.Subject, Text: m.Text, HTML: m.HTML,
+			Unsubscribe: p.c.opts.Unsubscribe.link(p.c.opts.Tenant.ID(), id, allMail),
 		}}
 		for i, in := range d.intents {
 			l.keys = append(l.keys, flight(in, d.channel[i]))

@@ -665,6 +665,17 @@ func fixedPaths() schema {
 			"operationId": "live", "tags": []string{"sync"}, "summary": "WebSocket with the pages of pull and the results of push as frames",
 			"responses": schema{"101": schema{"description": "Switched to WebSocket."}, "default": ref("responses", "Problem")},
 		}},
+		"/v1/unsubscribe/{wish}": schema{
+			"parameters": []any{schema{"name": "wish", "in": "path", "required": true, "schema": schema{"type": "string"}, "description": "As it stands in the mail."}},
+			"get": schema{
+				"operationId": "unsubscribePage", "tags": []string{"session"}, "summary": "A page with a button; nothing is changed", "security": []any{},
+				"responses": schema{"200": schema{"description": "The page."}, "default": ref("responses", "Problem")},
+			},
+			"post": schema{
+				"operationId": "unsubscribe", "tags": []string{"session"}, "summary": "Take the mail's receiver off such mail", "security": []any{},
+				"responses": schema{"200": schema{"description": "It is noted."}, "default": ref("responses", "Problem")},
+			},
+		},
 		"/healthz": health("healthz", "Whether the process lives"),
 		"/readyz":  health("readyz", "Whether it takes requests"),
 	}
