@@ -216,7 +216,8 @@ func TestTrialForetells(t *testing.T) {
 			}
 		}
 	})
-	if changed == 0 || refused == 0 {
+	// A few histories may well have no refusal among them.
+	if changed == 0 || (refused == 0 && !testing.Short()) {
 		t.Errorf("%d devices changed, %d changes were refused", changed, refused)
 	}
 }
