@@ -492,3 +492,37 @@ func TestNewsOfHiddenClients(t *testing.T) {
 		same(t, "told", all(w, Engineer))
 	})
 }
+
+// TestNewsForWhoeverActs: who acts for somebody is told what that person is
+// told, as far as both may know of it and for as long as it lasts; what is about
+// the person alone is not passed on.
+func TestNewsForWhoeverActs(t *testing.T) {
+	told := func(w *world, who ident.RecordID, event string) (n int) {
+		for _, s := range w.notes() {
+			if strings.HasPrefix(s, string(who)+" "+event) {
+				n++
+			}
+		}
+		return n
+	}
+	w := newWorld(t)
+	w.Person("emp-stand-in", "level.basic")
+	w.Person("emp-half-in", "level.basic")
+	w.Hide("emp-half-in", Acme)
+	for _, who := range []ident.RecordID{"emp-stand-in", "emp-half-in"} {
+		w.does(Engineer, "POST", "/v1/me/delegations", "delegate", who, "until", "2026-03-03T10:00:00Z")
+	}
+	w.does(Manager, "POST", "/v1/service/job-activities/act-acme-2/assign", "assignee", Engineer)
+	if a, b := told(w, "emp-stand-in", "jobActivity.assigned"), told(w, "emp-half-in", "jobActivity.assigned"); a != 1 || b != 0 {
+		t.Errorf("the stand-in is told %d times, the one from whom the client is hidden %d", a, b)
+	}
+	w.Give(Engineer, "stock.guest")
+	if told(w, "emp-stand-in", "access.changed") != 0 {
+		t.Error("what is about the person alone is passed on")
+	}
+	w.Advance(25 * time.Hour)
+	w.does(Manager, "POST", "/v1/service/job-activities/act-blue-2/assign", "assignee", Engineer)
+	if told(w, "emp-stand-in", "jobActivity.assigned") != 1 {
+		t.Error("it is told when the delegation is over")
+	}
+}

@@ -80,7 +80,7 @@ func (r *run) expect(rule *outbox.Rule, x outbox.Change, silent bool) error {
 
 // tellAll tells everybody concerned.
 func (r *run) tellAll(rule *outbox.Rule, x outbox.Change) error {
-	who := rule.People(r, x)
+	who := r.standIns(rule, rule.People(r, x))
 	for i, id := range who {
 		if id == "" || slices.Contains(who[:i], id) {
 			continue
@@ -94,6 +94,27 @@ func (r *run) tellAll(rule *outbox.Rule, x outbox.Change) error {
 		}
 	}
 	return nil
+}
+
+// standIns adds those who act for the people concerned: what is to be done by
+// somebody who is away is news for whoever does it instead. What is said about
+// the person alone stays with the person.
+func (r *run) standIns(rule *outbox.Rule, who []ident.RecordID) []ident.RecordID {
+	if rule.Nameless || rule.Former || rule.ToActor {
+		return who
+	}
+	out := slices.Clone(who)
+	for _, id := range who {
+		if id == "" {
+			continue
+		}
+		for _, by := range r.cfg.Roles.Delegates(&r.w.Reader, id) {
+			if sub := r.subject(by); sub != nil && sub.Lender(id) != nil {
+				out = append(out, by)
+			}
+		}
+	}
+	return out
 }
 
 // inform leaves a person the news of a rule: a notification, and an intent for
