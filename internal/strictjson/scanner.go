@@ -418,7 +418,7 @@ func escapeLen(d []byte) int {
 	return 0
 }
 
-// hex4 reads the \uXXXX that d starts with.
+// hex4 reads the escape that d starts with: \u and four hexadecimal digits.
 func hex4(d []byte) (rune, bool) {
 	if len(d) < 6 || d[0] != '\\' || d[1] != 'u' {
 		return 0, false

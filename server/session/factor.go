@@ -470,24 +470,13 @@ func (s *Service) renew(c *fiber.Ctx) error {
 // an identity provider's account.
 func (s *Service) forget(what command.Forget) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		caller, err := s.Auth.Caller(c)
+		caller, employee, err := s.about(c)
 		if err != nil {
 			return err
-		}
-		raw, err := edge.Body(c)
-		if err != nil {
-			return err
-		}
-		var b inviteBody
-		if err := strictjson.Decode(raw, &b); err != nil {
-			return err
-		}
-		if b.Employee == "" {
-			return fault.New(fault.MissingField).OnField("employee")
 		}
 		cmd := caller.Command()
 		f := what
-		f.Employee = ident.RecordID(b.Employee)
+		f.Employee = employee
 		cmd.Forget = &f
 		if _, err := caller.Tenant.Submit(c.Context(), cmd); err != nil {
 			return err

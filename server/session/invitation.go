@@ -76,25 +76,34 @@ type inviteBody struct {
 	Employee string `json:"employee"`
 }
 
-// invite answers a customer administrator with an invitation, this once; where
-// mails are sent, it goes to the employee instead.
-func (s *Service) invite(c *fiber.Ctx) error {
+// about reads who asks something about which employee.
+func (s *Service) about(c *fiber.Ctx) (*edge.Caller, ident.RecordID, error) {
 	caller, err := s.Auth.Caller(c)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	raw, err := edge.Body(c)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	var b inviteBody
 	if err := strictjson.Decode(raw, &b); err != nil {
-		return err
+		return nil, "", err
 	}
 	if b.Employee == "" {
-		return fault.New(fault.MissingField).OnField("employee")
+		return nil, "", fault.New(fault.MissingField).OnField("employee")
 	}
-	in, err := Invite(c.Context(), caller.Tenant, caller.Command(), ident.RecordID(b.Employee))
+	return caller, ident.RecordID(b.Employee), nil
+}
+
+// invite answers a customer administrator with an invitation, this once; where
+// mails are sent, it goes to the employee instead.
+func (s *Service) invite(c *fiber.Ctx) error {
+	caller, employee, err := s.about(c)
+	if err != nil {
+		return err
+	}
+	in, err := Invite(c.Context(), caller.Tenant, caller.Command(), employee)
 	if err != nil {
 		return err
 	}

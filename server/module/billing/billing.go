@@ -11,7 +11,6 @@
 package billing
 
 import (
-	"fmt"
 	"slices"
 
 	"satchel/internal/entity"
@@ -157,7 +156,7 @@ func approve(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if err := charge(r, "An invoice"); err != nil {
 		return err
 	}
-	number(c, r, "invoice", "INV")
+	lines.Number(c, r, "INV")
 	if r.Get("issued").IsNull() {
 		r.Set("issued", today(c))
 	}
@@ -187,13 +186,6 @@ func charge(r *entity.Record, what string) error {
 	}
 	lines.Put(r, net, tax, currency)
 	return nil
-}
-
-// number gives a document the next number of its series unless it has one.
-func number(c entity.Context, r *entity.Record, series, prefix string) {
-	if r.Get("number").IsNull() {
-		r.Set("number", entity.StringValue(fmt.Sprintf("%s-%06d", prefix, c.Number(series))))
-	}
 }
 
 // void ends an invoice of which nothing is settled.

@@ -91,7 +91,7 @@ func activate(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if err := charge(r, "A contract"); err != nil {
 		return err
 	}
-	number(c, r, "contract", "CON")
+	lines.Number(c, r, "CON")
 	r.Set("nextBilling", r.Get("starts"))
 	return nil
 }
@@ -176,7 +176,7 @@ func approveCredit(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if sum > left {
 		return fault.Newf(fault.BadValue, "Credit notes can't take back more than the invoice's total.").OnField("lines")
 	}
-	number(c, r, "creditNote", "CN")
+	lines.Number(c, r, "CN")
 	if r.Get("issued").IsNull() {
 		r.Set("issued", today(c))
 	}

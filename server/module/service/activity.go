@@ -4,6 +4,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/server/module/agents"
+	"satchel/server/module/attach"
 )
 
 // Statuses of a job activity, in their order. Paused and Awaiting Parts are
@@ -123,7 +124,7 @@ var JobActivity = &entity.Type{
 		},
 	},
 	Check: func(_ entity.Context, _, after *entity.Record) error {
-		return inOrder(after, "scheduledStart", "scheduledEnd")
+		return attach.InOrder(after, "scheduledStart", "scheduledEnd")
 	},
 	Created: activityCreated,
 	Changed: activityChanged,

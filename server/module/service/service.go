@@ -5,7 +5,6 @@ package service
 
 import (
 	"satchel/internal/entity"
-	"satchel/internal/fault"
 	"satchel/server/module/attach"
 	"satchel/server/module/stock"
 )
@@ -70,7 +69,7 @@ var TimeEntry = &entity.Type{
 		entity.Flag(6, "billable"),
 		entity.Long(7, "note").UpTo(2000),
 	},
-	Check: func(_ entity.Context, _, after *entity.Record) error { return inOrder(after, "start", "end") },
+	Check: func(_ entity.Context, _, after *entity.Record) error { return attach.InOrder(after, "start", "end") },
 	Created: func(c entity.Context, r *entity.Record) error {
 		attach.Author(c, r, "employee")
 		return nil
@@ -145,16 +144,6 @@ var Agent = &entity.Type{
 		entity.To(3, "warehouse", "warehouse"),
 		entity.Str(4, "phone").UpTo(60),
 	},
-}
-
-// inOrder refuses a span that ends before it begins.
-func inOrder(r *entity.Record, from, to string) error {
-	a, ok := r.Get(from).Time()
-	b, ok2 := r.Get(to).Time()
-	if ok && ok2 && b < a {
-		return fault.Newf(fault.BadValue, "%s must not be before %s.", to, from).OnField(to)
-	}
-	return nil
 }
 
 // Types lists the package's types.

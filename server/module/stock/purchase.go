@@ -6,6 +6,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/server/module/lines"
 )
 
 // approvePurchase sees that there is something to order.
@@ -13,7 +14,7 @@ func approvePurchase(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if r.Get("lines").IsNull() {
 		return fault.Newf(fault.MissingField, "An order without lines can't be approved.").OnField("lines")
 	}
-	number(c, r, "PO")
+	lines.Number(c, r, "PO")
 	return nil
 }
 

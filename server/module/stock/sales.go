@@ -1,8 +1,6 @@
 package stock
 
 import (
-	"fmt"
-
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/server/module/lines"
@@ -27,16 +25,8 @@ func approveSale(c entity.Context, r *entity.Record, _ entity.Args) error {
 			return err
 		}
 	}
-	number(c, r, "SO")
+	lines.Number(c, r, "SO")
 	return nil
-}
-
-// number gives a document the next number of its type's series unless it has
-// one: the prefix and six digits.
-func number(c entity.Context, r *entity.Record, prefix string) {
-	if r.Get("number").IsNull() {
-		r.Set("number", entity.StringValue(fmt.Sprintf("%s-%06d", prefix, c.Number(r.Type.Name))))
-	}
 }
 
 // pick takes what an order has reserved out of its warehouse.
