@@ -65,6 +65,7 @@ type pushFrame struct {
 
 const (
 	writeWait = 10 * time.Second
+	closeWait = time.Second      // for why the server closed what can't be written to
 	pushWait  = 30 * time.Second // for the results of a push
 	// pushRecheck is when to look again for unsent work after a push over HTTP
 	// was found under way.
@@ -298,6 +299,10 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 		_ = p.freshenRules(asking, "?") // what ends the session, the socket is told too
 	}()
 	err = c.run(ctx, frames, failed)
+	var unsent *writeError
+	if errors.As(err, &unsent) {
+		err = lastWord(ctx, err, frames, failed)
+	}
 	close(done)
 	enough()
 	<-asked
@@ -312,6 +317,35 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 		c.release()
 	}
 	return true, c.useful, c.why(ctx, err)
+}
+
+// writeError is a frame that could not be sent. The server may have closed the
+// connection for a reason, which only the reader is told.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return "client: live: " + e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
+
+// lastWord is why the server closed a connection that can't be written to any
+// more, if it said so; otherwise err.
+func lastWord(ctx context.Context, err error, frames <-chan frame, failed <-chan error) error {
+	patience := time.NewTimer(closeWait)
+	defer patience.Stop()
+	for {
+		select {
+		case <-frames: // sent again after the next connection
+		case read := <-failed:
+			var ce *websocket.CloseError
+			if errors.As(read, &ce) {
+				return read
+			}
+			return err
+		case <-patience.C:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // why turns the end of a connection into what Live acts on.
@@ -355,7 +389,9 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 		case err = <-failed:
 			return err
 		case <-ping.C:
-			err = c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait))
+			if perr := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)); perr != nil {
+				err = &writeError{perr}
+			}
 		case <-c.pause.C:
 			err = c.sendPull()
 		case <-c.pushedAt.C:
@@ -391,9 +427,12 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 
 func (c *connection) write(v any) error {
 	if err := c.ws.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
-		return err
+		return &writeError{err}
 	}
-	return c.ws.WriteJSON(v)
+	if err := c.ws.WriteJSON(v); err != nil {
+		return &writeError{err}
+	}
+	return nil
 }
 
 // sendPull pulls, unless a Sync does so over HTTP: two that pull at once would

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,12 @@ type liveRig struct {
 
 func startLive(t *testing.T, s *fakeServer, prepare func(*Phone)) *liveRig {
 	t.Helper()
+	return startLiveTold(t, s, prepare, func(Change) {})
+}
+
+// startLiveTold also tells told of every change, outside of the rig's lock.
+func startLiveTold(t *testing.T, s *fakeServer, prepare func(*Phone), told func(Change)) *liveRig {
+	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	srv := httptest.NewServer(s)
 	tr := &http.Transport{}
@@ -44,8 +51,9 @@ func startLive(t *testing.T, s *fakeServer, prepare func(*Phone)) *liveRig {
 	go func() {
 		rig.ended <- p.Live(lctx, func(c Change) {
 			rig.mu.Lock()
-			defer rig.mu.Unlock()
 			rig.changes = append(rig.changes, c)
+			rig.mu.Unlock()
+			told(c)
 		})
 	}()
 	t.Cleanup(func() {
@@ -216,6 +224,28 @@ func TestLiveEnds(t *testing.T) {
 			})
 			c.do(r)
 			if err := r.end(t); !errors.Is(err, c.want) {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+// A connection may be closed while the phone is about to write: the write fails
+// before the reason has been looked at. The reason must win, or two phones with
+// one session would go on throwing each other out.
+func TestLiveEndsWhileWriting(t *testing.T) {
+	for code, want := range map[int]error{wire.CloseSuperseded: ErrSuperseded, wire.CloseRevoked: ErrSignedOut} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			s := newFake()
+			r := startLiveTold(t, s, nil, func(c Change) {
+				if c.Online {
+					return
+				}
+				// A page, which the phone is about to acknowledge.
+				s.closeSockets(code)
+				time.Sleep(50 * time.Millisecond) // the close is answered: nothing may be written any more
+			})
+			if err := r.end(t); !errors.Is(err, want) {
 				t.Errorf("ended with %v", err)
 			}
 		})
