@@ -115,7 +115,7 @@ func compile(t testing.TB, clauses ...*Clause) *Compiled {
 
 func person(roles ...*Compiled) *Subject {
 	s := &Subject{ID: "person-1", Kind: InHouse, Active: true}
-	return s.Build(roles, nil, nil)
+	return s.Build(Hold(roles, s.Outside()), nil, nil)
 }
 
 // TestScopes is the point reading of every operator.
@@ -148,7 +148,7 @@ func TestScopes(t *testing.T) {
 			ID: "person-1", Kind: InHouse, Active: true, Areas: []ident.RecordID{"area-0001"},
 			Client: "client-b", Onsite: []ident.RecordID{"client-a", "client-b"},
 		}
-		s.Build([]*Compiled{compile(t, May(View).On(c.typ).In(c.scope).Through(entity.Core, entity.FacetAdmin).As("T-1"))}, nil, nil)
+		s.Build(Hold([]*Compiled{compile(t, May(View).On(c.typ).In(c.scope).Through(entity.Core, entity.FacetAdmin).As("T-1"))}, false), nil, nil)
 		var got []string
 		for id, r := range w {
 			if r.Type == c.typ && s.View(r, w).Mask != 0 {
@@ -189,7 +189,7 @@ func TestMentioned(t *testing.T) {
 		t.Error("the directory does not follow the record")
 	}
 	hidden := &Subject{ID: "person-1", Kind: InHouse, Active: true, Clients: []ident.RecordID{"client-b"}}
-	hidden.Build([]*Compiled{compile(t, May(View).On(work).As("T-1"), directory)}, nil, nil)
+	hidden.Build(Hold([]*Compiled{compile(t, May(View).On(work).As("T-1"), directory)}, false), nil, nil)
 	if hidden.View(w["person-3"], w).Mask != 0 {
 		t.Error("a hidden record names somebody")
 	}
@@ -298,7 +298,7 @@ func TestRank(t *testing.T) {
 	denyField := Denial{ID: "denial-2", Type: "work", Field: "title"}
 	denySee := Denial{ID: "denial-3", Verb: View, Type: "part"}
 	s := &Subject{ID: "person-1", Kind: InHouse, Active: true, Clients: []ident.RecordID{"client-b"}}
-	s.Build([]*Compiled{role}, []*Compiled{grant}, []Denial{denySee, denyField, denyEdit})
+	s.Build(Hold([]*Compiled{role}, false), []*Compiled{grant}, []Denial{denySee, denyField, denyEdit})
 	for _, c := range []struct {
 		v      Verb
 		id     ident.RecordID
@@ -356,7 +356,7 @@ func TestCeiling(t *testing.T) {
 		if c.kind == ClientStaff {
 			s.Client = "client-a"
 		}
-		s.Build(c.roles, nil, nil)
+		s.Build(Hold(c.roles, s.Outside()), nil, nil)
 		if got := s.View(w[c.id], w).Mask != 0; got != c.want {
 			t.Errorf("%s with %s sees %s: %v", c.kind, c.roles[0].Role.Clauses[0].ID, c.id, got)
 		}
@@ -466,7 +466,7 @@ func TestHiddenBringsNothing(t *testing.T) {
 		own, others []ident.RecordID // hidden from whose right it is, and from who acts
 		want        bool
 	}{{nil, nil, true}, {hiding, nil, false}, {nil, hiding, false}} {
-		by := (&Subject{ID: "person-2", Kind: InHouse, Active: true, Clients: c.own}).Build([]*Compiled{role}, nil, nil)
+		by := (&Subject{ID: "person-2", Kind: InHouse, Active: true, Clients: c.own}).Build(Hold([]*Compiled{role}, false), nil, nil)
 		if c.others == nil {
 			if got := by.View(w["person-1"], w).Mask != 0; got != c.want {
 				t.Errorf("with %v hidden, whom work names is seen: %v", c.own, got)
@@ -491,8 +491,8 @@ func TestOwnRightsComeFirst(t *testing.T) {
 		}
 		return c
 	}
-	lender := (&Subject{ID: "lender-01", Kind: InHouse, Active: true}).Build([]*Compiled{compiledAs("a.role")}, nil, nil)
-	both := (&Subject{ID: "person-9", Kind: InHouse, Active: true}).Build([]*Compiled{compiledAs("z.role")}, nil, nil)
+	lender := (&Subject{ID: "lender-01", Kind: InHouse, Active: true}).Build(Hold([]*Compiled{compiledAs("a.role")}, false), nil, nil)
+	both := (&Subject{ID: "person-9", Kind: InHouse, Active: true}).Build(Hold([]*Compiled{compiledAs("z.role")}, false), nil, nil)
 	both.Lend(lender)
 	if d := both.Decide(Edit, w["work-a"], w); !d.Allowed || d.For != "" || d.Role != "z.role" {
 		t.Errorf("%+v", d)

@@ -1,8 +1,8 @@
 package policy
 
 import (
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"satchel/internal/entity"
@@ -67,51 +67,43 @@ type Subject struct {
 	reader *Subject
 }
 
-// Build finishes a subject: the compiled roles, grants made to the person
-// alone, and denials.
-func (s *Subject) Build(roles []*Compiled, personal []*Compiled, denials []Denial) *Subject {
+// Build finishes a subject: what the roles held come to (nil for none), grants
+// made to the person alone, and denials.
+func (s *Subject) Build(held *Holding, personal []*Compiled, denials []Denial) *Subject {
 	// Being onsite at a hidden client counts for nothing, not even for knowing
 	// who else is there: those people belong to no client that hides them.
 	s.Onsite = slices.DeleteFunc(slices.Clone(s.Onsite), s.Hides)
-	s.grants = map[key][]*Grant{}
-	s.refused = map[key]string{}
-	s.denials = denials
-	narrowed := len(denials) > 0
-	for _, c := range roles {
-		narrowed = narrowed || c.Role.App == "" // a tenant's own
+	if held == nil {
+		held = Hold(nil, s.Outside())
 	}
-	for _, c := range append(slices.Clone(roles), personal...) {
-		for k, gs := range c.Grants {
-			for _, g := range gs {
-				if g.House && s.Outside() {
-					continue
-				}
-				s.grants[k] = append(s.grants[k], g)
-			}
-		}
-		for k, id := range c.Refused {
-			if s.refused[k] == "" || id < s.refused[k] {
-				s.refused[k] = id
-			}
-		}
+	s.grants, s.refused, s.denials = held.grants, held.refused, denials
+	narrowed := len(denials) > 0 || held.narrowed
+	brings := held.brings
+	if len(personal) > 0 {
+		own := hold(personal, s.Outside())
+		s.add(own.grants)
+		brings = maps.Clone(brings)
+		maps.Copy(brings, own.brings)
 	}
-	s.sort()
 	s.brings = nil
 	if narrowed {
-		s.brings = map[string]bool{}
-		for k, gs := range s.grants {
-			for _, g := range gs {
-				if k.verb == View {
-					g.Scope.walk(func(x *Scope) {
-						if x.Op == OpFrom || x.Op == OpUnder {
-							s.brings[x.Type] = true
-						}
-					})
-				}
-			}
-		}
+		s.brings = brings
 	}
 	return s
+}
+
+// add gives the person further grants. The lists it has may be shared with
+// others, so they are replaced, not changed.
+func (s *Subject) add(more map[key][]*Grant) {
+	if len(more) == 0 {
+		return
+	}
+	s.grants = maps.Clone(s.grants)
+	for k, gs := range more {
+		all := slices.Concat(s.grants[k], gs)
+		inOrder(all)
+		s.grants[k] = all
+	}
 }
 
 // Brings reports whether a record of the type that the person does not see may
@@ -128,22 +120,6 @@ func (s *Subject) Brings(t *entity.Type) bool {
 	return false
 }
 
-// sort puts the person's own grants before those that were lent, so that a
-// decision names a lender only where nothing else gives the right.
-func (s *Subject) sort() {
-	for _, g := range s.grants {
-		sort.SliceStable(g, func(i, j int) bool {
-			if own := g[i].By == nil; own != (g[j].By == nil) {
-				return own
-			}
-			if g[i].Role != g[j].Role {
-				return g[i].Role < g[j].Role
-			}
-			return g[i].Clause < g[j].Clause
-		})
-	}
-}
-
 // Lend adds the rights of another person, for whom this one acts: what by may
 // do of itself, less what is personal, what by is denied, and what either of
 // the two may not know of. Rights that were lent are not lent on. by must have
@@ -156,6 +132,7 @@ func (s *Subject) Lend(by *Subject) {
 	slices.Sort(s.For)
 	s.lenders = append(s.lenders, by)
 	by.reader = s
+	more := map[key][]*Grant{}
 	for k, gs := range by.grants {
 		for _, g := range gs {
 			if g.Personal || g.By != nil || (g.House && s.Outside()) {
@@ -168,10 +145,10 @@ func (s *Subject) Lend(by *Subject) {
 			lent := *g
 			lent.Mask &^= gone
 			lent.By = by
-			s.grants[k] = append(s.grants[k], &lent)
+			more[k] = append(more[k], &lent)
 		}
 	}
-	s.sort()
+	s.add(more)
 }
 
 // Lender returns a person of For.

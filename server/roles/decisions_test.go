@@ -121,7 +121,7 @@ func (w *world) person(id, kind string, change func(*policy.Subject), keys ...st
 		}
 		held = append(held, w.roles[k])
 	}
-	return s.Build(held, nil, nil)
+	return s.Build(policy.Hold(held, s.Outside()), nil, nil)
 }
 
 func (w *world) sees(s *policy.Subject, want bool, ids ...string) {

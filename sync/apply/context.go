@@ -291,7 +291,7 @@ func (r *run) administrators() int {
 			continue
 		}
 		seen[id] = true
-		if s, ok := r.cfg.Roles.Build(&r.w.Reader, id); ok && s.Active && !s.Only && len(s.Clients) == 0 && s.Kind != policy.ClientStaff && !r.denied(id) {
+		if r.cfg.Roles.Unbounded(&r.w.Reader, id) && !r.denied(id) {
 			n++
 		}
 	}

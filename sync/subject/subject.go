@@ -5,8 +5,11 @@
 package subject
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 
 	"satchel/internal/entity"
 	"satchel/internal/fault"
@@ -50,7 +53,16 @@ type Roles struct {
 	shipped map[string]*policy.Compiled
 	// variants stand in for shipped roles, by key, while a setting is on.
 	variants map[string]policy.Variant
+
+	// holdings are what sets of shipped roles come to, as a set of the server's
+	// own roles never changes.
+	mu       sync.Mutex
+	holdings map[string]*policy.Holding
 }
+
+// maxHoldings bounds the sets of roles that are kept; a company has a few
+// dozen.
+const maxHoldings = 1024
 
 // NewRoles checks that the catalogue has the types the policy is kept in and
 // that the roles the core knows are there. A role has one variant at most.
@@ -84,7 +96,7 @@ func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled, varia
 			return nil, fmt.Errorf("subject: no role %s", k)
 		}
 	}
-	rs := &Roles{cat, compiled, map[string]policy.Variant{}}
+	rs := &Roles{cat: cat, shipped: compiled, variants: map[string]policy.Variant{}, holdings: map[string]*policy.Holding{}}
 	for _, v := range variants {
 		key := v.Role.Role.Key
 		if _, twice := rs.variants[key]; twice || compiled[key] == nil {
@@ -207,17 +219,66 @@ func (rs *Roles) build(rd *state.Reader, id ident.RecordID, lent bool) (*policy.
 	rs.each(rd, OnsiteClient, "employee", id, func(r *entity.Record) {
 		s.Onsite = append(s.Onsite, r.Client())
 	})
+	rs.clients(rd, id, s)
+	for _, l := range []*[]ident.RecordID{&s.Onsite, &s.Clients} {
+		slices.Sort(*l)
+		*l = slices.Compact(*l)
+	}
+	return s.Build(rs.hold(roles, s.Outside()), personal, denials), true
+}
+
+// hold returns what a set of roles comes to, the same for all who hold it
+// where the roles are the server's own.
+func (rs *Roles) hold(roles []*policy.Compiled, outside bool) *policy.Holding {
+	var name strings.Builder
+	if outside {
+		name.WriteByte('!')
+	}
+	slices.SortFunc(roles, func(a, b *policy.Compiled) int { return cmp.Compare(a.Role.Key, b.Role.Key) })
+	for _, c := range roles {
+		switch k := c.Role.Key; {
+		case rs.shipped[k] == c:
+			name.WriteString(k)
+		case rs.variants[k].Role == c:
+			name.WriteString(k + "~")
+		default:
+			return policy.Hold(roles, outside)
+		}
+		name.WriteByte(' ')
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	h := rs.holdings[name.String()]
+	if h == nil {
+		if len(rs.holdings) >= maxHoldings {
+			clear(rs.holdings)
+		}
+		h = policy.Hold(roles, outside)
+		rs.holdings[name.String()] = h
+	}
+	return h
+}
+
+// Unbounded reports whether a person is active, of the house and sees every
+// client, as those are who can run a tenant without help.
+func (rs *Roles) Unbounded(rd *state.Reader, id ident.RecordID) bool {
+	emp, ok := rd.Load(id)
+	if !ok || emp.Type.Name != Employee || emp.StatusText() != Active || emp.Get("kind").Text() == policy.ClientStaff {
+		return false
+	}
+	s := &policy.Subject{}
+	rs.clients(rd, id, s)
+	return !s.Only && len(s.Clients) == 0
+}
+
+// clients reads which clients a person sees.
+func (rs *Roles) clients(rd *state.Reader, id ident.RecordID, s *policy.Subject) {
 	rs.each(rd, Visibility, "employee", id, func(v *entity.Record) {
 		s.Only = s.Only || v.Get("mode").Text() == "only"
 		rs.each(rd, VisibilityRule, "visibility", v.ID, func(r *entity.Record) {
 			s.Clients = append(s.Clients, r.Client())
 		})
 	})
-	for _, l := range []*[]ident.RecordID{&s.Onsite, &s.Clients} {
-		slices.Sort(*l)
-		*l = slices.Compact(*l)
-	}
-	return s.Build(roles, personal, denials), true
 }
 
 // DenialOf reads an individual permission whose effect is a denial.
