@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -27,6 +28,11 @@ func (w *World) Device(id ident.DeviceID) (*Device, bool, error) {
 	if v == nil {
 		return nil, false, nil
 	}
+	if known, ok := w.devices[id]; ok && bytes.Equal(known.raw, v) {
+		d := *known.dev
+		w.state(&d)
+		return &d, true, nil
+	}
 	var row struct {
 		Employee ident.RecordID `json:"employee"`
 		Field    bool           `json:"field"`
@@ -46,10 +52,16 @@ func (w *World) Device(id ident.DeviceID) (*Device, bool, error) {
 	for _, p := range row.Pins {
 		d.Pins = append(d.Pins, p.ID)
 	}
-	if r := w.byID[id]; r == nil || r.Text("status") == "Revoked" {
-		d.Revoked = true
-	}
+	known := *d
+	w.devices[id] = deviceRow{bytes.Clone(v), &known}
+	w.state(d)
 	return d, true, nil
+}
+
+// state reads whether the device is revoked.
+func (w *World) state(d *Device) {
+	r := w.byID[d.ID]
+	d.Revoked = r == nil || r.Text("status") == "Revoked"
 }
 
 // sight is what a person sees of one record.

@@ -50,6 +50,14 @@ type Record struct {
 	// those that hold a set, its members.
 	texts map[string]string
 	lists map[string][]string
+	// shown are the renderings that were asked for.
+	shown map[rendering]Shown
+}
+
+// rendering says what of a record is shown.
+type rendering struct {
+	fields  fields
+	context bool
 }
 
 // World is one state of a tenant, as of one commit.
@@ -58,6 +66,7 @@ type World struct {
 	Now ident.Millis
 
 	cat     *entity.Catalogue
+	devices map[ident.DeviceID]deviceRow // of the judge
 	kv      store.Reader
 	records []*Record // by ordinal
 	byID    map[ident.RecordID]*Record
@@ -74,20 +83,35 @@ type reference struct{ typ, field string }
 // looking at one world after another stays cheap; nothing else is carried
 // over. It is for one goroutine.
 type Judge struct {
-	cat    *entity.Catalogue
-	seen   map[uint32]decoded
-	facets map[*entity.Type]map[entity.Facet]fields
+	cat     *entity.Catalogue
+	seen    map[uint32]decoded
+	facets  map[*entity.Type]map[entity.Facet]fields
+	devices map[ident.DeviceID]deviceRow
+	looks   int
+	records int // of the latest world
 }
+
+// namesEvery is how often the names of all ordinals are looked at, and not of
+// those alone whose records have changed.
+const namesEvery = 32
 
 type decoded struct {
 	raw []byte
 	rec *Record
 }
 
+// deviceRow is a device's row and what it says.
+type deviceRow struct {
+	raw []byte
+	dev *Device
+}
+
 // New makes a judge. The catalogue is used for the declarations of types and
 // fields alone.
 func New(cat *entity.Catalogue) *Judge {
-	j := &Judge{cat, map[uint32]decoded{}, map[*entity.Type]map[entity.Facet]fields{}}
+	j := &Judge{
+		cat: cat, seen: map[uint32]decoded{}, facets: map[*entity.Type]map[entity.Facet]fields{}, devices: map[ident.DeviceID]deviceRow{},
+	}
 	for _, t := range cat.Types {
 		j.facets[t] = facets(t)
 	}
@@ -98,12 +122,14 @@ func New(cat *entity.Catalogue) *Judge {
 // the world is used.
 func (j *Judge) Look(kv store.Reader) (*World, error) {
 	w := &World{
-		cat: j.cat, kv: kv, byID: map[ident.RecordID]*Record{}, byType: map[string][]*Record{},
+		cat: j.cat, kv: kv, devices: j.devices,
+		records: make([]*Record, 0, j.records+8), byID: make(map[ident.RecordID]*Record, j.records+8), byType: make(map[string][]*Record, len(j.cat.Types)),
 		people: map[ident.RecordID]*person{}, naming: map[reference]map[string][]*Record{}, facets: j.facets,
 	}
 	if v := kv.Get(store.Meta, []byte("time")); len(v) == 8 {
 		w.Now = ident.Millis(binary.BigEndian.Uint64(v))
 	}
+	j.looks++
 	var err error
 	kv.Scan(store.Records, nil, func(k, v []byte) bool {
 		if len(k) != 4 {
@@ -112,7 +138,8 @@ func (j *Judge) Look(kv store.Reader) (*World, error) {
 		}
 		ord := binary.BigEndian.Uint32(k)
 		d, ok := j.seen[ord]
-		if !ok || !bytes.Equal(d.raw, v) {
+		changed := !ok || !bytes.Equal(d.raw, v)
+		if changed {
 			var rec *Record
 			if rec, err = decode(j.cat, ord, v); err != nil {
 				err = fmt.Errorf("record %d: %w", ord, err)
@@ -120,6 +147,11 @@ func (j *Judge) Look(kv store.Reader) (*World, error) {
 			}
 			d = decoded{bytes.Clone(v), rec}
 			j.seen[ord] = d
+		}
+		if changed || j.looks%namesEvery == 0 {
+			if err = named(kv, d.rec); err != nil {
+				return false
+			}
 		}
 		w.records = append(w.records, d.rec)
 		w.byID[d.rec.ID] = d.rec
@@ -129,13 +161,17 @@ func (j *Judge) Look(kv store.Reader) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range w.records {
-		v := kv.Get(store.Ordinals, binary.BigEndian.AppendUint32(nil, r.Ord))
-		if len(v) < 2 || binary.BigEndian.Uint16(v) != r.Type.No || ident.RecordID(v[2:]) != r.ID {
-			return nil, fmt.Errorf("%w: ordinal %d is not named as record %s", ErrRow, r.Ord, r.ID)
-		}
-	}
+	j.records = len(w.records)
 	return w, nil
+}
+
+// named checks what an ordinal is said to stand for.
+func named(kv store.Reader, r *Record) error {
+	v := kv.Get(store.Ordinals, binary.BigEndian.AppendUint32(nil, r.Ord))
+	if len(v) < 2 || binary.BigEndian.Uint16(v) != r.Type.No || ident.RecordID(v[2:]) != r.ID {
+		return fmt.Errorf("%w: ordinal %d is not named as record %s", ErrRow, r.Ord, r.ID)
+	}
+	return nil
 }
 
 // cursor reads the documented record format.
@@ -286,7 +322,7 @@ type Shown struct {
 	Rev     string
 	Context bool
 	// Fields are the visible ones that have a value, by name, as JSON;
-	// updatedAt and updatedBy among them.
+	// updatedAt and updatedBy among them. They are shared and not to be changed.
 	Fields map[string]string
 }
 
@@ -295,6 +331,19 @@ type Shown struct {
 // written, its number, its count of writes (4 bytes) and the instant of the
 // last one (8 bytes), little-endian, its bits then mixed.
 func (r *Record) show(f fields, context bool) Shown {
+	k := rendering{f, context}
+	if s, ok := r.shown[k]; ok {
+		return s
+	}
+	if r.shown == nil {
+		r.shown = map[rendering]Shown{}
+	}
+	s := r.render(f, context)
+	r.shown[k] = s
+	return s
+}
+
+func (r *Record) render(f fields, context bool) Shown {
 	out := Shown{Type: r.Type.Name, ID: r.ID, Context: context, Fields: map[string]string{}}
 	sum := []byte(r.ID)
 	var last stamp
