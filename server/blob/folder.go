@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"satchel/internal/durable"
 	"satchel/internal/ident"
 )
 
@@ -40,12 +41,16 @@ func (f *Folder) Put(_ context.Context, tenant ident.TenantID, k Key, file strin
 		if err := os.Chtimes(to, f.now(), f.now()); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
+		// Whoever put it may not have come as far as making its name durable.
+		if err := f.names(to); err != nil {
+			return err
+		}
 		return os.Remove(file)
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("blob: %w", err)
 	}
-	if err := durable(file); err != nil {
+	if err := durable.Sync(file); err != nil {
 		return fmt.Errorf("blob: %w", err)
 	}
 	if err := os.Chtimes(file, f.now(), f.now()); err != nil {
@@ -59,22 +64,18 @@ func (f *Folder) Put(_ context.Context, tenant ident.TenantID, k Key, file strin
 			return fmt.Errorf("blob: %w", err)
 		}
 	}
-	// The names, up to the tenant's folder, must outlive a power cut too.
+	return f.names(to)
+}
+
+// names makes the name of content durable, and those of the folders that lead
+// to it.
+func (f *Folder) names(to string) error {
 	for dir := filepath.Dir(to); len(dir) >= len(f.root); dir = filepath.Dir(dir) {
-		if err := durable(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
 	}
 	return nil
-}
-
-// durable brings a file, or the names in a folder, to the disk.
-func durable(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // copy brings a file from another file system.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/store"
 )
 
@@ -246,7 +247,7 @@ func (l *local) Append(ctx context.Context, d Draft) (ident.Position, error) {
 		return 0, err
 	}
 	switch had := l.seen[d.Proposer]; {
-	case d.Number == had.number:
+	case d.Number == had.number && !mutant.On(mutant.DraftTwice):
 		return had.pos, nil
 	case d.Number < had.number:
 		return l.findOld(d)
@@ -257,7 +258,7 @@ func (l *local) Append(ctx context.Context, d Draft) (ident.Position, error) {
 		Epoch: l.epoch, Pos: l.last + 1, Time: d.Time, Version: d.Version,
 		Proposer: d.Proposer, Number: d.Number, Commands: d.Commands,
 	}
-	if err := l.commit(e); err != nil {
+	if err := l.commit(e); err != nil && !mutant.On(mutant.AnswerUncommitted) {
 		return 0, err
 	}
 	l.seen[e.Proposer] = seen{e.Number, e.Pos}

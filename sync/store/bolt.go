@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"satchel/internal/durable"
 	"satchel/internal/fault"
 )
 
@@ -23,7 +25,7 @@ const pageSize = 4096
 // The defaults of [Options].
 const (
 	DefaultTimeout = 2 * time.Second
-	DefaultMinFree = 64 << 20
+	DefaultReserve = 64 << 20
 )
 
 // Options say how a [Bolt] store is opened. The zero value is right for
@@ -37,8 +39,11 @@ type Options struct {
 	// or nothing on Windows, where it would be the size of the file, and on
 	// 32-bit machines; a machine that refuses the default does with less.
 	InitialMmapSize int
+	// Reserve is the disk space in bytes below which [Bolt.Scarce] says that
+	// what can wait should; zero means [DefaultReserve].
+	Reserve uint64
 	// MinFree is the disk space in bytes below which Update refuses with
-	// [ErrDiskFull]; zero means [DefaultMinFree].
+	// [ErrDiskFull]; zero means a quarter of Reserve.
 	MinFree uint64
 	// Free replaces [Free] as the way to ask for the free bytes of a folder.
 	Free func(dir string) (uint64, error)
@@ -54,9 +59,13 @@ type Bolt struct {
 	path string
 	opts Options
 
-	write  sync.Mutex // held through an Update
-	spaceT time.Time  // when free space was last asked for; guarded by write
-	space  error      // what the answer was; guarded by write
+	write sync.Mutex // held through an Update
+
+	// spaceMu guards what the last look at the disk showed.
+	spaceMu sync.Mutex
+	spaceT  time.Time
+	free    uint64
+	told    bool // whether the platform could tell
 
 	mu     sync.RWMutex // guards broken
 	broken error        // why nothing more is taken
@@ -72,8 +81,11 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultTimeout
 	}
+	if opts.Reserve == 0 {
+		opts.Reserve = DefaultReserve
+	}
 	if opts.MinFree == 0 {
-		opts.MinFree = DefaultMinFree
+		opts.MinFree = opts.Reserve / 4
 	}
 	if opts.Free == nil {
 		opts.Free = Free
@@ -88,10 +100,23 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 		return nil, fmt.Errorf("store: %s: %w", path, err)
 	}
 	b := &Bolt{db: db, path: path, opts: opts}
+	if err := b.settle(); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
+	}
 	if err := b.prepare(table); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
 	}
 	return b, nil
+}
+
+// settle makes durable what the file is read as. A process that was killed
+// between writing a head page and syncing it leaves a commit which every reader
+// sees and which a power cut would still take back.
+func (b *Bolt) settle() error {
+	if b.opts.NoSync {
+		return nil
+	}
+	return b.db.Sync()
 }
 
 // prepare checks that the file is a store, migrates it, and adds buckets that
@@ -176,19 +201,7 @@ func place(tmp, path string) error {
 			return err
 		}
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a new name in dir durable, where the platform can.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func defaultMmapSize() int {
@@ -216,22 +229,61 @@ func (b *Bolt) stop(err error) {
 	}
 }
 
-// enoughSpace asks for the free space at most every 100 ms: the answer costs a
-// system call, and a second of writes fits into MinFree many times over.
-func (b *Bolt) enoughSpace() error {
+// look returns how many bytes can still be written, and whether that is known.
+// It asks at most every 100 ms: the answer costs a system call, and what is
+// written meanwhile fits into the reserve many times over.
+func (b *Bolt) look() (free uint64, known bool) {
+	b.spaceMu.Lock()
+	defer b.spaceMu.Unlock()
 	now := time.Now()
 	if !b.spaceT.IsZero() && now.Sub(b.spaceT) < 100*time.Millisecond {
-		return b.space
+		return b.free, b.told
 	}
-	b.spaceT, b.space = now, nil
 	// A platform or folder that can't tell is no reason to refuse; a disk that
 	// is full then shows as a failed commit.
-	if free, err := b.opts.Free(filepath.Dir(b.path)); err == nil && free < b.opts.MinFree {
-		b.space = fault.New(fault.DiskFull).Because(
-			fmt.Errorf("store: %d bytes free beside %s, %d wanted", free, b.path, b.opts.MinFree))
+	free, err := b.opts.Free(filepath.Dir(b.path))
+	b.spaceT, b.free, b.told = now, free, err == nil
+	if room, limited := b.room(); limited {
+		if !b.told || room < b.free {
+			b.free = room
+		}
+		b.told = true
 	}
-	return b.space
+	return b.free, b.told
 }
+
+// room returns how far the file may still grow where the process has a limit on
+// the size of files. The file grows in steps, so the last step counts for nothing.
+func (b *Bolt) room() (bytes uint64, limited bool) {
+	limit, limited := fileSizeLimit()
+	if !limited {
+		return 0, false
+	}
+	st, err := os.Stat(b.path)
+	if err != nil {
+		return 0, false
+	}
+	used := uint64(st.Size()) + uint64(b.db.AllocSize)
+	if used >= limit {
+		return 0, true
+	}
+	return limit - used, true
+}
+
+// short returns [ErrDiskFull] where less than want bytes are free.
+func (b *Bolt) short(want uint64) error {
+	free, known := b.look()
+	if !known || free >= want {
+		return nil
+	}
+	return fault.New(fault.DiskFull).Because(
+		fmt.Errorf("store: %d bytes free beside %s, %d wanted", free, b.path, want))
+}
+
+// Scarce returns [ErrDiskFull] where the disk has less left than
+// [Options].Reserve: what can wait should not be written then, so that what
+// can't wait still finds space. Update itself goes on down to MinFree.
+func (b *Bolt) Scarce() error { return b.short(b.opts.Reserve) }
 
 // Update implements [Engine].
 func (b *Bolt) Update(fn func(Writer) error) error {
@@ -240,7 +292,7 @@ func (b *Bolt) Update(fn func(Writer) error) error {
 	if err := b.stopped(); err != nil {
 		return err
 	}
-	if err := b.enoughSpace(); err != nil {
+	if err := b.short(b.opts.MinFree); err != nil {
 		return err
 	}
 	tx, err := b.db.Begin(true)
@@ -260,12 +312,32 @@ func (b *Bolt) Update(fn func(Writer) error) error {
 		return err
 	}
 	committing = true
+	id := tx.ID()
 	if err := guard(tx.Commit); err != nil {
+		// A commit that panicked has not let go of the file, and Close would
+		// wait for it for ever; one that erred has.
+		_ = guard(tx.Rollback)
+		if outOfSpace(err) && b.before(uint64(id)) {
+			return fault.New(fault.DiskFull).Because(fmt.Errorf("store: %s: %w", b.path, err))
+		}
 		err = fmt.Errorf("%w: %s: %w", ErrUnknown, b.path, err)
 		b.stop(err)
 		return err
 	}
 	return nil
+}
+
+// before reports whether the file's head is older than a transaction: nothing
+// of that one is in effect then, nor will it be, because a head page is written
+// last and bbolt has taken the rest back.
+func (b *Bolt) before(id uint64) bool {
+	f, err := os.Open(b.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	m, err := latestMeta(f)
+	return err == nil && m.txid < id
 }
 
 // view runs fn on a snapshot of its own.
@@ -320,7 +392,8 @@ func (b *Bolt) Close() error {
 }
 
 // Backup writes a copy of the latest commit, a complete store file, to w while
-// updates go on, and returns its length in bytes. Space that is given up
+// updates go on, and returns its length in bytes, its seal included, by which
+// [Unseal] knows whether it is still what was written. Space that is given up
 // meanwhile is not used again until it ends, so w should be a file, not a
 // network connection.
 func (b *Bolt) Backup(w io.Writer) (int64, error) {
@@ -328,10 +401,16 @@ func (b *Bolt) Backup(w io.Writer) (int64, error) {
 		return 0, err
 	}
 	var n int64
+	h := sha256.New()
 	err := b.db.View(func(tx *bolt.Tx) (err error) {
-		n, err = tx.WriteTo(w)
+		n, err = tx.WriteTo(io.MultiWriter(w, h))
 		return err
 	})
+	if err == nil {
+		var more int
+		more, err = w.Write(seal(n, h.Sum(nil)))
+		n += int64(more)
+	}
 	if err != nil {
 		return n, fmt.Errorf("store: backup of %s: %w", b.path, err)
 	}

@@ -283,11 +283,14 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("after both migrations: %q", v)
 	}
 	closeAll(b)
-	if b, err = reopen(append(table, to(4, "four"))); err != nil {
+	for f := uint64(4); f <= Format+1; f++ {
+		table = append(table, to(f, fmt.Sprint(f)))
+	}
+	if b, err = reopen(table); err != nil {
 		t.Fatal(err)
 	}
 	closeAll(b)
-	if _, err := OpenBolt(path, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "format 4") {
+	if _, err := OpenBolt(path, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), fmt.Sprintf("format %d", Format+1)) {
 		t.Errorf("a newer format: %v", err)
 	}
 	if uint64(1+len(migrations)) != Format {
@@ -321,6 +324,72 @@ func TestCommitErrorIsSticky(t *testing.T) {
 	}
 }
 
+// TestCommitPanics: a commit that panics inside bbolt stops the store, and
+// leaves no lock behind that Close would wait for.
+func TestCommitPanics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tenant.db")
+	b := mustOpen(t, path, Options{})
+	put(t, b, Records, "k", "old")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := latestMeta(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// bbolt refuses to free a page that says it is page 0.
+	if _, err := f.WriteAt(make([]byte, 8), int64(m.freelist)*pageSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Update(func(w Writer) error { return w.Put(Records, []byte("k"), []byte("new")) }); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("update: %v", err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("Close waits for ever")
+	}
+	if _, err := OpenBolt(path, Options{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("reopened: %v", err)
+	}
+}
+
+// TestScarce: what can wait is told to before what can't.
+func TestScarce(t *testing.T) {
+	var free uint64
+	b := mustOpen(t, filepath.Join(t.TempDir(), "tenant.db"), Options{
+		Reserve: 4 << 20,
+		Free:    func(string) (uint64, error) { return free, nil },
+	})
+	for _, c := range []struct {
+		free           uint64
+		scarce, refuse bool
+	}{
+		{4 << 20, false, false},
+		{4<<20 - 1, true, false},
+		{1 << 20, true, false},
+		{1<<20 - 1, true, true},
+		{0, true, true},
+		{1 << 30, false, false},
+	} {
+		free = c.free
+		b.spaceT = time.Time{}
+		if err := b.Scarce(); errors.Is(err, ErrDiskFull) != c.scarce {
+			t.Errorf("%d bytes: Scarce %v", c.free, err)
+		}
+		if err := b.Update(func(Writer) error { return nil }); errors.Is(err, ErrDiskFull) != c.refuse {
+			t.Errorf("%d bytes: Update %v", c.free, err)
+		}
+	}
+}
+
 func TestDiskFull(t *testing.T) {
 	free, asked := uint64(1<<40), 0
 	b := mustOpen(t, filepath.Join(t.TempDir(), "tenant.db"), Options{
@@ -334,7 +403,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("asked %d times in a moment", asked)
 	}
 	free = 1<<20 - 1
-	b.spaceT = time.Time{}
+	b.spaceT = time.Time{} // as if time had passed
 	called := false
 	err := b.Update(func(Writer) error { called = true; return nil })
 	if !errors.Is(err, ErrDiskFull) || !fault.Is(err, fault.DiskFull) || called {
@@ -380,6 +449,70 @@ func TestBackup(t *testing.T) {
 	}
 	if v := get(t, c, Names, "k"); v != "v" {
 		t.Errorf("the copy has %q", v)
+	}
+}
+
+// TestUnseal: a backup that is not to the bit what was written is refused, and
+// what was never sealed is taken as it is.
+func TestUnseal(t *testing.T) {
+	dir := t.TempDir()
+	b := mustOpen(t, filepath.Join(dir, "tenant.db"), Options{})
+	fill(t, b)
+	var w bytes.Buffer
+	if _, err := b.Backup(&w); err != nil {
+		t.Fatal(err)
+	}
+	whole := w.Bytes()
+	path := filepath.Join(dir, "copy.db")
+	unseal := func(content []byte) (bool, error) {
+		t.Helper()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return Unseal(path)
+	}
+	if sealed, err := unseal(whole); err != nil || !sealed {
+		t.Errorf("sealed %v, %v", sealed, err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Size() != int64(len(whole)-sealLength) {
+		t.Errorf("%d bytes left of %d, %v", st.Size(), len(whole), err)
+	}
+	if sealed, err := Unseal(path); err != nil || sealed {
+		t.Errorf("again: sealed %v, %v", sealed, err)
+	}
+	if err := mustOpen(t, path, Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.ReadFile(b.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed, err := unseal(own); err != nil || sealed {
+		t.Errorf("a store's own file: sealed %v, %v", sealed, err)
+	}
+	for _, at := range []int{100, 3*pageSize + 99, len(whole) / 2, len(whole) - sealLength - 1, len(whole) - sealLength, len(whole) - 40, len(whole) - 1} {
+		turned := bytes.Clone(whole)
+		turned[at] ^= 0x10
+		if _, err := unseal(turned); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("a bit of byte %d of %d turned over: %v", at, len(whole), err)
+		}
+	}
+	for _, length := range []int{0, 1, pageSize, len(whole) / 2, len(whole) - sealLength - 1, len(whole) - 1} {
+		if _, err := unseal(whole[:length]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d of %d bytes: %v", length, len(whole), err)
+		}
+	}
+	if _, err := unseal(append(bytes.Clone(whole), 0)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a byte too many: %v", err)
+	}
+	if _, err := unseal([]byte(strings.Repeat("not a store", 10_000))); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("something else: %v", err)
+	}
+	if _, err := Unseal(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("nothing: %v", err)
 	}
 }
 

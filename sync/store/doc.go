@@ -5,7 +5,7 @@
 // mean is the business of the packages above.
 //
 // It is the only package that knows bbolt. Everything under sync/ may import
-// it; it imports internal/fault and nothing else of Satchel.
+// it; of Satchel it imports internal/durable and internal/fault.
 //
 // # Bytes on disk
 //
@@ -27,6 +27,11 @@
 // A program opens files of its own version or older. An older file is brought
 // forward one version at a time, each in a transaction of its own that is
 // verified before it is committed; a file of a newer version is refused.
+//
+// A backup is such a file, as long as its pages in use, followed by a seal of 56
+// bytes: "satchel-backup-1", the length of what comes before (64 bits,
+// big-endian), and the SHA-256 of that. It can be opened as it is: bbolt writes
+// over what lies behind the pages in use. Backups of earlier versions have none.
 //
 // A new store is made under another name in the same folder and linked into
 // place when it is complete, so that a file of the right name is never half

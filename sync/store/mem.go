@@ -13,6 +13,13 @@ import (
 // Mem is an engine in memory, for tests and simulations. A commit is one
 // pointer; a snapshot costs nothing however large the state.
 type Mem struct {
+	// Refuse, where not nil, is asked before each update; an error is returned
+	// as it is and leaves the engine usable: what [ErrDiskFull] is. Set it
+	// between updates, as the other hooks.
+	Refuse func() error
+	// FailWrite, where not nil, is asked at each Put and Delete of an update; an
+	// error refuses that write. The engine stays usable.
+	FailWrite func() error
 	// FailCommit, where not nil, is asked at each commit; an error makes the
 	// commit fail with nothing of it kept. Set it before use.
 	FailCommit func() error
@@ -85,8 +92,13 @@ func (m *Mem) Update(fn func(Writer) error) error {
 	if err := m.usable(); err != nil {
 		return err
 	}
+	if m.Refuse != nil {
+		if err := m.Refuse(); err != nil {
+			return err
+		}
+	}
 	base := m.state.Load()
-	w := &memWriter{state: &memState{trees: base.trees, size: base.size}}
+	w := &memWriter{state: &memState{trees: base.trees, size: base.size}, fail: m.FailWrite}
 	defer func() { w.ended = true }()
 	if err := fn(w); err != nil {
 		return err
@@ -197,6 +209,7 @@ type memWriter struct {
 	mine  [maxBucket + 1]bool // trees copied for this update
 	scans scans
 	ended bool
+	fail  func() error // the engine's FailWrite
 }
 
 func (w *memWriter) Get(b Bucket, key []byte) []byte { return w.state.get(b, key) }
@@ -232,6 +245,11 @@ func (w *memWriter) check(b Bucket, k []byte) error {
 	}
 	if err := checkWrite(b, k); err != nil {
 		return err
+	}
+	if w.fail != nil {
+		if err := w.fail(); err != nil {
+			return err
+		}
 	}
 	return w.scans.check(b)
 }

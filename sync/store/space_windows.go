@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/windows"
@@ -17,4 +18,13 @@ func Free(dir string) (uint64, error) {
 		return 0, fmt.Errorf("store: free space of %s: %w", dir, err)
 	}
 	return free, nil
+}
+
+// fileSizeLimit says that there is none.
+func fileSizeLimit() (bytes uint64, limited bool) { return 0, false }
+
+// outOfSpace reports whether a write failed because the volume or a quota is
+// full.
+func outOfSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"satchel/internal/command"
 	"satchel/internal/fault"
@@ -22,8 +23,9 @@ type Live struct {
 	Device   ident.DeviceID
 	Employee ident.RecordID
 
-	dirty chan struct{}
-	ended chan int
+	dirty  chan struct{}
+	ended  chan int
+	rights atomic.Bool
 }
 
 // closeGoingAway is the WebSocket code for a server that ends.
@@ -35,6 +37,11 @@ func (l *Live) Dirty() <-chan struct{} { return l.dirty }
 // Ended yields the close code when the session ended or another connection
 // took the device over.
 func (l *Live) Ended() <-chan int { return l.ended }
+
+// Rights reports whether the person's rights may be others than when it was
+// asked last, or when the device was joined: true the first time. It costs
+// nothing, so that nobody has to look where nothing changed.
+func (l *Live) Rights() bool { return l.rights.Load() && l.rights.Swap(false) }
 
 func (l *Live) mark() {
 	select {
@@ -54,6 +61,7 @@ func (l *Live) end(code int) {
 // caller checks the session again after joining: what ends it later is told.
 func (t *Tenant) Join(session ident.SessionID, device ident.DeviceID, employee ident.RecordID) *Live {
 	l := &Live{Session: session, Device: device, Employee: employee, dirty: make(chan struct{}, 1), ended: make(chan int, 1)}
+	l.rights.Store(true)
 	t.mu.Lock()
 	if t.gone != 0 {
 		t.mu.Unlock()
@@ -99,6 +107,9 @@ func (t *Tenant) notify(eff apply.Effects) {
 			l.end(code)
 			delete(t.lives, l)
 			continue
+		}
+		if eff.Everybody || slices.Contains(eff.People, l.Employee) {
+			l.rights.Store(true) // before it is marked
 		}
 		list = append(list, l)
 	}

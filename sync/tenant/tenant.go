@@ -20,6 +20,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/apply"
 	"satchel/sync/column"
@@ -253,6 +254,13 @@ func (t *Tenant) submit(ctx context.Context, c *command.Command) (answer, error)
 	if err := t.Failed(); err != nil {
 		return answer{}, fault.New(fault.TenantStopped).Because(err)
 	}
+	if waits(c) {
+		if s, ok := t.opts.Engine.(scarcer); ok {
+			if err := s.Scarce(); err != nil {
+				return answer{}, fault.New(fault.DiskFull).Because(err)
+			}
+		}
+	}
 	req := &request{ctx: ctx, cmd: c, raw: raw, done: make(chan answer, 1)}
 	select {
 	case t.queue <- req:
@@ -273,6 +281,28 @@ func (t *Tenant) submit(ctx context.Context, c *command.Command) (answer, error)
 			return answer{}, fault.New(fault.ShuttingDown)
 		}
 	}
+}
+
+// scarcer is an engine that knows when its disk is nearly full, before it
+// refuses everything.
+type scarcer interface {
+	// Scarce returns [store.ErrDiskFull] where what can wait should.
+	Scarce() error
+}
+
+// waits reports whether a command waits until there is space on the disk. What
+// brings more to keep does. What people need to go on with what they have
+// doesn't, nor what makes the system safe, or smaller: to pull, to sign in and
+// out, to administer: to take rights and devices away, to delete and erase, to note what was
+// sent. These use the last of the space, and little of it.
+func waits(c *command.Command) bool {
+	switch {
+	case c.Write != nil:
+		return c.Write.Op != "delete" && c.Write.App != string(entity.Admin)
+	case c.Bulk != nil:
+		return c.Bulk.App != string(entity.Admin)
+	}
+	return c.Push != nil || c.File != nil || c.Replay != nil || c.Import != nil || c.Invite != nil
 }
 
 // run is the loop: the one goroutine that appends.
@@ -574,7 +604,7 @@ func (t *Tenant) tick() {
 	now := t.Now()
 	at, ok := apply.NextDue(t.rest)
 	newDay := now.Day() > t.machine.Reader().Now().Day() && t.LiveCount() > 0
-	if !newDay && (!ok || at > now) {
+	if !newDay && (!ok || at > now || mutant.On(mutant.NoTick)) {
 		return
 	}
 	raw, err := command.Encode(&command.Command{Tick: &command.Tick{}})

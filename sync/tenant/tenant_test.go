@@ -468,6 +468,54 @@ func TestDiskFull(t *testing.T) {
 	eng.on.Store(false)
 }
 
+// scarce is an engine whose disk is nearly full, when on is set.
+type scarce struct {
+	store.Engine
+	on atomic.Bool
+}
+
+func (s *scarce) Scarce() error {
+	if s.on.Load() {
+		return store.ErrDiskFull
+	}
+	return nil
+}
+
+// TestScarce: while the disk is nearly full nothing is added, and people go on
+// with what they have: they pull, sign in and out, and are signed out.
+func TestScarce(t *testing.T) {
+	eng := &scarce{Engine: store.NewMem()}
+	w := small(t, eng)
+	p := w.login("emp-eng-1", "i1", "s1")
+	p.sync("")
+	w.ok(title("before"))
+	eng.on.Store(true)
+	ctx := context.Background()
+	push := p.cmd()
+	push.Push = &command.Push{Mutations: []command.Mutation{{N: 1, Op: "patch", Type: "jobActivity", ID: "act-one-1", Fields: obj("note", "x"), Hash: make([]byte, 32)}}}
+	for name, c := range map[string]*command.Command{
+		"patch":  title("x"),
+		"create": write("emp-mgr-1", command.Write{Op: "create", App: "service", Type: "job", Fields: obj("title", "x", "client", "client-one")}),
+		"push":   push,
+		"import": {Import: &command.Import{Rows: []command.Row{row("salesArea", "area-south", "name", "South")}}},
+		"bulk":   {Actor: "emp-mgr-1", Bulk: &command.Bulk{App: "service", Type: "jobActivity", Action: "accept", IDs: []ident.RecordID{"act-one-1"}}},
+	} {
+		if _, err := w.ten.Submit(ctx, c); !fault.Is(err, fault.DiskFull) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The page with what was written before is one for which an entry is made.
+	pg, err := p.pull("")
+	if err != nil || len(pg.Records) != 1 {
+		t.Fatalf("pull: %d records, %v", len(pg.Records), err)
+	}
+	w.login("emp-eng-2", "i2", "s2")
+	w.ok(&command.Command{Actor: "emp-ada-1", Write: &command.Write{Op: "delete", App: "admin", Type: "roleAssignment", ID: "ra-emp-eng-1-0"}})
+	w.ok(&command.Command{Actor: "emp-ada-1", Write: &command.Write{Op: "patch", App: "admin", Type: "employee", ID: "emp-eng-1", Fields: obj("name", "Gone")}})
+	eng.on.Store(false)
+	w.ok(title("after"))
+}
+
 // TestStops: an unknown outcome, or a damaged store, stops this tenant with
 // everybody answered, and not the process.
 func TestStops(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/apply"
 	"satchel/sync/state"
@@ -72,7 +73,7 @@ func (v *View) SignedIn(session ident.SessionID, employee ident.RecordID) (*poli
 	if !ok || s.Employee != employee {
 		return nil, fault.New(fault.SessionRevoked)
 	}
-	if s.Ended(v.t.Now()) {
+	if s.Ended(v.t.Now()) && !mutant.On(mutant.ReadAfterEnd) {
 		if s.Device != "" {
 			if d, ok := v.Load(s.Device); ok && d.StatusText() == "Revoked" {
 				return nil, fault.New(fault.DeviceRevoked).With("wipe", true)
