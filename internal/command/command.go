@@ -44,6 +44,9 @@ type Command struct {
 	Tick    *Tick    `json:"tick,omitempty"`
 	Deliver *Deliver `json:"deliver,omitempty"`
 	Address *Address `json:"address,omitempty"`
+	Rekey   *Rekey   `json:"rekey,omitempty"`
+	Erase   *Erase   `json:"erase,omitempty"`
+	Act     *Act     `json:"act,omitempty"`
 }
 
 // Object is a JSON object split into members; the values are as sent.
@@ -221,6 +224,9 @@ type Invite struct {
 	Digest   []byte         `json:"digest"` // SHA-256 of the token
 	// Reset: nobody invites, whoever forgot the password asked for it.
 	Reset bool `json:"reset,omitempty"`
+	// Nonce is what the server that mails the token derives it from, with a key
+	// that is in no log; nil where the token is handed on by other means.
+	Nonce []byte `json:"nonce,omitempty"`
 }
 
 // Accept uses an invitation: it sets the password hash (PHC string) of whoever
@@ -239,6 +245,9 @@ type File struct {
 	Size      int64          `json:"size"`      // bytes
 	MediaType string         `json:"mediaType"` // told from the content, without parameters
 	Name      string         `json:"name,omitempty"`
+	// Refused is the code for which the content was not kept; the content's
+	// other members are empty then.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Row is one record of an import: every field may be given, the system's

@@ -8,6 +8,23 @@ type Deliver struct {
 	Attempts []Attempt `json:"attempts,omitempty"`
 	// Dead are addresses that the carrier no longer knows.
 	Dead []DeadAddress `json:"dead,omitempty"`
+	// Bounces are mails that came back, or were not taken for the address's
+	// sake.
+	Bounces []Bounce `json:"bounces,omitempty"`
+}
+
+// Bounce is one mail to a person that could not be delivered.
+type Bounce struct {
+	Person ident.RecordID `json:"person"`
+	// Address is the SHA-256 of the address it was sent to, as
+	// apply.AddressDigest has it: the person may have another by now.
+	Address []byte `json:"address"`
+	// Mail names the mail, at most 40 characters, so that what is reported
+	// twice counts once.
+	Mail string `json:"mail"`
+	// Permanent: nothing sent there will arrive. Otherwise it counts towards
+	// a limit.
+	Permanent bool `json:"permanent,omitempty"`
 }
 
 // Attempt is what became of one intent, by its id.

@@ -97,6 +97,9 @@ func (c *Catalogue) check(t *Type) error {
 			return fmt.Errorf("field %q refers to a client besides the record's own", f.Name)
 		}
 	}
+	if err := c.checkPersonal(t); err != nil {
+		return err
+	}
 	for _, n := range t.Parents {
 		if f := t.byName[n]; f == nil || f.Kind != Ref || !f.Indexed() {
 			return fmt.Errorf("parent %q is no reference", n)
@@ -153,6 +156,27 @@ func (c *Catalogue) check(t *Type) error {
 	return nil
 }
 
+// checkPersonal makes sure that every person can be erased: something can stand
+// for each value that a record can't be without.
+func (c *Catalogue) checkPersonal(t *Type) error {
+	if b := t.PersonalIf; b != nil {
+		f := t.byName[b.Field]
+		if f == nil || f.Kind != Enum || !slices.Contains(f.Values, b.Value) {
+			return fmt.Errorf("what is personal is bounded by %q, which has no such value", b.Field)
+		}
+	}
+	for _, f := range t.Fields {
+		switch {
+		case !f.Personal:
+		case f.Kind == Ref && !f.Indexed():
+			return fmt.Errorf("personal reference %q has no index to be found by", f.Name)
+		case f.Required && f.Kind != Ref && (f.Kind != String || t.Former == ""):
+			return fmt.Errorf("personal field %q is required, and nothing can stand for it", f.Name)
+		}
+	}
+	return nil
+}
+
 func (c *Catalogue) checkField(f *Field) error {
 	if f.Kind == 0 {
 		return fmt.Errorf("field %q has no kind", f.Name)
@@ -181,7 +205,14 @@ func (c *Catalogue) checkField(f *Field) error {
 func (c *Catalogue) Golden() string {
 	var b strings.Builder
 	for _, t := range c.Types {
-		fmt.Fprintf(&b, "type %d %s /%s apps=%v root=%q\n", t.No, t.Name, t.Plural, t.Apps, t.Root)
+		fmt.Fprintf(&b, "type %d %s /%s apps=%v root=%q", t.No, t.Name, t.Plural, t.Apps, t.Root)
+		if t.Former != "" {
+			fmt.Fprintf(&b, " former=%q", t.Former)
+		}
+		if t.PersonalIf != nil {
+			fmt.Fprintf(&b, " personal-if=%s:%s", t.PersonalIf.Field, t.PersonalIf.Value)
+		}
+		b.WriteByte('\n')
 		for _, f := range t.Fields {
 			golden(&b, "  field", f)
 		}
@@ -207,7 +238,7 @@ func golden(b *strings.Builder, what string, f *Field) {
 	for _, m := range []struct {
 		on   bool
 		word string
-	}{{f.Required, "required"}, {f.Immutable, "immutable"}, {f.ReadOnly, "read-only"}, {f.Unique, "unique"}, {f.Days, "by-day"}} {
+	}{{f.Required, "required"}, {f.Immutable, "immutable"}, {f.ReadOnly, "read-only"}, {f.Unique, "unique"}, {f.Days, "by-day"}, {f.Personal, "personal"}} {
 		if m.on {
 			b.WriteString(" " + m.word)
 		}

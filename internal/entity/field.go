@@ -58,6 +58,10 @@ type Field struct {
 	Items     []*Field // of Lines
 	Days      bool     // a Time that is indexed by UTC day
 	Search    bool     // q looks into it
+	// Personal is what goes when a person is erased: a value that tells of the
+	// person whom the record stands for; of a reference, the whole record with
+	// the person whom it names, see Type.PersonalIf.
+	Personal  bool
 	unindexed bool
 }
 
@@ -150,6 +154,9 @@ func (f *Field) ByDay() *Field { f.Days = true; return f }
 
 // Searched lets q find records by this field.
 func (f *Field) Searched() *Field { f.Search = true; return f }
+
+// OfPerson marks the field as personal.
+func (f *Field) OfPerson() *Field { f.Personal = true; return f }
 
 // Else names the value that older clients show for one they don't know.
 func (f *Field) Else(v string) *Field { f.Fallback = v; return f }

@@ -112,8 +112,16 @@ type Type struct {
 	Kept bool
 	// NoDelete types are never deleted (only archived, disabled, revoked).
 	NoDelete bool
-	Status   *Lifecycle
-	Actions  []*Action
+	// Former says that records of the type stand for people, or for where they
+	// live, and what such a record is called once its person was erased; "" for
+	// any other type.
+	Former string
+	// PersonalIf bounds which records Former and personal references speak of; nil
+	// for all. Its field has the value, and never another: it is immutable for
+	// what goes whole.
+	PersonalIf *Bound
+	Status     *Lifecycle
+	Actions    []*Action
 	// Drafted fills in what the writer of a new record left out, before the
 	// right to create it is judged: who owns it, say. It changes nothing else.
 	Drafted func(c Context, r *Record)
@@ -279,6 +287,34 @@ func (t *Type) FacetMask(fs ...Facet) Mask {
 
 // Indexed returns the fields that have scope indexes, by number.
 func (t *Type) Indexed() []*Field { return t.indexd }
+
+// IsPersonal reports whether a record of the type is among those that its
+// personal fields and Former speak of.
+func (t *Type) IsPersonal(r *Record) bool {
+	return t.PersonalIf == nil || r.Get(t.PersonalIf.Field).Text() == t.PersonalIf.Value
+}
+
+// PersonalValues returns the fields whose values tell of the person that a
+// record stands for.
+func (t *Type) PersonalValues() (m Mask) {
+	for _, f := range t.Fields {
+		if f.Personal && f.Kind != Ref {
+			m |= 1 << f.No
+		}
+	}
+	return m
+}
+
+// PersonalRefs returns the references to a person with whom a record of the
+// type goes when that one is erased.
+func (t *Type) PersonalRefs() (out []*Field) {
+	for _, f := range t.Fields {
+		if f.Personal && f.Kind == Ref {
+			out = append(out, f)
+		}
+	}
+	return out
+}
 
 // RefsTo returns the indexed reference fields that may name a record of the
 // type.

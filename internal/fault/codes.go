@@ -58,6 +58,8 @@ const (
 	QuotaExceeded        Code = "quota_exceeded"
 	FileTypeRefused      Code = "file_type_refused"
 	FileRefused          Code = "file_refused"
+	FileNotScanned       Code = "file_not_scanned"
+	FileWaiting          Code = "file_waiting"
 	TooManyRequests      Code = "too_many_requests"
 	ShuttingDown         Code = "shutting_down"
 	TenantStopped        Code = "tenant_stopped"
@@ -125,6 +127,8 @@ var codes = map[Code]codeEntry{
 	QuotaExceeded:        {TooLarge, "There is no room for this file until others are done or deleted."},
 	FileTypeRefused:      {Unsupported, "Files of this type are not taken."},
 	FileRefused:          {Unprocessable, "The file was found to be harmful and is not taken."},
+	FileNotScanned:       {Unprocessable, "The file could not be checked for harmful content and is not taken."},
+	FileWaiting:          {Conflict, "The file has arrived and is yet to be checked for harmful content. Try again later."},
 	TooManyRequests:      {TooMany, "Too many requests. Try again later."},
 	ShuttingDown:         {Unavailable, "The server is shutting down."},
 	TenantStopped:        {Unavailable, "This tenant is stopped after a storage error."},

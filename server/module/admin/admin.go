@@ -31,6 +31,9 @@ const (
 // TOTP is the second factor there is: codes of an authenticator app.
 const TOTP = "totp"
 
+// MailRefused is the status of an address that takes no mail.
+const MailRefused = "refused"
+
 var (
 	employeeStates = []string{Invited, Active, Disabled}
 	deviceStates   = []string{Active, Revoked}
@@ -42,24 +45,28 @@ var (
 // the person. Whoever any work names is disabled; somebody that nothing names
 // can be deleted, with their rights.
 var Employee = &entity.Type{
-	No: 900, Name: "employee", Apps: app, Rank: 3, Root: "client", Kept: true,
+	No: 900, Name: "employee", Apps: app, Rank: 3, Root: "client", Kept: true, Former: "Former employee",
 	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
-		entity.Str(2, "email").Need().Only().In(entity.FacetAdmin).Searched(),
+		entity.Str(1, "name").Need().Searched().OfPerson(),
+		entity.Str(2, "email").Need().Only().In(entity.FacetAdmin).Searched().OfPerson(),
 		entity.OneOf(3, "kind", InHouse, InsideIT, ClientStaff, Programmer, Subcontractor).In(entity.FacetAdmin).Need(),
 		entity.To(4, "client", "client").Fixed(),
 		entity.ToMany(5, "salesAreas", "salesArea").In(entity.FacetAdmin),
-		entity.ToMany(6, "schedulingRoles", "schedulingRole").In(entity.FacetAdmin),
-		entity.Str(7, "title").In(entity.FacetAdmin),
-		entity.Str(8, "phone").UpTo(60).In(entity.FacetAdmin),
-		entity.Str(9, "timeZone").UpTo(60).In(entity.FacetAdmin),
+		entity.ToMany(6, "schedulingRoles", "schedulingRole").In(entity.FacetAdmin).OfPerson(),
+		entity.Str(7, "title").In(entity.FacetAdmin).OfPerson(),
+		entity.Str(8, "phone").UpTo(60).In(entity.FacetAdmin).OfPerson(),
+		entity.Str(9, "timeZone").UpTo(60).In(entity.FacetAdmin).OfPerson(),
 		entity.OneOf(10, "status", employeeStates...).Else(Disabled).In(entity.FacetAdmin).System(),
-		entity.At(11, "invitedAt").In(entity.FacetAdmin).System(),
+		entity.At(11, "invitedAt").In(entity.FacetAdmin).System().OfPerson(),
 		// The account of the company's identity provider: issuer, a space,
 		// subject. The first sign-in by it ties the two.
-		entity.Str(12, "oidcSubject").UpTo(600).Only().In(entity.FacetAdmin).System(),
+		entity.Str(12, "oidcSubject").UpTo(600).Only().In(entity.FacetAdmin).System().OfPerson(),
 		// Which second factor the person has, none where there is no value.
-		entity.OneOf(13, "secondFactor", TOTP).In(entity.FacetAdmin).System(),
+		entity.OneOf(13, "secondFactor", TOTP).In(entity.FacetAdmin).System().OfPerson(),
+		// Whether mail to the address comes back, and since when; without a value
+		// it does not, as far as anybody knows. Nothing is mailed there then.
+		entity.OneOf(14, "mailStatus", MailRefused).In(entity.FacetAdmin).System().OfPerson(),
+		entity.At(15, "mailRefusedAt").In(entity.FacetAdmin).System().OfPerson(),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Invited, States: employeeStates},
 	Actions: []*entity.Action{
@@ -68,6 +75,19 @@ var Employee = &entity.Type{
 		{Name: "invite", App: entity.Admin, From: []string{Invited}, Stamps: []string{"invitedAt"}},
 		{Name: "enable", App: entity.Admin, From: []string{Invited, Disabled}, To: Active},
 		{Name: "disable", App: entity.Admin, From: []string{Invited, Active}, To: Disabled},
+		// An administrator knows that the address takes mail again; the person says
+		// so by the preference mail-address.
+		{Name: "confirm-mail", App: entity.Admin, Clears: []string{"mailStatus", "mailRefusedAt"}, Bulk: true},
+	},
+	// Nothing is known of another address.
+	Changed: func(c entity.Context, before, after *entity.Record) error {
+		if before == nil || after == nil || after.Get("mailStatus").IsNull() || before.Get("email").Text() == after.Get("email").Text() {
+			return nil
+		}
+		other := after.Clone()
+		other.Set("mailStatus", nil)
+		other.Set("mailRefusedAt", nil)
+		return c.Save(other)
 	},
 	Check: func(_ entity.Context, _, after *entity.Record) error {
 		staff, of := after.Get("kind").Text() == ClientStaff, !after.Get("client").IsNull()
@@ -87,7 +107,7 @@ var Employee = &entity.Type{
 var RoleAssignment = &entity.Type{
 	No: 901, Name: "roleAssignment", Apps: app, Rank: 70, Root: "employee", Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "employee", "employee").Need().Fixed(),
+		entity.To(1, "employee", "employee").Need().Fixed().OfPerson(),
 		// The key of a role of the manual, or the id of an organizational role.
 		entity.Str(2, "role").Need().Fixed().UpTo(80),
 		entity.At(3, "from"),
@@ -106,7 +126,7 @@ const (
 var IndividualPermission = &entity.Type{
 	No: 902, Name: "individualPermission", Apps: app, Rank: 70, Root: "employee", Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "employee", "employee").Need().Fixed(),
+		entity.To(1, "employee", "employee").Need().Fixed().OfPerson(),
 		entity.OneOf(2, "effect", Grant, Denial).Need(),
 		entity.Str(3, "verb").UpTo(40),
 		entity.Str(4, "entityType").UpTo(40),
@@ -162,7 +182,7 @@ const (
 var ClientVisibility = &entity.Type{
 	No: 903, Name: "clientVisibility", Plural: "client-visibilities", Apps: app, Rank: 70, Root: "employee", Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "employee", "employee").Need().Fixed().Only(),
+		entity.To(1, "employee", "employee").Need().Fixed().Only().OfPerson(),
 		entity.OneOf(2, "mode", AllBut, Only).Need(),
 	},
 }
@@ -180,7 +200,7 @@ var VisibilityRule = &entity.Type{
 var OnsiteClient = &entity.Type{
 	No: 905, Name: "onsiteClient", Apps: app, Rank: 70, Root: "client", Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "employee", "employee").Need().Fixed(),
+		entity.To(1, "employee", "employee").Need().Fixed().OfPerson(),
 		entity.To(2, "client", "client").Need().Fixed(),
 	},
 }
@@ -224,8 +244,8 @@ var Device = &entity.Type{
 	No: 908, Name: "device", Apps: app, Rank: 72, NoDelete: true, Root: "employee",
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Fixed().System(),
-		entity.Str(2, "name").System(),
-		entity.Str(3, "platform").UpTo(60).System(),
+		entity.Str(2, "name").System().OfPerson(),
+		entity.Str(3, "platform").UpTo(60).System().OfPerson(),
 		entity.OneOf(4, "status", deviceStates...).Else(Revoked).System(),
 		entity.At(5, "lastSeen").System(),
 		entity.At(6, "revokedAt").System(),

@@ -29,16 +29,16 @@ var (
 // Agent is whoever is paid by work or by accounts: an employee or another
 // company. It belongs to no client.
 var Agent = &entity.Type{
-	No: 700, Name: "agent", Apps: app, Rank: 9, Archivable: true,
+	No: 700, Name: "agent", Apps: app, Rank: 9, Archivable: true, Former: "Former agent",
 	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
+		entity.Str(1, "name").Need().Searched().OfPerson(),
 		entity.To(2, "employee", "employee").Only(),
 		entity.OneOf(3, "kind", "employee", "subcontractor", "reseller").Else("subcontractor").Need(),
-		entity.Str(4, "email"),
-		entity.Str(5, "phone").UpTo(60),
+		entity.Str(4, "email").OfPerson(),
+		entity.Str(5, "phone").UpTo(60).OfPerson(),
 		entity.To(6, "rateCard", "rateCard"),
-		entity.Str(7, "taxNumber").UpTo(60),
-		entity.Long(8, "notes"),
+		entity.Str(7, "taxNumber").UpTo(60).OfPerson(),
+		entity.Long(8, "notes").OfPerson(),
 	},
 }
 

@@ -17,10 +17,11 @@ var Filter = &entity.Type{
 		entity.CRM, entity.Sales, entity.Billing, entity.Service, entity.Stock, entity.Debtors, entity.Agents, entity.Helpdesk,
 	},
 	Everything: []entity.Bound{{Field: "visibility", Value: attach.Public}, {Field: "app", OfApp: true}},
+	PersonalIf: &entity.Bound{Field: "visibility", Value: attach.Private},
 	Fields: []*entity.Field{
 		entity.Str(1, "name").Need().Searched(),
 		entity.OneOf(2, "visibility", attach.Public, attach.Private).Else(attach.Private).Need().Fixed(),
-		entity.To(3, "owner", "employee").Fixed(),
+		entity.To(3, "owner", "employee").Fixed().OfPerson(),
 		entity.OneOf(4, "app", "crm", "sales", "billing", "service", "stock", "debtors", "agents", "helpdesk").Need().Fixed(),
 		entity.Str(5, "entityType").UpTo(40).Need().Fixed(),
 		entity.Long(6, "query").UpTo(4000), // as the filter parameter of a list

@@ -18,11 +18,12 @@ var taggable = []string{"client", "contact", "site", "activity", "task", "opport
 var Tag = &entity.Type{
 	No: 110, Name: "tag", Apps: selling, Rank: 7,
 	Everything: []entity.Bound{{Field: "visibility", Value: attach.Public}},
+	PersonalIf: &entity.Bound{Field: "visibility", Value: attach.Private},
 	Fields: []*entity.Field{
 		entity.Str(1, "name").Need().UpTo(60).Searched(),
 		// A client that doesn't know a visibility must take it for private.
 		entity.OneOf(2, "visibility", attach.Public, attach.Private).Else(attach.Private).Need().Fixed(),
-		entity.To(3, "owner", "employee").Fixed(),
+		entity.To(3, "owner", "employee").Fixed().OfPerson(),
 		entity.Str(4, "color").UpTo(20),
 	},
 	Actions: []*entity.Action{
@@ -47,7 +48,7 @@ var Tagging = &entity.Type{
 	Everything: []entity.Bound{{Field: "visibility", Value: attach.Public}},
 	Fields: []*entity.Field{
 		entity.To(1, "tag", "tag").Need().Fixed(),
-		entity.To(2, attach.Parent).Need().Fixed(),
+		entity.To(2, attach.Parent).Need().Fixed().OfPerson(),
 		entity.OneOf(3, attach.ParentType, taggable...).System(),
 		entity.OneOf(4, "visibility", attach.Public, attach.Private).Else(attach.Private).System(),
 		entity.To(5, "owner", "employee").System(),

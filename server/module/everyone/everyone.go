@@ -16,9 +16,9 @@ var app = []entity.App{entity.Everyone}
 var Notification = &entity.Type{
 	No: 1000, Name: "notification", Apps: app, Rank: 80, Root: "about", Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "recipient", "employee").Fixed().System(),
+		entity.To(1, "recipient", "employee").Fixed().System().OfPerson(),
 		entity.Str(2, "event").UpTo(60).System(),
-		entity.To(3, "about").Fixed().System(),
+		entity.To(3, "about").Fixed().System().OfPerson(),
 		entity.Str(4, "aboutType").UpTo(40).System(),
 		entity.Str(5, "text").UpTo(500).System(),
 		entity.At(6, "readAt").System(),
@@ -30,7 +30,7 @@ var Notification = &entity.Type{
 var Preference = &entity.Type{
 	No: 1001, Name: "preference", Apps: app, Rank: 80, Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "owner", "employee").Need().Fixed(),
+		entity.To(1, "owner", "employee").Need().Fixed().OfPerson(),
 		entity.Str(2, "key").Need().Fixed().UpTo(80),
 		entity.Long(3, "value"),
 	},
@@ -42,8 +42,8 @@ var Preference = &entity.Type{
 var Delegation = &entity.Type{
 	No: 1002, Name: "delegation", Apps: []entity.App{entity.Everyone, entity.Admin}, Rank: 70, Root: "delegate", Falls: true,
 	Fields: []*entity.Field{
-		entity.To(1, "delegator", "employee").Need().Fixed(),
-		entity.To(2, "delegate", "employee").Need().Fixed(),
+		entity.To(1, "delegator", "employee").Need().Fixed().OfPerson(),
+		entity.To(2, "delegate", "employee").Need().Fixed().OfPerson(),
 		entity.At(3, "from"),
 		entity.At(4, "until").Need(),
 		entity.Str(5, "reason"),
@@ -82,8 +82,8 @@ var conflictStates = []string{Open, Settled}
 var Conflict = &entity.Type{
 	No: 1003, Name: "conflict", Apps: app, Rank: 80, Root: "record", Falls: true, NoDelete: true,
 	Fields: []*entity.Field{
-		entity.To(1, "author", "employee").Fixed().System(),
-		entity.To(2, "record").Fixed().System(),
+		entity.To(1, "author", "employee").Fixed().System().OfPerson(),
+		entity.To(2, "record").Fixed().System().OfPerson(),
 		entity.Str(3, "recordType").UpTo(40).System(),
 		entity.Str(4, "field").UpTo(60).System(),
 		// Values of the field as JSON text: what was typed, and what it was

@@ -183,7 +183,7 @@ var documents = append([]entity.App{entity.Helpdesk}, attach.Apps[:len(attach.Ap
 var Document = &entity.Type{
 	No: 302, Name: "document", Apps: documents, Rank: 60, Root: attach.Parent, Archivable: true, Everything: attach.OfApp,
 	Fields: []*entity.Field{
-		entity.To(1, attach.Parent).Need().Fixed(),
+		entity.To(1, attach.Parent).Need().Fixed().OfPerson(),
 		entity.OneOf(2, attach.ParentType,
 			"client", "contact", "site", "asset", "job", "jobActivity", "invoice", "ticket", "product", "purchaseOrder",
 			"activity", "task", "opportunity", "campaign", "contract", "creditNote", "payment", "statement", "salesOrder", "receipt",

@@ -121,7 +121,7 @@ var Signature = &entity.Type{
 var Comment = &entity.Type{
 	No: 208, Name: "comment", Apps: attach.Apps, Rank: 62, Root: attach.Parent, Everything: attach.OfApp,
 	Fields: []*entity.Field{
-		entity.To(1, attach.Parent).Need().Fixed(),
+		entity.To(1, attach.Parent).Need().Fixed().OfPerson(),
 		entity.OneOf(2, attach.ParentType, "client", "contact", "site", "asset", "job", "jobActivity", "invoice",
 			"activity", "task", "opportunity", "campaign", "contract", "creditNote", "payment", "salesOrder", "purchaseOrder", "partOrder",
 			"product", "supplier", "carrier", "agent", "ticket", "warehouse", "rateCard", "accrual", "agentInvoice", "accountAssignment", "receipt",
@@ -137,12 +137,12 @@ var Comment = &entity.Type{
 // Agent is a person as Service dispatches them. Naming the employee here is
 // what lets a dispatcher see the name: the employee record itself is Admin's.
 var Agent = &entity.Type{
-	No: 209, Name: "serviceAgent", Apps: app, Rank: 9, Archivable: true,
+	No: 209, Name: "serviceAgent", Apps: app, Rank: 9, Archivable: true, Former: "Former service agent",
 	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
+		entity.Str(1, "name").Need().Searched().OfPerson(),
 		entity.To(2, "employee", "employee").Need().Only(),
 		entity.To(3, "warehouse", "warehouse"),
-		entity.Str(4, "phone").UpTo(60),
+		entity.Str(4, "phone").UpTo(60).OfPerson(),
 	},
 }
 

@@ -71,26 +71,26 @@ var Level = &entity.Type{
 
 // Supplier is a company that products are bought from.
 var Supplier = &entity.Type{
-	No: 403, Name: "supplier", Apps: app, Rank: 2, Archivable: true,
+	No: 403, Name: "supplier", Apps: app, Rank: 2, Archivable: true, Former: "Former supplier",
 	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
+		entity.Str(1, "name").Need().Searched().OfPerson(),
 		entity.Str(2, "number").UpTo(60).Searched(),
-		entity.Set(3, "phones").UpTo(20),
-		entity.Set(4, "emails").UpTo(20),
-		entity.Str(5, "website"),
+		entity.Set(3, "phones").UpTo(20).OfPerson(),
+		entity.Set(4, "emails").UpTo(20).OfPerson(),
+		entity.Str(5, "website").OfPerson(),
 		entity.Integer(6, "leadTimeDays").AtLeast(0),
 		entity.Flag(7, "preferred"),
-		entity.Long(8, "notes"),
+		entity.Long(8, "notes").OfPerson(),
 	},
 }
 
 // Carrier is a company that moves goods.
 var Carrier = &entity.Type{
-	No: 404, Name: "carrier", Apps: app, Rank: 2, Archivable: true,
+	No: 404, Name: "carrier", Apps: app, Rank: 2, Archivable: true, Former: "Former carrier",
 	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Searched(),
-		entity.Str(2, "website"),
-		entity.Set(3, "phones").UpTo(20),
+		entity.Str(1, "name").Need().Searched().OfPerson(),
+		entity.Str(2, "website").OfPerson(),
+		entity.Set(3, "phones").UpTo(20).OfPerson(),
 		entity.Amount(4, "baseRate"),
 	},
 }
