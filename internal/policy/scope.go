@@ -12,6 +12,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 )
 
 // Op is a scope's operator.
@@ -273,7 +274,7 @@ func (s *Scope) holds(sub *Subject, r *entity.Record, look Lookup) bool {
 	case OpFrom:
 		return look.AnyReferring(s.Type, s.Field, r.ID, func(p *entity.Record) bool {
 			// What is hidden brings nothing along: it would tell that it is there.
-			return !sub.unaware(p.Client()) && s.Subs[0].holds(sub, p, look)
+			return (!sub.unaware(p.Client()) || mutant.On(mutant.HiddenBrings)) && s.Subs[0].holds(sub, p, look)
 		})
 	case OpWindow, OpUnset:
 		return false // profiles only, and those are read as sets

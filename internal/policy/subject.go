@@ -7,6 +7,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 )
 
 // Names of types and fields the policy itself reads.
@@ -135,7 +136,7 @@ func (s *Subject) Lend(by *Subject) {
 	more := map[key][]*Grant{}
 	for k, gs := range by.grants {
 		for _, g := range gs {
-			if g.Personal || g.By != nil || (g.House && s.Outside()) {
+			if (g.Personal && !mutant.On(mutant.LendPersonal)) || g.By != nil || (g.House && s.Outside()) {
 				continue
 			}
 			gone, all := by.Denied(g.Type, k.verb)
@@ -177,7 +178,7 @@ func (s *Subject) reaches(g *Grant, r *entity.Record, look Lookup) bool {
 		if !s.Admits(g) {
 			return false
 		}
-	case g.By != nil && g.By.Hides(client):
+	case g.By != nil && g.By.Hides(client) && !mutant.On(mutant.LendHidden):
 		return false
 	case g.Clients != nil:
 		if _, ok := slices.BinarySearch(g.Clients, client); !ok {
@@ -219,7 +220,7 @@ func (s *Subject) Through(t *entity.Type, app entity.App) bool {
 // whether they take all of it.
 func (s *Subject) Denied(t *entity.Type, v Verb) (fields entity.Mask, all bool) {
 	for _, d := range s.denials {
-		if !d.Takes(t, v) {
+		if !d.Takes(t, v) || mutant.On(mutant.IgnoreDenial) || (d.Verb == View && v != View && mutant.On(mutant.ChangeUnseen)) {
 			continue
 		}
 		if d.Field == "" {
@@ -248,7 +249,7 @@ func (s *Subject) Outside() bool { return s.Kind != InHouse }
 // Hides reports whether records of the client are gone for this person,
 // whatever roles the person holds.
 func (s *Subject) Hides(client ident.RecordID) bool {
-	if client == "" {
+	if client == "" || mutant.On(mutant.ForgetHidden) {
 		return false
 	}
 	if s.Kind == ClientStaff && client != s.Client {
@@ -307,7 +308,7 @@ func (s *Subject) View(r *entity.Record, look Lookup) Sight {
 	var root, beneath Sight
 	for _, g := range s.grants[key{r.Type.No, View}] {
 		into := &root
-		if g.Context {
+		if g.Context && !mutant.On(mutant.ContextAsRoot) {
 			into = &beneath
 		}
 		if g.Mask&^into.Mask == 0 || !s.reaches(g, r, look) {
@@ -317,6 +318,9 @@ func (s *Subject) View(r *entity.Record, look Lookup) Sight {
 			into.Grant = g
 		}
 		into.Mask |= g.Mask
+		if mutant.On(mutant.SkipMask) {
+			into.Mask = r.Type.All()
+		}
 	}
 	if root.Mask == 0 {
 		root, root.Context = beneath, true
@@ -410,7 +414,7 @@ func (g *Grant) open(r *entity.Record, look Lookup) (string, bool) {
 		}
 	}
 	for _, u := range g.Unless {
-		if u.holds(r, look) {
+		if u.holds(r, look) && !mutant.On(mutant.IgnoreUnless) {
 			return u.Clause, false
 		}
 	}

@@ -24,7 +24,7 @@ var CustomerAdministrator = &policy.Role{
 		// One of them is left at all times; the core refuses what would change
 		// that.
 		policy.May().As("BM-ADMIN-1"),
-		policy.May(policy.View, policy.Create, policy.Edit, "invite", "enable").On(admin.Employee).As("BM-ADMIN-2"),
+		policy.May(policy.View, policy.Create, policy.Edit, "invite", "enable", "confirm-mail").On(admin.Employee).As("BM-ADMIN-2"),
 		// Whose name work bears is disabled; only whom nothing names can go.
 		policy.May("disable", policy.Delete).On(admin.Employee).As("BM-ADMIN-3"),
 		policy.May(policy.View, "revoke").On(admin.Device).As("BM-ADMIN-3/devices"),

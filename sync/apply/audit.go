@@ -8,6 +8,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/audit"
 	"satchel/sync/subject"
 )
@@ -56,8 +57,17 @@ func (r *run) trace(before, after *entity.Record, fields entity.Mask) {
 		row.Op, row.Name = r.doing.op, r.doing.name
 	}
 	keep := r.cmd.Import == nil || len(r.cmd.Import.Rows) <= keptOfImport
+	if r.erasing != nil {
+		keep = false // what stood there before is what goes
+	}
 	row.Describe(before, after, fields, r.salt(), keep)
-	r.trail = append(r.trail, row)
+	if r.erasing != nil && after == nil {
+		row.Forget()
+		r.erasing.removed(before)
+	}
+	if !mutant.On(mutant.AuditSkipped) {
+		r.trail = append(r.trail, row)
+	}
 }
 
 // salt derives what keeps the hash of a row's values from telling them.

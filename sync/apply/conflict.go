@@ -246,11 +246,5 @@ func (m *Machine) endConflict(id ident.RecordID) {
 	if !ok || rec.Type.Name != typeConflict || rec.StatusText() != conflictSettled {
 		return
 	}
-	mark := m.w.Mark()
-	r := m.start(&command.Command{})
-	if err := r.Delete(rec); err != nil {
-		m.rollback(mark, r, 0)
-		return
-	}
-	m.join(r)
+	m.discardRecord(rec)
 }

@@ -9,6 +9,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/bits"
 	"satchel/sync/state"
@@ -145,9 +146,11 @@ func (r *run) mayHaveHiddenChildren(rec *entity.Record) bool {
 const maxFalling = 5000
 
 // falling returns the records that go with a record.
-func (r *run) falling(rec *entity.Record) []*entity.Record {
+func (r *run) falling(rec *entity.Record) []*entity.Record { return falling(&r.w.Reader, rec) }
+
+func falling(rd *state.Reader, rec *entity.Record) []*entity.Record {
 	var out []*entity.Record
-	for _, t := range r.cfg.Cat.Types {
+	for _, t := range rd.Cat.Types {
 		if !t.Falls {
 			continue
 		}
@@ -155,8 +158,8 @@ func (r *run) falling(rec *entity.Record) []*entity.Record {
 			if t.Root != f.Name && !f.Required {
 				continue
 			}
-			for o := range r.w.Referring(t, f.No, rec.ID).All() {
-				if one, ok := r.w.LoadOrd(o); ok {
+			for o := range rd.Referring(t, f.No, rec.ID).All() {
+				if one, ok := rd.LoadOrd(o); ok {
 					out = append(out, one)
 				}
 			}
@@ -235,7 +238,9 @@ func (r *run) decides(rec *entity.Record) {
 		r.subjects = map[ident.RecordID]*policy.Subject{}
 	}
 	for _, id := range who {
-		delete(r.subjects, id)
+		if !mutant.On(mutant.StaleSubject) {
+			delete(r.subjects, id)
+		}
 		r.eff.People = append(r.eff.People, id)
 	}
 	for _, f := range []string{"from", "until"} {
@@ -254,7 +259,7 @@ func (r *run) settle() error {
 	if !r.policyTouched {
 		return nil
 	}
-	if r.admins > 0 && r.administrators() == 0 {
+	if r.admins > 0 && r.administrators() == 0 && !mutant.On(mutant.LastAdministratorGoes) {
 		return fault.New(fault.LastAdministrator)
 	}
 	r.policyTouched = false
@@ -330,7 +335,7 @@ func (r *run) denied(id ident.RecordID) bool {
 // from that person.
 func (r *run) requeue(id ident.RecordID) error {
 	sub := r.subject(id)
-	if sub == nil || !sub.Conceals() {
+	if sub == nil || !sub.Conceals() || mutant.On(mutant.HiddenWorkStays) {
 		return nil
 	}
 	for _, t := range r.cfg.Cat.Types {
@@ -432,7 +437,10 @@ func (m *Machine) due() {
 	})
 	for _, k := range rows {
 		m.w.Delete(store.Due, k)
-		if k[8] == duePolicy {
+		if k[8] == dueErasure {
+			m.erasePart(ident.RecordID(k[9:]))
+		}
+		if k[8] == duePolicy && !mutant.On(mutant.DueUnnoticed) {
 			id := ident.RecordID(k[9:])
 			for _, who := range append(m.cfg.Roles.Delegates(&m.w.Reader, id), id) {
 				delete(m.subjects, who)

@@ -113,7 +113,10 @@ type classTable struct {
 func (t *classTable) load(kv store.Reader) {
 	t.ids = map[scope.Class]uint16{}
 	t.list = []scope.Class{{}}
-	kv.Scan(store.Classes, nil, func(_, v []byte) bool {
+	kv.Scan(store.Classes, nil, func(k, v []byte) bool {
+		if len(v) != classLength {
+			panic(fmt.Errorf("%w: class %x has %d bytes", state.ErrDamaged, k, len(v)))
+		}
 		c := scope.Class{Type: binary.BigEndian.Uint16(v), Mask: entity.Mask(binary.BigEndian.Uint64(v[2:])), Context: v[10] == 1}
 		t.ids[c] = uint16(len(t.list))
 		t.list = append(t.list, c)
@@ -143,6 +146,9 @@ func (m *Machine) class(c scope.Class) uint16 {
 	m.w.Put(store.Classes, binary.BigEndian.AppendUint16(nil, id), classRow(c))
 	return id
 }
+
+// classLength is how many bytes classRow makes.
+const classLength = 11
 
 func classRow(c scope.Class) []byte {
 	b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16(nil, c.Type), uint64(c.Mask))
@@ -189,7 +195,7 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 			N: p.N, Removed: parse(p.Removed), At: p.At, Mark: p.Mark, Target: p.Target, Reset: p.Reset, ResetTypes: p.ResetTypes,
 		}
 		for _, part := range p.Sent {
-			d.Sync.Pending.Sent = append(d.Sync.Pending.Sent, scope.Part{Class: classes[part.Class], Set: parse(part.Set)})
+			d.Sync.Pending.Sent = append(d.Sync.Pending.Sent, scope.Part{Class: classAt(classes, part.Class, id), Set: parse(part.Set)})
 		}
 	}
 	type chunk struct {
@@ -200,6 +206,9 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 	var order []uint16
 	p := binary.BigEndian.AppendUint32(nil, d.Ord)
 	store.ScanPrefix(rd.KV(), store.Held, p, func(k, v []byte) bool {
+		if len(k) != len(p)+4 {
+			panic(fmt.Errorf("%w: held set of %s: a row %x", state.ErrDamaged, id, k))
+		}
 		c := binary.BigEndian.Uint16(k[4:])
 		if byClass[c] == nil {
 			order = append(order, c)
@@ -221,7 +230,7 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 		if c == 0 {
 			d.Sync.Unsure = set
 		} else {
-			d.Sync.Held = append(d.Sync.Held, scope.Part{Class: classes[c], Set: set})
+			d.Sync.Held = append(d.Sync.Held, scope.Part{Class: classAt(classes, c, id), Set: set})
 		}
 	}
 	rows := arrivalRows(d.Ord)
@@ -233,6 +242,14 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 		return true
 	})
 	return &d
+}
+
+// classAt finds the class that a device's row names by its number.
+func classAt(classes []scope.Class, n uint16, id ident.DeviceID) scope.Class {
+	if int(n) >= len(classes) {
+		panic(fmt.Errorf("%w: device %s: there is no class %d", state.ErrDamaged, id, n))
+	}
+	return classes[n]
 }
 
 func parse(b []byte) bits.Set {

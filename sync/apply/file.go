@@ -12,12 +12,14 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/sync/audit"
+	"satchel/sync/outbox"
 	"satchel/sync/state"
 	"satchel/sync/store"
 )
 
-// typeDocument is the type whose records get content by uploads.
-const typeDocument = "document"
+// TypeDocument is the type whose records get content by uploads, with the fields
+// sha256, size and mediaType.
+const TypeDocument = "document"
 
 // FileLifetime is how long content waits for its document, in milliseconds; as
 // long as refused offline work is to be expected to be dealt with.
@@ -75,6 +77,8 @@ func (r *run) file(f *command.File) Result {
 	switch {
 	case !f.Document.Valid():
 		return Result{Err: fault.New(fault.BadID).OnField("document")}
+	case f.Refused != "":
+		return Result{Err: r.refusedFile(f)}
 	case len(f.SHA256) != 64 || strings.Trim(f.SHA256, "0123456789abcdef") != "":
 		return Result{Err: fault.New(fault.BadValue).OnField("sha256")}
 	case f.Size < 0:
@@ -82,7 +86,7 @@ func (r *run) file(f *command.File) Result {
 	case f.MediaType == "" || len(f.MediaType) > maxMediaType:
 		return Result{Err: fault.New(fault.BadValue).OnField("mediaType")}
 	}
-	rec, _, err := r.find(r.cfg.Cat.Type(typeDocument), f.Document)
+	rec, _, err := r.find(r.cfg.Cat.Type(TypeDocument), f.Document)
 	if err == nil {
 		switch has := rec.Get("sha256"); {
 		case has.Text() == f.SHA256:
@@ -101,6 +105,28 @@ func (r *run) file(f *command.File) Result {
 	r.w.Put(store.Files, row, encode(WaitingFile{Author: r.cmd.Actor, Received: r.w.Now(), File: *f}))
 	r.w.Put(store.Files, sweepRow(r.w.Now()+FileLifetime, row), nil)
 	return Result{}
+}
+
+// verbRefuse names in the trail that content was not taken, and maxRefusal
+// bounds the code for that, in bytes.
+const (
+	verbRefuse = "refuse"
+	maxRefusal = 40
+)
+
+// refusedFile notes that content which somebody sent was found to be none to
+// keep, and tells them: they may be gone from the request by then.
+func (r *run) refusedFile(f *command.File) error {
+	if len(f.Refused) > maxRefusal {
+		return fault.New(fault.BadValue).OnField("refused")
+	}
+	row := r.concerning(audit.Action, r.cmd.Actor)
+	row.Name = verbRefuse + " " + f.Refused
+	if what, ok := r.w.Identify(f.Document); ok && what.TypeNo == r.cfg.Cat.Type(TypeDocument).No {
+		row.ID, row.Type = f.Document, what.TypeNo
+	}
+	r.trail = append(r.trail, row)
+	return r.offline(outbox.FileRefused, f.Document)
 }
 
 // gives reports whether a person may give a document its content: whoever

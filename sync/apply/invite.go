@@ -10,6 +10,7 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/sync/audit"
+	"satchel/sync/outbox"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -31,6 +32,8 @@ const verbInvite policy.Verb = "invite"
 type Invited struct {
 	Employee ident.RecordID
 	Expires  ident.Millis // it can be accepted before that
+	// Mailed: a mail with the token is in the outbox.
+	Mailed bool
 }
 
 // invitation is Invited as stored.
@@ -43,8 +46,8 @@ type invitation struct {
 // employee id -> digest of the one invitation the employee has; 'w' employee
 // id -> digest of the one reset of a forgotten password, which is an invitation
 // that nobody made. One is gone once it is accepted, followed by another of its
-// kind, or its employee is disabled or given a password; one that is over stays
-// until then and counts for nothing.
+// kind, or its employee is disabled or given a password; one that is over counts
+// for nothing, and is swept a month later.
 func invitationRow(digest []byte) []byte { return append([]byte{'i'}, digest...) }
 
 func invitedRow(id ident.RecordID) []byte { return append([]byte{'v'}, id...) }
@@ -64,7 +67,7 @@ func FindInvitation(rd *state.Reader, digest []byte, now ident.Millis) (Invited,
 	if !ok || !invitable(e) {
 		return Invited{}, false
 	}
-	return Invited(in), true
+	return Invited{Employee: in.Employee, Expires: in.Expires}, true
 }
 
 // FindInvitable returns the employee with the e-mail address who can be
@@ -88,6 +91,9 @@ func (r *run) invite(in *command.Invite) Result {
 	if len(in.Digest) != sha256.Size {
 		return Result{Err: fault.New(fault.BadValue).OnField("digest")}
 	}
+	if n := len(in.Nonce); in.Nonce != nil && (n < leastNonce || n > maxNonce) {
+		return Result{Err: fault.New(fault.BadValue).OnField("nonce")}
+	}
 	if in.Reset {
 		return r.resetPassword(in)
 	}
@@ -106,7 +112,7 @@ func (r *run) invite(in *command.Invite) Result {
 	if err := r.settle(); err != nil {
 		return Result{Err: err}
 	}
-	return Result{ID: emp.ID, Invited: r.putInvitation(invitedRow(emp.ID), in, InvitationLifetime)}
+	return Result{ID: emp.ID, Invited: r.putInvitation(invitedRow(emp.ID), in, InvitationLifetime, after)}
 }
 
 // trusted returns an employee whom the actor may let in, or near to it: it
@@ -143,16 +149,35 @@ func (r *run) resetPassword(in *command.Invite) Result {
 	row := r.concerning(audit.Action, emp.ID)
 	row.Name = "requestPasswordReset"
 	r.trail = append(r.trail, row)
-	return Result{ID: emp.ID, Invited: r.putInvitation(resetRow(emp.ID), in, ResetLifetime)}
+	return Result{ID: emp.ID, Invited: r.putInvitation(resetRow(emp.ID), in, ResetLifetime, emp)}
 }
 
+// Bounds of a nonce, in bytes.
+const (
+	leastNonce = 16
+	maxNonce   = 64
+)
+
 // putInvitation stores an invitation in the place of the one that the row
-// names, if it does.
-func (r *run) putInvitation(row []byte, in *command.Invite, lifetime ident.Millis) *Invited {
+// names, if it does, and with it the intent to mail its token, unless mail to
+// the employee is known to come back.
+func (r *run) putInvitation(row []byte, in *command.Invite, lifetime ident.Millis, emp *entity.Record) *Invited {
 	r.dropInvitation(row)
-	out := Invited{in.Employee, r.w.Now() + lifetime}
-	r.w.Put(store.Sessions, invitationRow(in.Digest), encode(invitation(out)))
+	out := Invited{Employee: in.Employee, Expires: r.w.Now() + lifetime}
+	if in.Nonce != nil && !emp.Get("email").IsNull() && !MailRefused(emp) {
+		event := outbox.Invitation
+		if in.Reset {
+			event = outbox.PasswordReset
+		}
+		out.Mailed = true
+		r.post(outbox.Intent{
+			Person: emp.ID, Event: event, Category: outbox.Access, Urgent: true, Channels: outbox.Mail,
+			Created: r.w.Now(), NotBefore: r.w.Now(), Nonce: in.Nonce,
+		})
+	}
+	r.w.Put(store.Sessions, invitationRow(in.Digest), encode(invitation{out.Employee, out.Expires}))
 	r.w.Put(store.Sessions, row, in.Digest)
+	r.w.Put(store.Sessions, agedRow(agedInvitation, out.Expires, in.Digest), nil)
 	return &out
 }
 

@@ -16,6 +16,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/audit"
 	"satchel/sync/bits"
@@ -31,7 +32,7 @@ import (
 
 // Version is the apply version: it changes whenever the same entry would
 // lead to another state.
-const Version = 3
+const Version = 4
 
 // Config is what a machine is made of.
 type Config struct {
@@ -67,6 +68,8 @@ type Result struct {
 	Replay *Replayed
 	// Invited is whom an invitation is for.
 	Invited *Invited
+	// Erased is how far the erasure of a person has come.
+	Erased *Erasure
 }
 
 // BulkItem answers one record of a bulk action.
@@ -205,7 +208,7 @@ func (m *Machine) commands(e oplog.Entry) error {
 		if err != nil {
 			return fmt.Errorf("apply: entry %d: %w", e.Pos, err)
 		}
-		if c.Pull != nil {
+		if c.Pull != nil && !mutant.On(mutant.PullsInPlace) {
 			pulls, held[i] = append(pulls, i), c
 			continue
 		}
@@ -255,6 +258,7 @@ type run struct {
 	devicesTouched []deviceUndo
 	classes        int // how many there were before the command
 	depth          int
+	erasing        *erasure // of a person, of which this is a part; nil for none
 }
 
 func (m *Machine) start(c *command.Command) *run {
@@ -310,7 +314,7 @@ func (m *Machine) panicked(p any) error {
 // many devices.
 func (m *Machine) rollback(mark state.Mark, r *run, devices int) {
 	m.w.Rollback(mark)
-	for i := len(r.devicesTouched) - 1; i >= devices; i-- {
+	for i := len(r.devicesTouched) - 1; i >= devices && !mutant.On(mutant.UndoLeavesDevice); i-- {
 		u := r.devicesTouched[i]
 		if u.prev == nil {
 			delete(m.devices, u.id)
@@ -360,6 +364,10 @@ func (r *run) dispatch() Result {
 		return r.accept(c.Accept)
 	case c.Deliver != nil:
 		return r.deliver(c.Deliver)
+	case c.Rekey != nil:
+		return r.rekey(c.Rekey)
+	case c.Act != nil:
+		return r.acted(c.Act)
 	}
 	if err := r.signedIn(); err != nil {
 		return Result{Err: err}
@@ -385,6 +393,8 @@ func (r *run) dispatch() Result {
 		return r.discard(c.Discard)
 	case c.Factor != nil:
 		return r.changeFactor(c.Factor)
+	case c.Erase != nil:
+		return r.erase(c.Erase)
 	case c.Forget != nil:
 		return r.forgetFactor(c.Forget)
 	}
@@ -403,9 +413,9 @@ func (r *run) signedIn() error {
 		if !ok || s.Employee != c.Actor || s.Device != c.Device {
 			return fault.New(fault.SessionRevoked)
 		}
-		if s.Ended(r.w.Now()) {
+		if s.Ended(r.w.Now()) && !mutant.On(mutant.RevokedAnswered) {
 			if r.revoked(s.Device) {
-				return fault.New(fault.DeviceRevoked).With("wipe", true)
+				return fault.New(fault.DeviceRevoked).With("wipe", !mutant.On(mutant.WipeNotOrdered))
 			}
 			return fault.New(fault.SessionRevoked)
 		}
@@ -449,7 +459,7 @@ func (m *Machine) subject(id ident.RecordID) *policy.Subject {
 // visible returns a person's sync set as of the present state.
 func (m *Machine) visible(sub *policy.Subject) *view {
 	v := m.views[sub.ID]
-	if v != nil && v.sub == sub && v.moves == m.w.Moves() {
+	if v != nil && v.sub == sub && (v.moves == m.w.Moves() || mutant.On(mutant.StaleSyncSet)) {
 		return v
 	}
 	sets := scope.Visible(&m.w.Reader, sub)

@@ -27,10 +27,14 @@ var _ outbox.Context = (*run)(nil)
 // announce runs the rules about a change that was staged. Imports tell nobody
 // anything, but what falls due in what they brought does so in its time.
 func (r *run) announce(before, after *entity.Record, written entity.Mask) error {
+	r.keepTrack(before, after)
+	if err := r.confirm(after); err != nil {
+		return err
+	}
 	x := outbox.Change{Before: before, After: after, Written: written}
 	t := x.Record().Type
 	rules, timed := r.cfg.Rules.Of(t), r.cfg.Rules.Timed(t)
-	if (len(rules) == 0 && len(timed) == 0) || r.trial {
+	if (len(rules) == 0 && len(timed) == 0) || r.trial || r.erasing != nil {
 		return nil
 	}
 	silent := r.cmd.Import != nil || r.cmd.Setup != nil
@@ -90,6 +94,17 @@ func (r *run) tellAll(rule *outbox.Rule, x outbox.Change) error {
 			about = x.Before
 		}
 		if err := r.inform(rule, id, about, ""); err != nil {
+			return err
+		}
+	}
+	if rule.Overseers == nil {
+		return nil
+	}
+	for _, id := range rule.Overseers(r, x) {
+		if sub := r.subject(id); slices.Contains(who, id) || sub == nil || sub.Sees(x.Record(), &r.w.Reader).Mask == 0 {
+			continue
+		}
+		if err := r.inform(rule, id, x.After, ""); err != nil {
 			return err
 		}
 	}
@@ -362,6 +377,9 @@ func (r *run) deliver(d *command.Deliver) Result {
 	for _, x := range d.Dead {
 		r.deadToken(x)
 	}
+	for _, b := range d.Bounces {
+		r.bounced(b)
+	}
 	return Result{}
 }
 
@@ -417,6 +435,7 @@ const metaNews = "news"
 
 // catchUp writes those rows.
 func (m *Machine) catchUp() {
+	m.catchUpAges()
 	if m.w.Get(store.Meta, []byte(metaNews)) != nil {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/bits"
 	"satchel/sync/project"
@@ -67,15 +68,18 @@ func (r *run) pull(p *command.Pull) Result {
 		return Result{Err: err}
 	}
 	now := r.now(&d)
-	ended := d.Field && !r.sub.Mobile
-	if ended && d.Sync.Pending == nil && d.Sync.Holds().IsEmpty() {
-		return Result{Err: fault.New(fault.MobileModuleRequired)}
-	}
 	req := pull.Request{Limit: p.Limit}
 	if p.Checkpoint == "" {
 		req.Fresh = true
 	} else {
 		req.Number, req.Known = r.pageNumber(d.ID, p.Checkpoint)
+	}
+	ended := d.Field && !r.sub.Mobile
+	// A device at another page than it is known to be at, as a copy of it is, may
+	// well hold something, and is told to drop that first.
+	settled := req.Fresh || req.Known && req.Number == d.Sync.Ack
+	if ended && settled && d.Sync.Pending == nil && d.Sync.Holds().IsEmpty() {
+		return Result{Err: fault.New(fault.MobileModuleRequired)}
 	}
 	if len(p.Reconcile) > 0 && !req.Known && !req.Fresh {
 		req.Agreed = r.agreed(now, p.Reconcile)
@@ -157,7 +161,7 @@ func (r *run) profile(d *Device, p *command.Pull) (changed bool, err error) {
 func (r *run) now(d *Device) scope.Sets {
 	v := r.visible(r.sub)
 	day := r.w.Now().Day()
-	if d.nowView == v && (d.Window != nil || d.nowDay == day) {
+	if d.nowView == v && (d.Window != nil || d.nowDay == day || mutant.On(mutant.WindowStands)) {
 		return d.now
 	}
 	d.now = known(r.cfg.Cat, scope.Carried(&r.w.Reader, r.sub, v.sets, d.Profile(r.w.Now()), r.cfg.Field), d.Schema)
@@ -193,7 +197,7 @@ func (r *run) agreed(now scope.Sets, says map[string]command.Summary) []uint16 {
 			said = command.Summary{Digest: emptyDigest}
 		}
 		n, digest := Digest(&r.w.Reader, now, t.No)
-		if n == said.Count && digest == said.Digest {
+		if n == said.Count && (digest == said.Digest || mutant.On(mutant.AgreeByCount)) {
 			out = append(out, t.No)
 		}
 	}
@@ -284,7 +288,7 @@ func (p *Page) Encode(rd *state.Reader, dst []byte, digests map[string]wire.Summ
 	b.Write(encode(p.Processed))
 	b.WriteString(`,"more":`)
 	b.Write(encode(p.More))
-	if p.Reset {
+	if p.Reset && !mutant.On(mutant.ResetNotSaid) {
 		b.WriteString(`,"reset":true`)
 		if p.ResetTypes != nil {
 			var names []string
@@ -331,7 +335,7 @@ func (p *Page) encodeRecords(rd *state.Reader, dst []byte) ([]byte, error) {
 			}
 			first = false
 			t := rd.Cat.TypeNo(it.Class.Type)
-			dst, err = pr.AppendStored(dst, raw, t, it.Class.Mask, it.Class.Context)
+			dst, err = pr.AppendStored(dst, raw, t, it.Class.Mask, it.Class.Context && !mutant.On(mutant.ContextFlagLost))
 			return err == nil
 		})
 		if err != nil {

@@ -12,12 +12,14 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/audit"
 	"satchel/sync/outbox"
 	"satchel/sync/project"
 	"satchel/sync/state"
 	"satchel/sync/store"
+	"satchel/sync/subject"
 	"satchel/sync/wire"
 )
 
@@ -61,9 +63,9 @@ func (r *run) push(p *command.Push) Result {
 		case m.N == 0:
 			f := fault.Newf(fault.BadParameter, "Mutations are numbered from 1.").OnField("n")
 			out.Results = append(out.Results, wire.Result{Status: wire.Refused, Code: string(f.Code), Message: f.Message})
-		case m.N <= d.Processed:
+		case m.N <= d.Processed && !mutant.On(mutant.MutationTwice):
 			out.Results = append(out.Results, r.again(&d, m))
-		case m.N != d.Processed+1:
+		case m.N > d.Processed+1 && !mutant.On(mutant.GapAccepted):
 			f := fault.Newf(fault.NumberGap, "The next mutation is number %d.", d.Processed+1)
 			out.Results = append(out.Results, wire.Result{N: m.N, Status: wire.Refused, Code: string(f.Code), Message: f.Message})
 		default:
@@ -119,7 +121,7 @@ func (r *run) again(d *Device, m *command.Mutation) wire.Result {
 		panic(fmt.Errorf("%w: result %d of %s is no JSON", state.ErrDamaged, m.N, d.ID))
 	// Of a number from long ago nothing is known any more; a device that uses
 	// it again has lost its place, and must not be told that all is well.
-	case !bytes.Equal(row.Hash, m.Hash), v == nil:
+	case !bytes.Equal(row.Hash, m.Hash) && !mutant.On(mutant.NumberTakenAgain), v == nil:
 		f := fault.New(fault.NumberReused)
 		return wire.Result{N: m.N, Status: wire.Refused, Code: string(f.Code), Message: f.Message}
 	}
@@ -187,8 +189,8 @@ func (r *run) mutation(d *Device, failures *failures, p *command.Push, m *comman
 		f := fault.Of(err)
 		row.Status, row.Code, row.Message, row.Field, row.Conflicts = wire.Refused, f.Code, f.Message, f.Field, nil
 		failure := failed{N: m.N}
-		if _, used := r.w.Identify(m.ID); m.Op == wire.OpCreate && (!used || !m.ID.HasPrefix(d.Prefix)) {
-			// Of the device's own ids, not one that stands for a record: its
+		if _, used := r.w.Identify(m.ID); m.Op == wire.OpCreate && m.ID.Valid() && (!used || !m.ID.HasPrefix(d.Prefix)) {
+			// What can't be an id would have made nothing, and may be any text. Of the device's own ids, not one that stands for a record: its
 			// record is there. Of others, whether they do is told to nobody.
 			failure.ID = m.ID
 		}
@@ -202,7 +204,9 @@ func (r *run) mutation(d *Device, failures *failures, p *command.Push, m *comman
 	if row.Status != wire.Applied {
 		r.setAside(d, p, m, &row, roots)
 	}
-	r.w.Put(store.Results, numberRow(d.ID, m.N), encode(row))
+	if !mutant.On(mutant.ResultLost) {
+		r.w.Put(store.Results, numberRow(d.ID, m.N), encode(row))
+	}
 	// The subject may have changed by what was just done.
 	r.renew()
 	return r.tell(m.N, row)
@@ -294,7 +298,7 @@ func (r *run) recovered(d *Device, n uint64) bool {
 // after, concerns the record that one would have made, or refers to it. It
 // returns the numbers of the bundles that it belongs to.
 func (r *run) depends(d *Device, x *failures, m *command.Mutation) (roots []uint64, err error) {
-	if len(x.numbers) == 0 {
+	if len(x.numbers) == 0 || mutant.On(mutant.DependsIgnored) {
 		return nil, nil
 	}
 	var on []uint64
@@ -380,7 +384,7 @@ func (r *run) repeated(key string, hash []byte) (Result, bool) {
 	if v == nil || json.Unmarshal(v, &row) != nil || row.At+keyLifetime <= r.w.Now() {
 		return Result{}, false
 	}
-	if !bytes.Equal(row.Hash, hash) {
+	if !bytes.Equal(row.Hash, hash) && !mutant.On(mutant.KeyOfAnother) {
 		return Result{Err: fault.New(fault.KeyReused)}, true
 	}
 	if row.Bulk != nil {
@@ -474,6 +478,9 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 		}
 		if after.Dirty() == 0 {
 			return rowSame, nil
+		}
+		if t.Former != "" && (t.Name == subject.Employee || after.Dirty()&t.PersonalValues() != 0) && WasErased(&r.w.Reader, row.ID) {
+			return rowSame, errErased()
 		}
 		if err := r.refer(after, after.Dirty()); err != nil {
 			return rowSame, err

@@ -12,6 +12,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/state"
 	"satchel/sync/store"
@@ -161,14 +162,18 @@ func InBundle(rd *state.Reader, b command.Bundle) (out []Quarantined) {
 }
 
 // Conceals reports whether kept work concerns a client that is hidden from the
-// reader: by its record or by any record that it names. From a reader from whom
-// anything is hidden, work whose client can't be told is concealed too.
+// reader: by its record, by any record that it names or by its author, who is
+// one of the client's people. From a reader from whom anything is hidden, work
+// whose client can't be told is concealed too.
 func Conceals(rd *state.Reader, sub *policy.Subject, q *Quarantined) bool {
 	if !sub.Conceals() {
 		return false
 	}
 	placed := q.Client != ""
 	if sub.Hides(q.Client) {
+		return true
+	}
+	if author, ok := rd.Load(q.Author); ok && sub.Hides(author.Client()) {
 		return true
 	}
 	hidden := false
@@ -195,8 +200,8 @@ func Conceals(rd *state.Reader, sub *policy.Subject, q *Quarantined) bool {
 	return !placed
 }
 
-// named calls f for each string in a JSON value that has no escapes, as ids
-// have none, until f returns true, and reports whether it did.
+// named calls f for each string in a JSON value, as what it means however it is
+// written, until f returns true, and reports whether it did.
 func named(raw []byte, f func([]byte) bool) bool {
 	for {
 		i := bytes.IndexByte(raw, '"')
@@ -215,7 +220,14 @@ func named(raw []byte, f func([]byte) bool) bool {
 		if end >= len(raw) {
 			return false
 		}
-		if plain && f(raw[:end]) {
+		text := raw[:end]
+		if !plain {
+			var s string
+			if json.Unmarshal(append(append([]byte{'"'}, text...), '"'), &s) == nil {
+				text = []byte(s)
+			}
+		}
+		if f(text) {
 			return true
 		}
 		raw = raw[end+1:]
@@ -245,6 +257,12 @@ func (r *run) setAside(d *Device, p *command.Push, m *command.Mutation, row *res
 		Device: d.ID, Author: d.Employee, Received: r.w.Now(), PhoneNow: p.Now, Status: row.Status, Code: row.Code,
 		Message: row.Message, Client: r.clientOf(m), Conflicts: row.Conflicts, Root: m.N, Mutation: *m,
 	}
+	if WasErased(&r.w.Reader, m.ID) {
+		// A phone that had not heard of it yet: what it has of the person is not
+		// kept again, nor for long in the log.
+		q.blank()
+		r.markErased()
+	}
 	for _, n := range roots {
 		q.Root = min(q.Root, n)
 	}
@@ -262,7 +280,9 @@ func (r *run) setAside(d *Device, p *command.Push, m *command.Mutation, row *res
 			}
 		}
 	}
-	r.putQuarantined(&q)
+	if !mutant.On(mutant.QuarantineDropped) {
+		r.putQuarantined(&q)
+	}
 }
 
 func (r *run) quarantined(d ident.DeviceID, n uint64) (q Quarantined, ok bool) {
@@ -310,13 +330,13 @@ func (m *Machine) sweepQuarantine() {
 }
 
 // EraseQuarantine takes out of the quarantine, and out of the results that
-// devices have not acknowledged, what a person typed. That there was something,
-// of what kind and what became of it stays. It returns how many rows it
-// changed. Conflicts are records, and erased as such.
-func EraseQuarantine(w *state.Writer, author ident.RecordID) int {
+// devices have not acknowledged, what was typed in the work that which chooses.
+// That there was something, of what kind and what became of it stays. It
+// returns how many rows it changed. Conflicts are records, and erased as such.
+func EraseQuarantine(w *state.Writer, which func(*Quarantined) bool) int {
 	var rows []Quarantined
 	EachQuarantined(&w.Reader, func(q Quarantined) bool {
-		if q.Author == author && !q.Erased {
+		if !q.Erased && which(&q) {
 			rows = append(rows, q)
 		}
 		return true
@@ -332,8 +352,9 @@ func EraseQuarantine(w *state.Writer, author ident.RecordID) int {
 	for i := range rows {
 		q := &rows[i]
 		m := q.Mutation
-		q.Mutation = command.Mutation{N: m.N, Op: m.Op, Type: m.Type, ID: m.ID, Action: m.Action, After: m.After, At: m.At, Hash: m.Hash}
-		q.Erased, q.Message, q.Conflicts = true, "", blank(q.Conflicts)
+		conflicts := blank(q.Conflicts)
+		q.blank()
+		q.Conflicts = conflicts
 		w.Put(store.Quarantine, numberRow(q.Device, m.N), encode(q))
 		v := w.Get(store.Results, numberRow(q.Device, m.N))
 		var row resultRow
@@ -347,6 +368,19 @@ func EraseQuarantine(w *state.Writer, author ident.RecordID) int {
 		w.Put(store.Results, numberRow(q.Device, m.N), encode(row))
 	}
 	return n
+}
+
+// blank takes out what was typed, by the author and by whoever gave the work up,
+// with the hash that would tell it to who tries everything.
+func (q *Quarantined) blank() {
+	m := q.Mutation
+	q.Mutation = command.Mutation{N: m.N, Op: m.Op, Type: m.Type, ID: m.ID, Action: m.Action, After: m.After, At: m.At}
+	q.Erased, q.Message, q.Conflicts = true, "", nil
+	if q.Closed != nil {
+		c := *q.Closed
+		c.Reason = ""
+		q.Closed = &c
+	}
 }
 
 // contested reports whether it was done but for fields that are in conflict.

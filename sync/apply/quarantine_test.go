@@ -324,10 +324,10 @@ func TestEraseQuarantine(t *testing.T) {
 	defer snap.Close()
 	sw := state.NewWriter(w.cat)
 	sw.Begin(snap, 1000, w.now)
-	if n := apply.EraseQuarantine(sw, "emp-eng-1"); n != 2 {
+	if n := apply.EraseQuarantine(sw, func(q *apply.Quarantined) bool { return q.Author == "emp-eng-1" }); n != 2 {
 		t.Errorf("%d erased", n)
 	}
-	if n := apply.EraseQuarantine(sw, "emp-eng-1"); n != 0 {
+	if n := apply.EraseQuarantine(sw, func(q *apply.Quarantined) bool { return q.Author == "emp-eng-1" }); n != 0 {
 		t.Errorf("%d erased again", n)
 	}
 	var left []byte

@@ -12,6 +12,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/audit"
 	"satchel/sync/subject"
 	"satchel/sync/wire"
@@ -96,7 +97,9 @@ func (r *run) replay(c *command.Replay) Result {
 		}
 	}
 	if !out.Done {
-		r.undo(mark)
+		if !mutant.On(mutant.ReplayedInPart) {
+			r.undo(mark)
+		}
 		r.renew()
 		for i := range out.Results { // what was done is undone again
 			out.Results[i].Rev = ""

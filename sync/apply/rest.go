@@ -1,12 +1,18 @@
 package apply
 
 import (
+	"slices"
+
 	"satchel/internal/command"
+	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
+	"satchel/internal/policy"
 	"satchel/sync/bits"
 	"satchel/sync/scope"
 	"satchel/sync/state"
 	"satchel/sync/store"
+	"satchel/sync/subject"
 )
 
 // Rest lets the machine read a committed state between entries. The snapshot
@@ -134,7 +140,7 @@ func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
 	arrives := map[ident.RecordID]bool{}
 	checks := 0
 	for i, w := range devices {
-		if eff.Everybody || eff.Bulk || people[w.Employee] || m.holdsAny(w.Device, sets) ||
+		if eff.Everybody || eff.Bulk || people[w.Employee] || (m.holdsAny(w.Device, sets) && !mutant.On(mutant.LiveNotWoken)) ||
 			(len(named) > 0 && m.isNamed(w.Employee, named)) {
 			f(i)
 			continue
@@ -147,7 +153,7 @@ func (m *Machine) Touched(eff Effects, devices []Watched, f func(i int)) {
 			yes = m.mayArrive(w.Employee, eff.Touched, &checks)
 			arrives[w.Employee] = yes
 		}
-		if yes {
+		if yes || m.mayLoseNames(w, eff.Touched) {
 			f(i)
 		}
 	}
@@ -230,6 +236,40 @@ func (m *Machine) mayArrive(id ident.RecordID, touched []state.Touch, checks *in
 		}
 		if rec, ok := m.w.LoadOrd(t.Ord); ok && sub.View(rec, &m.w.Reader).Mask != 0 {
 			return true
+		}
+	}
+	return false
+}
+
+// mayLoseNames reports whether the device may have somebody's name only because
+// of one of the changed records: one that its user sees, or saw, beneath a parent
+// alone, so that the device does not have the record itself.
+func (m *Machine) mayLoseNames(w Watched, touched []state.Touch) bool {
+	sub, d := m.subject(w.Employee), m.loadDevice(w.Device)
+	if sub == nil || d == nil {
+		return false
+	}
+	for _, t := range touched {
+		if !slices.ContainsFunc(sub.Grants(t.Type, policy.View), func(g *policy.Grant) bool { return g.Context }) {
+			continue
+		}
+		if slices.ContainsFunc(t.Named, d.Sync.MayHold) {
+			return true
+		}
+		// It may have left their sight by a change of other fields than those that
+		// name people.
+		rec, ok := m.w.LoadOrd(t.Ord)
+		if !ok {
+			continue
+		}
+		for _, f := range t.Type.RefsTo(subject.Employee) {
+			ids := rec.Get(f.Name).Set()
+			if f.Kind == entity.Ref {
+				ids = []string{rec.Get(f.Name).Text()}
+			}
+			if slices.ContainsFunc(ids, func(id string) bool { return d.Sync.MayHold(m.w.Ordinal(ident.RecordID(id))) }) {
+				return true
+			}
 		}
 	}
 	return false

@@ -13,6 +13,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/internal/refresh"
 	"satchel/sync/audit"
@@ -264,7 +265,7 @@ func (r *run) refresh(f *command.Refresh) Result {
 		return Result{Err: fault.New(fault.DeviceRevoked).With("wipe", true)}
 	}
 	outcome, err := s.Family.Rotate(f.Attempt, r.w.Now())
-	if outcome == refresh.ReuseRevoked {
+	if outcome == refresh.ReuseRevoked && !mutant.On(mutant.ReuseUnnoticed) {
 		// The one refusal that leaves something: the family is dead.
 		r.endSession(f.Session, closeRevoked)
 		return Result{Refused: err}
@@ -428,9 +429,13 @@ func (m *Machine) checkpoint(d ident.DeviceID, n uint64) string {
 func (m *Machine) checkpointTag(d ident.DeviceID, n uint64) string {
 	h := hmac.New(sha256.New, m.secret)
 	h.Write([]byte("checkpoint"))
-	h.Write(binary.BigEndian.AppendUint64(nil, m.epoch))
+	if !mutant.On(mutant.EpochForgotten) {
+		h.Write(binary.BigEndian.AppendUint64(nil, m.epoch))
+	}
 	h.Write(binary.BigEndian.AppendUint64(nil, n))
-	h.Write([]byte(d))
+	if !mutant.On(mutant.ForeignCheckpoint) {
+		h.Write([]byte(d))
+	}
 	return hex.EncodeToString(h.Sum(nil)[:10])
 }
 
@@ -449,7 +454,12 @@ func (m *Machine) pageNumber(d ident.DeviceID, token string) (n uint64, known bo
 
 // DerivedKey derives a key for one purpose from the tenant's secret.
 func DerivedKey(rd *state.Reader, purpose string) [32]byte {
-	h := hmac.New(sha256.New, rd.KV().Get(store.Meta, []byte(metaSecret)))
+	return DeriveFrom(derivedSecret(rd), purpose)
+}
+
+// DeriveFrom derives a key for one purpose from a secret.
+func DeriveFrom(secret []byte, purpose string) [32]byte {
+	h := hmac.New(sha256.New, secret)
 	h.Write([]byte("satchel key " + purpose))
 	return [32]byte(h.Sum(nil))
 }

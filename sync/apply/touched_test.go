@@ -57,3 +57,32 @@ func TestTouchedByNaming(t *testing.T) {
 		}
 	}
 }
+
+// TestTouchedByTheNameThatGoes: who sees a task beneath its client alone has the
+// name of whom it is assigned to, and not the task. The name goes with the task,
+// or when the task is somebody else's.
+func TestTouchedByTheNameThatGoes(t *testing.T) {
+	for name, change := range map[string]func(w *world){
+		"deleted":  func(w *world) { w.ok(write("", command.Write{Op: "delete", Type: "task", ID: "task-one-1"})) },
+		"assigned": func(w *world) { w.load(row("task", "task-one-1", "assignee", "emp-rep-3")) },
+		"set apart by another field": func(w *world) {
+			w.load(row("visibilityRule", "rule-rep-1", "visibility", "vis-rep-1", "client", "client-one"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := field(t)
+			w.load(append(append(person("emp-rep-1", "sales.representative"), person("emp-rep-2", "sales.guest")...), person("emp-rep-3", "sales.guest")...)...)
+			w.load(row("clientVisibility", "vis-rep-1", "employee", "emp-rep-1", "mode", "all-but"),
+				row("task", "task-one-1", "client", "client-one", "title", "Call", "assignee", "emp-rep-2"))
+			p := w.signIn("emp-rep-1", "i1")
+			sent, _ := p.sync()
+			if p.pull(); !sent["emp-rep-2"] || sent["task-one-1"] {
+				t.Fatalf("the device has the name: %v, and the task: %v", sent["emp-rep-2"], sent["task-one-1"])
+			}
+			hit := touched(t, w, p, func() { change(w) })
+			if _, removed := p.sync(); !hit || !removed["emp-rep-2"] {
+				t.Errorf("woken %v, the name goes %v", hit, removed["emp-rep-2"])
+			}
+		})
+	}
+}

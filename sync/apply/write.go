@@ -12,6 +12,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/project"
 	"satchel/sync/subject"
@@ -50,7 +51,7 @@ func (r *run) write(w *command.Write) Result {
 	if w.Mobile && (r.sub == nil || !r.sub.Mobile) {
 		return Result{Err: fault.New(fault.MobileModuleRequired)}
 	}
-	if w.Key != "" {
+	if w.Key != "" && !mutant.On(mutant.KeyIgnored) {
 		if res, ok := r.repeated(w.Key, w.KeyHash); ok {
 			return res
 		}
@@ -210,7 +211,7 @@ func (r *run) find(t *entity.Type, id ident.RecordID) (*entity.Record, policy.Si
 		return rec, policy.Sight{Mask: t.All()}, nil
 	}
 	s := r.sub.Sees(rec, &r.w.Reader)
-	if s.Mask == 0 {
+	if s.Mask == 0 && !mutant.On(mutant.HiddenFound) {
 		return nil, s, notFound()
 	}
 	return rec, s, nil
@@ -254,7 +255,7 @@ func (r *run) knows(t *entity.Type) entity.Mask {
 
 func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	if c.id != "" {
-		if !c.id.Valid() || !c.id.HasPrefix(c.prefix) {
+		if !c.id.Valid() || (!c.id.HasPrefix(c.prefix) && !mutant.On(mutant.ForeignIDs)) {
 			return outcome{}, fault.New(fault.BadID).OnField("id")
 		}
 		// Only this device makes ids with its prefix, so that this tells
@@ -371,7 +372,7 @@ func (r *run) insert(draft *entity.Record) (*entity.Record, error) {
 	if err := r.save(nil, rec); err != nil {
 		return nil, err
 	}
-	if t.Name == typeDocument {
+	if t.Name == TypeDocument {
 		return r.claim(rec)
 	}
 	return rec, nil
@@ -430,6 +431,11 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 	}
 	after := before.Clone()
 	for _, no := range slices.Sorted(maps.Keys(vals)) {
+		if f := t.FieldNo(no); f.Personal && t.Former != "" && WasErased(&r.w.Reader, before.ID) {
+			return out, errErased()
+		}
+	}
+	for _, no := range slices.Sorted(maps.Keys(vals)) {
 		f := t.FieldNo(no)
 		switch {
 		case f.ReadOnly:
@@ -439,7 +445,7 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		case f.Immutable && !bytes.Equal(before.Value(no), vals[no]):
 			return out, fault.New(fault.ImmutableField).OnField(f.Name)
 		}
-		if was != nil {
+		if was != nil && !mutant.On(mutant.LastWriteWins) {
 			w, told := was[no]
 			if !told && odd[no] == nil {
 				return out, fault.Newf(fault.MissingField, "was must hold the value that %s was changed from.", f.Name).OnField("was")
@@ -652,7 +658,7 @@ func (r *run) match(rec *entity.Record, sight policy.Sight, want string) error {
 	if want == "" {
 		return nil
 	}
-	if rev := project.RevOfRecord(rec, sight.Mask).String(); rev != want {
+	if rev := project.RevOfRecord(rec, sight.Mask).String(); rev != want && !mutant.On(mutant.MatchIgnored) {
 		return fault.New(fault.RevMismatch)
 	}
 	return nil
@@ -739,6 +745,9 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 	if _, err := r.decide(policy.Verb(a.Name), before); err != nil {
 		return out, err
 	}
+	if t.Name == subject.Employee && WasErased(&r.w.Reader, before.ID) {
+		return out, errErased() // there is nobody to come back
+	}
 	args, err := r.arguments(a, c.args)
 	if err != nil {
 		return out, err
@@ -806,7 +815,7 @@ func assigned(t *entity.Type) entity.Mask {
 // every reason.
 func (r *run) assignable(a *entity.Action, rec *entity.Record, person ident.RecordID) error {
 	bound := r.sub != nil && r.sub.BoundOnsite(policy.Verb(a.Name), rec, &r.w.Reader)
-	if !subject.Eligible(rec, r.subject(person), bound) {
+	if !subject.Eligible(rec, r.subject(person), bound) && !mutant.On(mutant.AssignAnybody) {
 		return fault.New(fault.AssigneeNotEligible).OnField(a.Assigns)
 	}
 	return nil
@@ -881,7 +890,7 @@ func (r *run) unique(rec *entity.Record, f *entity.Field) error {
 		if !ok {
 			continue
 		}
-		if r.sub == nil || r.sub.View(other, &r.w.Reader).Mask.Has(f.No) {
+		if r.sub == nil || r.sub.View(other, &r.w.Reader).Mask.Has(f.No) || mutant.On(mutant.DuplicateTells) {
 			return fault.New(fault.Duplicate).OnField(f.Name)
 		}
 	}
@@ -1019,7 +1028,7 @@ func (r *run) target(rec *entity.Record, f *entity.Field, id ident.RecordID) err
 		}
 		return nil
 	}
-	if r.sub != nil && r.sub.Sees(t, &r.w.Reader).Mask == 0 {
+	if r.sub != nil && r.sub.Sees(t, &r.w.Reader).Mask == 0 && !mutant.On(mutant.ReferToHidden) {
 		return bad
 	}
 	switch {

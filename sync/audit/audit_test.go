@@ -390,11 +390,18 @@ func TestParseHeadRefuses(t *testing.T) {
 func TestErase(t *testing.T) {
 	b := sample(t)
 	b.update(func(w store.Writer) {
-		if err := Erase(w, Key{6, 1}); err != nil {
-			t.Fatal(err)
+		st := store.NewStage(w)
+		if took, err := Erase(st, Key{6, 1}); err != nil || !took {
+			t.Fatal(took, err)
 		}
-		if Erase(w, Key{9, 0}) == nil || Erase(w, Key{5, 0}) == nil {
+		if took, err := Erase(st, Key{6, 1}); err != nil || took {
+			t.Error("erased twice", err)
+		}
+		if _, err := Erase(st, Key{7, 3}); err == nil {
 			t.Error("erased what is not there")
+		}
+		if err := st.Flush(w); err != nil {
+			t.Fatal(err)
 		}
 	})
 	if ps := b.problems(); len(ps) > 0 {

@@ -29,12 +29,14 @@ const (
 	Refused      Op = 11 // what was tried would have left no administrator; Name is the code
 	Replayed     Op = 12 // a bundle of refused offline work was done after all; Name says which
 	Discarded    Op = 13 // a bundle of refused offline work was given up; Name says which and why
+	Erasure      Op = 14 // a record that stood for a person, or one that went with it; of the whole, Name counts what went
+	Operator     Op = 15 // something that an operator did on the command line; Name says what, and who by the machine's account
 )
 
 var opNames = [...]string{
 	Create: "create", Patch: "patch", Delete: "delete", Action: "action", Import: "import", Rule: "rule", SetUp: "setUp",
 	SignIn: "signIn", SessionEnded: "sessionEnded", PasswordSet: "passwordSet", Refused: "refused",
-	Replayed: "replayed", Discarded: "discarded",
+	Replayed: "replayed", Discarded: "discarded", Erasure: "erasure", Operator: "operator",
 }
 
 // String returns the operation's name.
@@ -185,6 +187,14 @@ func (r *Row) Describe(before, after *entity.Record, fields entity.Mask, salt Sa
 	r.State = Kept
 	if !keep {
 		r.State, r.content, r.flags = HashOnly, nil, r.flags|flagUnkept
+	}
+}
+
+// Forget takes the values out of a row that was described and not sealed yet,
+// with the salt: the trail never has what went with a person who was erased.
+func (r *Row) Forget() {
+	if r.State != None {
+		r.State, r.content, r.salt = Erased, nil, Salt{}
 	}
 }
 

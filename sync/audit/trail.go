@@ -271,17 +271,35 @@ func Cut(w store.Writer, before ident.Millis) (cut Head, removed int, more bool,
 }
 
 // Erase takes the values out of a row, and the salt without which their hash
-// tells nothing. The chain stands as it stood.
-func Erase(w store.Writer, k Key) error {
-	row, err := Read(w, k)
-	if err != nil {
-		return err
+// tells nothing. The chain stands as it stood. It returns false where there was
+// nothing to take.
+func Erase(to Stage, k Key) (bool, error) {
+	v := to.Get(store.Audit, k.append(nil))
+	if v == nil {
+		return false, fmt.Errorf("audit: there is no row at %s", k)
 	}
-	if row == nil || row.State == None {
-		return fmt.Errorf("audit: there is no content at %s", k)
+	row, err := decode(k, v)
+	if err != nil || row.State == None || row.State == Erased {
+		return false, err
 	}
-	s, _ := split(w.Get(store.Audit, k.append(nil)))
+	s, _ := split(v)
 	row.State, row.content = Erased, nil
-	v := binary.AppendUvarint(append([]byte(nil), s.hash[:]...), uint64(len(s.head)))
-	return w.Put(store.Audit, k.append(nil), row.appendTail(append(v, s.head...)))
+	out := binary.AppendUvarint(append([]byte(nil), s.hash[:]...), uint64(len(s.head)))
+	to.Put(store.Audit, k.append(nil), row.appendTail(append(out, s.head...)))
+	return true, nil
+}
+
+// Forward calls f for the rows behind a place, oldest first, until f returns
+// false.
+func Forward(r store.Reader, behind Key, f func(*Row) bool) (err error) {
+	r.Scan(store.Audit, append(behind.append(nil), 0), func(k, v []byte) bool {
+		key, ok := parseKey(k)
+		if !ok {
+			return true
+		}
+		var row *Row
+		row, err = decode(key, v)
+		return err == nil && f(row)
+	})
+	return err
 }

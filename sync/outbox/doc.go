@@ -9,6 +9,7 @@
 //
 //	'i' id                                   Intent as JSON
 //	'n' instant i64 (sign bit flipped), id   nothing: when the intent is looked at next
+//	'b', 'c', 'r', 'u'                       apply's: mail that came back, and notifications by age
 //
 // An intent is there as long as something of it is left to do. Its id begins
 // with the instant it was made at, so that the first row is the oldest.

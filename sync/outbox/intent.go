@@ -39,7 +39,18 @@ type Intent struct {
 	// Except is a device that learns of it by other means: the one that sent
 	// what was refused.
 	Except ident.DeviceID `json:"except,omitempty"`
+	// Nonce is what the token is derived from that a letter of the events
+	// Invitation and PasswordReset carries. It is worth nothing without the
+	// server's key.
+	Nonce []byte `json:"nonce,omitempty"`
 }
+
+// Events of letters that carry a token. They are no news: no rule tells of
+// them, no preference turns them off, and their person may not be active yet.
+const (
+	Invitation    = "invitation"
+	PasswordReset = "password-reset"
+)
 
 var lower32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
@@ -112,6 +123,14 @@ func Due(kv store.Reader, now ident.Millis, f func(Intent) bool) (next ident.Mil
 		return !there || f(in)
 	})
 	return next, ok
+}
+
+// Each calls f with every intent, until f returns false.
+func Each(kv store.Reader, f func(Intent) bool) {
+	store.ScanPrefix(kv, store.Outbox, []byte{'i'}, func(_, v []byte) bool {
+		var in Intent
+		return json.Unmarshal(v, &in) != nil || f(in)
+	})
 }
 
 // Backlog returns how many intents there are and when the oldest was made, 0

@@ -104,7 +104,7 @@ func TestRules(t *testing.T) {
 	who := func(outbox.Context, outbox.Change) []ident.RecordID { return nil }
 	good := outbox.Rule{Event: "thing.made", Type: typ, When: when, People: who, Channels: outbox.Push, Category: outbox.Jobs, Text: map[string]string{"en": "x"}}
 	core := func() (out []*outbox.Rule) {
-		for _, e := range []string{outbox.OfflineRefused, outbox.OfflineConflict, outbox.LastAdmin} {
+		for _, e := range []string{outbox.OfflineRefused, outbox.OfflineConflict, outbox.LastAdmin, outbox.FileRefused} {
 			out = append(out, &outbox.Rule{Event: e, Channels: outbox.Mail, Category: outbox.Sync, Text: map[string]string{"en": "x"}})
 		}
 		return out

@@ -99,6 +99,9 @@ type Rule struct {
 	// People are those concerned, in a fixed order; empty ids and repetitions
 	// are passed over.
 	People func(c Context, x Change) []ident.RecordID
+	// Overseers are told, too, of what they see: each must see the record, as it
+	// is or was, even of news that are Nameless. nil: there are none.
+	Overseers func(c Context, x Change) []ident.RecordID
 	// Nameless news don't say what they are about, and ask of nobody to see it.
 	Nameless bool
 	// Former news are nameless, too, and for those who saw the record as it was.
@@ -131,9 +134,10 @@ const (
 	OfflineRefused  = "offline.refused"
 	OfflineConflict = "offline.conflict"
 	LastAdmin       = "administrator.attempt"
+	FileRefused     = "file.refused"
 )
 
-var coreEvents = []string{OfflineRefused, OfflineConflict, LastAdmin}
+var coreEvents = []string{OfflineRefused, OfflineConflict, LastAdmin, FileRefused}
 
 // Rules are checked rules, found by type and by event. The nil Rules has none.
 type Rules struct {

@@ -9,6 +9,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 )
 
 // Rev names a version of a record as one reader sees it: 16 hex digits over
@@ -84,6 +85,9 @@ func (p *Projector) AppendFields(dst, raw []byte, mask entity.Mask) ([]byte, Rev
 		return dst, 0, err
 	}
 	h := newRev(p.rd.ID)
+	if mutant.On(mutant.RevTellsHidden) {
+		h = h.cell(0, uint32(len(raw)), 0)
+	}
 	start := len(dst)
 	last := entity.Stamp{}
 	for {
@@ -94,7 +98,7 @@ func (p *Projector) AppendFields(dst, raw []byte, mask entity.Mask) ([]byte, Rev
 		if !ok {
 			break
 		}
-		if !mask.Has(c.No) {
+		if !mask.Has(c.No) && !mutant.On(mutant.MaskedEncoded) {
 			continue
 		}
 		s := p.rd.Stamps[c.Stamp]
@@ -207,6 +211,8 @@ func (p *Projector) Glance(raw []byte, mask entity.Mask) (size int, changed iden
 		}
 		if mask.Has(c.No) {
 			size += len(c.Segment)
+			changed = max(changed, p.rd.Stamps[c.Stamp].Pos)
+		} else if mutant.On(mutant.HiddenWriteSent) {
 			changed = max(changed, p.rd.Stamps[c.Stamp].Pos)
 		}
 	}

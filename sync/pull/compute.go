@@ -7,6 +7,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/bits"
 	"satchel/sync/project"
 	"satchel/sync/scope"
@@ -83,7 +84,7 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 	before := d
 	page = &Page{Now: now}
 	switch {
-	case d.Pending != nil && req.Known && req.Number == d.Pending.N:
+	case d.Pending != nil && req.Known && (req.Number == d.Pending.N || mutant.On(mutant.PendingAssumed)):
 		d = d.acknowledged(typeSet)
 	case req.Fresh && d.Ack == 0:
 		d = d.superseded(typeSet)
@@ -243,7 +244,7 @@ func (c *computation) run() {
 
 	// Held records that now stand in another class and were not sent again:
 	// the device has them in a class that the mark no longer looks after.
-	if !c.moved.IsEmpty() {
+	if !c.moved.IsEmpty() && !mutant.On(mutant.MovedNotUnsure) {
 		c.d.Unsure = bits.Or(c.d.Unsure, bits.AndNot(bits.And(c.moved, c.now.All()), c.touched.Set()))
 	}
 }
@@ -286,6 +287,12 @@ func (c *computation) send(o ident.Ordinal, cl scope.Class, size int) bool {
 
 func (c *computation) removals() bool {
 	gone := bits.Or(c.moved, c.unsure)
+	if mutant.On(mutant.ForgetRemoval) {
+		gone = bits.Set{}
+	}
+	if mutant.On(mutant.RemoveNeverGiven) {
+		gone = gone.With(c.rd.LastOrdinal())
+	}
 	if !gone.IsEmpty() {
 		gone = bits.AndNot(gone, c.now.All())
 	}
@@ -366,6 +373,9 @@ func (c *computation) updates() bool {
 		}
 		c.mark = f.mark
 	}
+	if mutant.On(mutant.MarkTooFar) {
+		end.Pos++
+	}
 	c.mark = end
 	return true
 }
@@ -376,6 +386,9 @@ func (c *computation) arriving() scope.Sets {
 	var out scope.Sets
 	for _, p := range c.now {
 		s := bits.AndNot(p.Set, in(c.parts, p.Class))
+		if mutant.On(mutant.MaskChangeNotSent) {
+			s = bits.AndNot(s, c.parts.All())
+		}
 		if !c.unsure.IsEmpty() {
 			s = bits.Or(s, bits.And(p.Set, c.unsure))
 		}

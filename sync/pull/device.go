@@ -11,6 +11,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/bits"
 	"satchel/sync/scope"
 )
@@ -68,7 +69,7 @@ type Device struct {
 // acknowledged is the device once its pending page was applied.
 func (d Device) acknowledged(typeOf func(uint16) bits.Set) Device {
 	p, was := d.Pending, d
-	if p.Reset {
+	if p.Reset && !mutant.On(mutant.ResetKeepsHeld) {
 		d.Held, d.Unsure = drop(d.Held, d.Unsure, p.ResetTypes, typeOf)
 	}
 	touched := p.touched()
@@ -88,8 +89,12 @@ func (d Device) superseded(typeOf func(uint16) bits.Set) Device {
 	if p == nil {
 		return d
 	}
-	d.Unsure = bits.Or(d.Unsure, p.touched())
-	if p.Reset {
+	touched := p.touched()
+	if mutant.On(mutant.PurgeBeforeAck) {
+		d.Held, touched = put(d.Held, p.Removed, nil), p.Sent.All()
+	}
+	d.Unsure = bits.Or(d.Unsure, touched)
+	if p.Reset && !mutant.On(mutant.LostResetSure) {
 		// Applied, the page dropped what is held.
 		held := d.Held.All()
 		if p.ResetTypes != nil {
@@ -158,10 +163,22 @@ func drop(held scope.Sets, unsure bits.Set, types []uint16, typeOf func(uint16) 
 // Holds returns everything the device may have: held, pending and unsure.
 func (d *Device) Holds() bits.Set {
 	s := bits.Or(d.Held.All(), d.Unsure)
-	if d.Pending != nil {
+	if d.Pending != nil && !mutant.On(mutant.PendingNotHeld) {
 		s = bits.Or(s, d.Pending.Sent.All())
 	}
 	return s
+}
+
+// MayHold reports whether a record is among what Holds returns.
+func (d *Device) MayHold(o ident.Ordinal) bool {
+	if _, held := d.Held.Of(o); held || d.Unsure.Contains(o) {
+		return true
+	}
+	if d.Pending == nil {
+		return false
+	}
+	_, sent := d.Pending.Sent.Of(o)
+	return sent
 }
 
 // in returns the part of a class, empty for none.

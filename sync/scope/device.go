@@ -5,6 +5,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/bits"
 	"satchel/sync/state"
@@ -33,7 +34,7 @@ func Carried(rd *state.Reader, sub *policy.Subject, visible Sets, p Profile, sel
 }
 
 func carried(rd *state.Reader, refs *references, sub *policy.Subject, visible Sets, p Profile, sel []policy.Selection) Sets {
-	if p.Field && !sub.Mobile {
+	if p.Field && !sub.Mobile && !mutant.On(mutant.FieldWithoutRole) {
 		return nil
 	}
 	pinned := beneath(rd, visible, p.Pins)

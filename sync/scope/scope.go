@@ -10,6 +10,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/bits"
 	"satchel/sync/state"
@@ -173,7 +174,7 @@ func (e *eval) split(t *entity.Type) Sets {
 		seen := Sets(root).All()
 		for i := range beneath {
 			beneath[i].Set = bits.AndNot(beneath[i].Set, seen)
-			beneath[i].Context = true
+			beneath[i].Context = !mutant.On(mutant.ContextInSet)
 		}
 	}
 	// Denied fields may make two classes one.
@@ -227,7 +228,7 @@ func (e *eval) classes(t *entity.Type, grants []*policy.Grant, context bool) []P
 				continue
 			}
 			rest = bits.AndNot(rest, both)
-			if parts[i].Mask|m == parts[i].Mask {
+			if parts[i].Mask|m == parts[i].Mask || mutant.On(mutant.FirstMaskWins) {
 				continue
 			}
 			parts[i].Set = bits.AndNot(parts[i].Set, both)
@@ -264,6 +265,9 @@ func (e *eval) shown(bound bits.Set) bits.Set {
 	}
 	if e.sub.Only {
 		return bits.And(bound, e.away)
+	}
+	if mutant.On(mutant.KeepHidden) {
+		return bound
 	}
 	return bits.AndNot(bound, e.away)
 }
@@ -395,6 +399,9 @@ func (e *eval) compute(t *entity.Type, s *policy.Scope) bits.Set {
 		for _, x := range s.Subs {
 			sets = append(sets, e.set(t, x))
 		}
+		if mutant.On(mutant.IntersectUnion) && len(sets) > 1 {
+			return bits.And(sets[0], sets[1])
+		}
 		return bits.OrAll(sets...)
 	case policy.OpUnder:
 		if e.rd.Index(state.TypeKey(t.No)).IsEmpty() {
@@ -471,7 +478,7 @@ func (e *eval) mentioned(t *entity.Type) bits.Set {
 			continue
 		}
 		for _, f := range u.RefsTo(t.Name) {
-			if !p.Mask.Has(f.No) {
+			if !p.Mask.Has(f.No) && !mutant.On(mutant.MaskedMention) {
 				continue
 			}
 			// Whichever is shorter: the records that name, or those that may

@@ -9,6 +9,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/bits"
 	"satchel/sync/store"
 )
@@ -107,8 +108,10 @@ func (w *Writer) Mark() Mark {
 
 // Rollback undoes everything since the mark.
 func (w *Writer) Rollback(m Mark) {
-	w.Stage.Rollback(m.rows)
-	for i := len(w.undo) - 1; i >= m.index; i-- {
+	if !mutant.On(mutant.UndoLeavesRows) {
+		w.Stage.Rollback(m.rows)
+	}
+	for i := len(w.undo) - 1; i >= m.index && !mutant.On(mutant.UndoLeavesIndex); i-- {
 		w.moves++
 		w.index[w.undo[i].key] = w.undo[i].prev
 	}
@@ -202,7 +205,7 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 	}
 	after.Seal(entity.Stamp{Pos: w.pos, At: w.now, By: by})
 	w.Put(store.Records, ordRow(after.Ord), after.Append(nil))
-	if before != nil {
+	if before != nil && !mutant.On(mutant.OldChangeLeft) {
 		w.Delete(store.Changes, changeRow(before.Last(^entity.Mask(0)).Pos, after.Ord))
 	}
 	w.Put(store.Changes, changeRow(w.pos, after.Ord), nil)
@@ -270,7 +273,7 @@ func (w *Writer) reindex(before, after *entity.Record, dirty entity.Mask) {
 		}
 		was, is := w.keys(before, f), w.keys(after, f)
 		for _, k := range was {
-			if !slices.Contains(is, k) {
+			if !slices.Contains(is, k) && !mutant.On(mutant.OldValueIndexed) {
 				w.put(k, r.Ord, false)
 			}
 		}
@@ -314,7 +317,7 @@ func (w *Writer) moveArea(before, after *entity.Record) {
 		return
 	}
 	all := w.Index(ClientKey(after.Ord))
-	if from != 0 {
+	if from != 0 && !mutant.On(mutant.AreaKeepsClient) {
 		w.setIndex(AreaKey(from), bits.AndNot(w.Index(AreaKey(from)), all))
 	}
 	if to != 0 {

@@ -1,7 +1,8 @@
 // Package verify walks a tenant's file and checks that everything derived
 // agrees with the records it is derived from: indexes, the change index,
-// names, ids, held sets, the log, and that the audit trail is whole. It changes
-// nothing. The command line uses
+// names, ids, held sets with since when, files that wait for their documents, the
+// log, and that the audit trail is whole. Whether the content of documents is
+// where it should be, Content tells. It changes nothing. The command line uses
 // it, and so does whoever reopens a tenant after a crash.
 package verify
 
@@ -17,17 +18,22 @@ import (
 	"satchel/sync/audit"
 	"satchel/sync/bits"
 	"satchel/sync/oplog"
+	"satchel/sync/pull"
 	"satchel/sync/state"
 	"satchel/sync/store"
 )
 
 // Report says what was looked at and what is wrong.
 type Report struct {
-	Records  int      `json:"records"`
-	Indexes  int      `json:"indexes"`
-	Devices  int      `json:"devices"`
-	Entries  int      `json:"entries"`
-	Audit    Audit    `json:"audit"`
+	Records int `json:"records"`
+	Indexes int `json:"indexes"`
+	Devices int `json:"devices"`
+	Entries int `json:"entries"`
+	// Waiting counts files that came before their documents.
+	Waiting int   `json:"waiting"`
+	Audit   Audit `json:"audit"`
+	// Content is nil where content was not looked at.
+	Content  *Stored  `json:"content,omitempty"`
 	Problems []string `json:"problems"`
 }
 
@@ -89,6 +95,7 @@ func Run(cat *entity.Catalogue, snap store.Reader, step func(done, total int)) (
 	c.ids()
 	c.indexes()
 	c.devices()
+	c.files()
 	return rep
 }
 
@@ -330,9 +337,57 @@ func (c *checker) devices() {
 		ids = append(ids, id)
 		return true
 	})
+	known := map[ident.Ordinal]bool{}
 	for _, id := range ids {
-		c.device(id, apply.ReadDevice(c.rd, classes, id))
+		d := apply.ReadDevice(c.rd, classes, id)
+		c.device(id, d)
+		known[d.Ord] = true
 	}
+	apply.EachHeldRow(c.rd, func(k []byte, dev ident.Ordinal, ok bool) {
+		if !ok || !known[dev] {
+			c.fail("held set: row %x is no device's", k)
+		}
+	})
+	apply.EachArrivalRow(c.rd, func(k []byte, dev ident.Ordinal, ok bool) {
+		if !ok || !known[dev] {
+			c.fail("arrivals: row %x is no device's", k)
+		}
+	})
+}
+
+// arrivals checks since when a device has what: each of its sets ascends in
+// time, has what no other has, and nothing that the device can't have.
+func (c *checker) arrivals(id ident.DeviceID, d *apply.Device) {
+	has := bits.Or(d.Sync.Held.All(), d.Sync.Unsure)
+	var seen bits.Set
+	if n := len(d.Sync.Arrivals); n > pull.MaxArrivals {
+		c.fail("device %s: %d arrivals are kept, at most %d may be", id, n, pull.MaxArrivals)
+	}
+	last := ident.Millis(-1 << 62)
+	for _, a := range d.Sync.Arrivals {
+		at := a.At.RFC3339()
+		if a.At <= last || a.At > c.rd.Now() {
+			c.fail("device %s: the arrivals of %s are out of order, or of a time that is yet to come", id, at)
+		}
+		last = a.At
+		if a.Set.IsEmpty() {
+			c.fail("device %s: nothing arrived at %s", id, at)
+		}
+		if bits.Intersects(seen, a.Set) {
+			c.fail("device %s: what arrived at %s arrived before, too", id, at)
+		}
+		if lost := bits.AndNot(a.Set, has); !lost.IsEmpty() {
+			o, _ := lost.Min()
+			c.fail("device %s: %d records that arrived at %s it does not have, ordinal %d for one", id, lost.Len(), at, o)
+		}
+		seen = bits.Or(seen, a.Set)
+	}
+}
+
+// files checks the rows of files that wait for their documents.
+func (c *checker) files() {
+	rows := apply.CheckWaitingFiles(c.rd, c.fail)
+	c.Waiting = rows
 }
 
 func (c *checker) device(id ident.DeviceID, d *apply.Device) {
@@ -352,6 +407,7 @@ func (c *checker) device(id ident.DeviceID, d *apply.Device) {
 			}
 		}
 	}
+	c.arrivals(id, d)
 	if d.Acked > d.Processed || d.Sync.Ack > d.Sync.Last {
 		c.fail("device %s: counters run backwards", id)
 	}

@@ -74,8 +74,13 @@ type Page struct {
 	// page touched.
 	Complete *Types `json:"complete,omitempty"`
 	// Rules is the version of the rules that GET /sync/v1/rules would answer
-	// now. It stands on completed pages over HTTP.
+	// now. It stands on completed pages over HTTP; on a live page where the
+	// device was not told of it on the same connection.
 	Rules string `json:"rules,omitempty"`
+	// Lease is for how many seconds from now the device may show what it holds
+	// without another contact; 0 for without end. It stands on pages after which
+	// there are no more; of those of a live socket it is told on the first.
+	Lease int64 `json:"lease,omitempty"`
 	// MobileEnded says that the field set is empty because the Mobile module
 	// is no longer among the person's roles.
 	MobileEnded bool `json:"mobileEnded,omitempty"`
