@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"satchel/internal/command"
 	"satchel/internal/ident"
 	"satchel/mobile-api/client"
@@ -172,5 +174,61 @@ func TestRulesLive(t *testing.T) {
 	p.sync()
 	if err := p.Patch("job", "job-one-1", map[string]any{"title": "y"}, client.EditAnyway); err != nil && p.has("job", "job-one-1") {
 		t.Errorf("queued anyway: %v", err)
+	}
+}
+
+// TestRulesOverTheSocket: a phone that is live for days hears of changed rules
+// though no record of its changes; a page that changes none says nothing of
+// them.
+func TestRulesOverTheSocket(t *testing.T) {
+	s := newServer(t)
+	p := s.phone(eddie, "office")
+	p.follow()
+	version := func() string {
+		r, err := p.Rules()
+		if err != nil || r == nil {
+			t.Fatalf("%v %v", r, err)
+		}
+		return r.Version
+	}
+	first := version()
+	s.Import(Row("individualPermission", "perm-eddie-9", "employee", eddie, "effect", "grant", "verb", "delete", "entityType", "timeEntry"))
+	soon(t, "the rules are others", func() bool { return version() != first })
+	s.drop("individualPermission", "perm-eddie-9")
+	soon(t, "the rules are what they were", func() bool { return version() == first })
+
+	raw := s.socket(s.signIn(eddie, "watching").access)
+	ask := func(cp string) {
+		t.Helper()
+		if err := raw.WriteMessage(websocket.TextMessage, []byte(`{"kind":"pull","limit":1000,"checkpoint":`+cp+`}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// page is what the next page tells of the rules; it is acknowledged.
+	page := func() string {
+		t.Helper()
+		select {
+		case f := <-raw.frames:
+			if string(f["kind"]) != `"page"` || string(f["more"]) != "false" {
+				t.Fatalf("%s", f)
+			}
+			ask(string(f["checkpoint"]))
+			return string(f["rules"])
+		case <-time.After(10 * time.Second):
+			t.Fatal("no page")
+			return ""
+		}
+	}
+	ask(`null`)
+	if r := page(); r != `"`+first+`"` {
+		t.Errorf("the first page tells %s, want %s", r, first)
+	}
+	s.Import(Row("salesArea", "area-north", "name", "Another"))
+	if r := page(); r != "" {
+		t.Errorf("a changed record tells %s", r)
+	}
+	s.Import(Row("individualPermission", "perm-eddie-8", "employee", eddie, "effect", "grant", "verb", "delete", "entityType", "timeEntry"))
+	if r := page(); r == "" || r == `"`+first+`"` {
+		t.Errorf("changed rights tell %q", r)
 	}
 }

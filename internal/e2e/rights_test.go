@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"satchel/internal/app"
 	"satchel/internal/command"
 	"satchel/internal/ident"
 	"satchel/mobile-api/client"
@@ -438,7 +439,7 @@ func TestOnlyThoseWhoMayKnow(t *testing.T) {
 
 // TestEverybodySees: a change that 200 live devices see reaches all of them.
 func TestEverybodySees(t *testing.T) {
-	s := newServer(t)
+	s := newServer(t, func(c *app.Config) { c.PersonSockets = 200 })
 	const n = 200
 	signs, socks := make([]*signIn, n), make([]*socket, n)
 	for i := range signs { // first all, since each makes a device record that mia sees

@@ -96,6 +96,9 @@ func readConflict(t tx, id string) (c conflictFields, ok bool, err error) {
 // Conflicts returns the conflicts of this person's edits, those that were
 // settled in the last weeks included, sorted by id.
 func (p *Phone) Conflicts() ([]Conflict, error) {
+	if err := p.unlocked(); err != nil {
+		return nil, err
+	}
 	var out []Conflict
 	err := p.st.view(func(t tx) error {
 		var ids []string

@@ -46,6 +46,16 @@
 // says so, even if edits to it are unsent. These are still sent, without being
 // shown, and erased when answered; problems about it keep no content.
 //
+// # The lease
+//
+// With completed pages the server tells for how long the device may show what it
+// holds without another contact. After that everything that shows or edits
+// records is ErrLocked, until a Sync or Live has completed; what waits to be sent
+// is sent then. A clock that is set back gives nothing back. The lock is the
+// program's: it keeps honest people from relying on old data, and whoever finds a
+// phone from reading it. Against somebody who takes the file apart the phone's
+// own encryption has to help.
+//
 // # Errors to act on
 //
 // ErrSignedOut asks for Login; nothing is lost by it. ErrWiped says that

@@ -130,6 +130,9 @@ func shown(t tx, typ, id string) (Record, error) {
 // edit queues what build returns, in one transaction with what build reads,
 // unless the rules refuse it.
 func (p *Phone) edit(how []EditOption, build func(tx) (*wire.Mutation, error)) error {
+	if err := p.unlocked(); err != nil {
+		return err
+	}
 	err := p.st.update(func(t tx) error {
 		m, err := build(t)
 		if err != nil {
@@ -274,6 +277,9 @@ func dependencies(t tx, m *wire.Mutation) ([]uint64, error) {
 // Pending returns the unsent mutations, in order, but not those to records
 // that were taken away: these are sent without being seen, and erased then.
 func (p *Phone) Pending() ([]wire.Mutation, error) {
+	if err := p.unlocked(); err != nil {
+		return nil, err
+	}
 	var out []wire.Mutation
 	err := p.st.view(func(t tx) error {
 		return t.scan(bucketOutbox, nil, func(_, v []byte) error {

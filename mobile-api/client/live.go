@@ -98,8 +98,12 @@ func (p *Phone) Live(ctx context.Context, onChange func(Change)) error {
 		onChange = func(Change) {}
 	}
 	failures := 0
+	wipes := p.wipes.Load()
 	for {
 		opened, useful, err := p.liveOnce(ctx, onChange)
+		if errors.Is(err, ErrSignedOut) && p.wipes.Load() != wipes {
+			err = fmt.Errorf("%w: another request was told first", ErrWiped)
+		}
 		select {
 		case <-p.closed:
 			return ErrClosed
@@ -239,6 +243,8 @@ type connection struct {
 	useful       bool
 	// pause is until a pull that was put off is sent.
 	pause *time.Timer
+	// rules has the version that a page told of last, for whoever fetches them.
+	rules chan string
 
 	release  func() // of the lock held while a push is on its way
 	pushedAt *time.Timer
@@ -252,7 +258,7 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	if err != nil {
 		return false, false, err
 	}
-	c := &connection{p: p, ws: ws, token: token, onChange: onChange, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour)}
+	c := &connection{p: p, ws: ws, token: token, onChange: onChange, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), rules: make(chan string, 1)}
 	c.pushedAt.Stop()
 	c.pause.Stop()
 	frames := make(chan frame)
@@ -261,7 +267,7 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	finished := make(chan struct{})
 	ws.SetReadLimit(p.opts.MaxResponse)
 	alive := func() error { return ws.SetReadDeadline(time.Now().Add(p.pongWait)) }
-	ws.SetPongHandler(func(string) error { return alive() })
+	ws.SetPongHandler(func(string) error { p.heard(); return alive() })
 	pong := ws.PingHandler()
 	ws.SetPingHandler(func(s string) error { return errors.Join(alive(), pong(s)) })
 	go func() {
@@ -294,9 +300,7 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		// Over the socket no page tells their version: asked for once, they are
-		// not sent again where they are the same.
-		_ = p.freshenRules(asking, "?") // what ends the session, the socket is told too
+		p.followRules(asking, c.rules) // what ends the session, the socket is told too
 	}()
 	err = c.run(ctx, frames, failed)
 	var unsent *writeError
@@ -549,6 +553,13 @@ func (c *connection) onPage(pg *page) (answer, error) {
 		return c.asked()
 	}
 	c.ignored, c.useful = 0, true
+	if pg.Rules != "" {
+		select {
+		case <-c.rules: // an older one
+		default:
+		}
+		c.rules <- pg.Rules // nobody else puts one there
+	}
 	if out.requeued {
 		c.p.poke()
 	}

@@ -252,6 +252,32 @@ func TestLiveEndsWhileWriting(t *testing.T) {
 	}
 }
 
+// Another request may be told to wipe the store before the socket is closed:
+// the session is gone by the time Live asks why.
+func TestLiveEndsAfterAWipe(t *testing.T) {
+	s := newFake()
+	s.put("job", "a", nil)
+	var r *liveRig
+	ready, once := make(chan struct{}), sync.Once{}
+	r = startLiveTold(t, s, nil, func(c Change) {
+		if c.Online {
+			return
+		}
+		<-ready
+		once.Do(func() {
+			s.mark("wipe")
+			if _, err := r.Sync(ctx); !errors.Is(err, ErrWiped) {
+				t.Errorf("sync: %v", err)
+			}
+			s.closeSockets(wire.CloseRevoked)
+		})
+	})
+	close(ready)
+	if err := r.end(t); !errors.Is(err, ErrWiped) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 func TestLiveNoticesADeadPeer(t *testing.T) {
 	s := newFake()
 	r := startLive(t, s, func(p *Phone) { p.pingEvery, p.pongWait = 10*time.Millisecond, 50*time.Millisecond })

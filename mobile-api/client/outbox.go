@@ -29,6 +29,9 @@ type Problem struct {
 
 // Problems returns what is not dismissed, oldest first.
 func (p *Phone) Problems() ([]Problem, error) {
+	if err := p.unlocked(); err != nil {
+		return nil, err
+	}
 	var out []Problem
 	err := p.st.view(func(t tx) error {
 		return t.scan(bucketProblems, nil, func(_, v []byte) error {

@@ -23,6 +23,7 @@ type page struct {
 	ResetTypes  []string     `json:"resetTypes"`
 	Complete    *wire.Types  `json:"complete"`
 	Rules       string       `json:"rules"`
+	Lease       int64        `json:"lease"`
 	MobileEnded bool         `json:"mobileEnded"`
 }
 
@@ -107,6 +108,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 	defer p.applying.Unlock()
 	var out applied
 	var sums map[string]wire.Summary // computed here, valid if the transaction is
+	var granted lease
 	err := p.st.update(func(t tx) error {
 		out = applied{}
 		sums = map[string]wire.Summary{}
@@ -149,6 +151,11 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 				return err
 			}
 		}
+		if !pg.More {
+			if granted, err = p.renewLease(t, pg.Lease, how.live); err != nil {
+				return err
+			}
+		}
 		return errors.Join(
 			ackSettings(t, how.settings),
 			putJSON(t, keyState, state{
@@ -167,6 +174,9 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 	}
 	for typ, s := range sums {
 		p.sums[typ] = s
+	}
+	if !pg.More {
+		p.lease.renewed(granted)
 	}
 	return out, nil
 }

@@ -97,11 +97,15 @@ type Phone struct {
 	// rules are the stored ones, read; nil before they are needed.
 	rules atomic.Pointer[ruleSet]
 
+	lease leaseState
+
 	closing sync.Once
 	closed  chan struct{}
 
 	pingEvery, pongWait    time.Duration // of the live socket
 	backoffMin, backoffMax time.Duration
+
+	wipes atomic.Int64 // orders to wipe the store that were followed, or begun
 }
 
 // Meta keys. They stand on disk.
@@ -314,6 +318,7 @@ func (p *Phone) Erase() error {
 	if err := p.st.erase(); err != nil {
 		return err
 	}
+	p.lease.forgotten()
 	return p.begin()
 }
 
@@ -333,12 +338,21 @@ type Status struct {
 	MobileEnded bool
 	// LastPage is when the last page was applied, by the phone's clock.
 	LastPage time.Time
+	// Locked: nothing is shown until the next contact; see ErrLocked. Left is
+	// for how long without one things will be shown, 0 where there is no end.
+	Locked bool
+	Left   time.Duration
 }
 
 // Status returns the phone's state.
 func (p *Phone) Status() (Status, error) {
 	s := Status{Installation: p.installation}
-	err := p.st.view(func(t tx) error {
+	l, err := p.leased()
+	if err != nil {
+		return s, err
+	}
+	s.Locked, s.Left = l.over(), l.left()
+	err = p.st.view(func(t tx) error {
 		d, err := readDevice(t)
 		if err != nil {
 			return err

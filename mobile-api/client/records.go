@@ -320,9 +320,13 @@ func viewRecord(t tx, typ, id string) (Record, bool, error) {
 	return overlay(typ, id, t.get(bucketRecords, key), t.get(bucketHidden, key) != nil, edits[id])
 }
 
-// Get returns one record, or ErrNotFound where the device has none to show.
+// Get returns one record, or ErrNotFound where the device has none to show. It
+// and all that shows records are ErrLocked while the device is locked.
 func (p *Phone) Get(typ, id string) (Record, error) {
 	if err := checkRef(typ, id); err != nil {
+		return Record{}, err
+	}
+	if err := p.unlocked(); err != nil {
 		return Record{}, err
 	}
 	var r Record
@@ -344,6 +348,9 @@ func (p *Phone) Get(typ, id string) (Record, error) {
 // nil, sorted by id. filter runs outside of any transaction and may use the
 // phone.
 func (p *Phone) List(typ string, filter func(Record) bool) ([]Record, error) {
+	if err := p.unlocked(); err != nil {
+		return nil, err
+	}
 	var out []Record
 	err := p.st.view(func(t tx) error {
 		edits, err := editsByID(t, typ, "")
@@ -385,6 +392,9 @@ func (p *Phone) List(typ string, filter func(Record) bool) ([]Record, error) {
 // Types returns the names of the types of which the device holds records or
 // has made some, sorted.
 func (p *Phone) Types() ([]string, error) {
+	if err := p.unlocked(); err != nil {
+		return nil, err
+	}
 	var types []string
 	err := p.st.view(func(t tx) error {
 		var err error

@@ -107,6 +107,33 @@ func (p *Phone) freshenRules(ctx context.Context, told string) error {
 	return nil
 }
 
+// rulesRetry is how long to wait before rules are asked for again that a live
+// page told of and that could not be had.
+const rulesRetry = 30 * time.Second
+
+// followRules keeps the rules those that pages tell of, until ctx ends. A server
+// of an earlier version tells of none on a live page, so they are asked for once
+// in any case: the same ones are not sent again.
+func (p *Phone) followRules(ctx context.Context, told <-chan string) {
+	version := "?"
+	for {
+		again := (<-chan time.Time)(nil)
+		if err := p.fetchRules(ctx, version); err != nil {
+			if over(err) || ctx.Err() != nil {
+				return
+			}
+			p.log.Warn("the rules could not be had", "error", err)
+			again = time.After(rulesRetry)
+		}
+		select {
+		case version = <-told:
+		case <-again:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (p *Phone) fetchRules(ctx context.Context, told string) error {
 	var note rulesNote
 	var d device

@@ -330,6 +330,7 @@ func (p *Phone) judge(err error, access string) error {
 }
 
 func (p *Phone) wipe() error {
+	p.wipes.Add(1)
 	if p.opts.OnWipe != nil {
 		var unsent []wire.Mutation
 		err := p.st.view(func(t tx) error {

@@ -192,10 +192,13 @@ func (s *Server) check(c *fiber.Ctx, caller *edge.Caller) error {
 		return err
 	}
 	var list, item string
-	for name, into := range map[string]*string{"checklist": &list, "item": &item} {
-		raw, ok := b.fields[name]
-		if !ok || json.Unmarshal(raw, into) != nil || *into == "" {
-			return fault.Newf(fault.MissingField, "%s is required.", name).OnField(name)
+	for _, part := range []struct {
+		name string
+		into *string
+	}{{"checklist", &list}, {"item", &item}} {
+		raw, ok := b.fields[part.name]
+		if !ok || json.Unmarshal(raw, part.into) != nil || *part.into == "" {
+			return fault.Newf(fault.MissingField, "%s is required.", part.name).OnField(part.name)
 		}
 	}
 	activity := ident.RecordID(c.Params("id"))

@@ -15,6 +15,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
+	"satchel/server/session/limit"
 	"satchel/server/session/token"
 	"satchel/server/ws/upgrade"
 	"satchel/sync/tenant"
@@ -53,17 +54,24 @@ func NewApp(onError func(c *fiber.Ctx, err error)) *fiber.App {
 	})
 	app.Server().NoDefaultServerHeader = true
 	upgrade.Configure(app)
+	refuseUnknownMethods(app)
 	return app
 }
 
 // Secure sets the headers that every answer bears.
-func Secure(c *fiber.Ctx) error {
+func Secure(c *fiber.Ctx) error { return secure(c, false) }
+
+// SecureBehindTLS is Secure for a server that browsers reach by https alone,
+// whoever ends TLS in front of it.
+func SecureBehindTLS(c *fiber.Ctx) error { return secure(c, true) }
+
+func secure(c *fiber.Ctx, https bool) error {
 	c.Set("X-Content-Type-Options", "nosniff")
 	c.Set("Referrer-Policy", "no-referrer")
 	c.Set("X-Frame-Options", "DENY")
 	c.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	c.Set("Cache-Control", "no-store")
-	if c.Protocol() == "https" {
+	if https || c.Context().IsTLS() { // not what a header says, which anybody can send
 		c.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
 	return c.Next()
@@ -168,15 +176,39 @@ type Auth struct {
 	Tenants Tenants
 	Signer  *token.Signer
 	Clock   func() time.Time
+	// Proxies are believed about where requests come from.
+	Proxies limit.Proxies
+	// Quotas bound what callers may ask for; nil for no bound.
+	Quotas *limit.People
 }
 
-// Caller returns who sent the request, by its Authorization header.
+// Passes reports whether a tenant can't be had for a while only: it stopped
+// after a storage error, or the server is ending. That is said as it is and
+// never by a code that makes a client throw its tokens away, which it could not
+// replace without its owner's password. That there is such a tenant it tells too.
+func Passes(err error) bool {
+	return err != nil && fault.Of(err).Code.Kind() == fault.Unavailable
+}
+
+// Caller returns who sent the request, by its Authorization header. It counts
+// the request against the quotas of its address, person and device, of which
+// fault.TooManyRequests tells: a handler asks once.
 func (a *Auth) Caller(c *fiber.Ctx) (*Caller, error) {
 	scheme, tok, ok := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return nil, fault.Newf(fault.InvalidToken, "Send an access token in the Authorization header.")
 	}
-	return a.Verify(strings.TrimSpace(tok))
+	if a.Quotas != nil {
+		// Before the token is looked at: bad ones cost the most.
+		if wait, ok := a.Quotas.At(a.Address(c)); !ok {
+			return nil, TooMany(c, wait)
+		}
+	}
+	caller, err := a.Verify(strings.TrimSpace(tok))
+	if err != nil || a.Quotas == nil {
+		return caller, err
+	}
+	return caller, a.allowed(c, caller)
 }
 
 // Verify returns who an access token is of. That the session still lives is
@@ -187,7 +219,9 @@ func (a *Auth) Verify(tok string) (*Caller, error) {
 		return nil, err
 	}
 	t, err := a.Tenants.Tenant(claims.Tenant)
-	if err != nil {
+	if Passes(err) {
+		return nil, err
+	} else if err != nil {
 		return nil, fault.New(fault.InvalidToken)
 	}
 	return &Caller{Tenant: t, Employee: claims.Principal, Session: claims.Session, Device: claims.Device, Expires: claims.ExpiresAt}, nil

@@ -2,9 +2,7 @@ package session
 
 import (
 	"log/slog"
-	"math"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +37,9 @@ type Limits struct {
 	Code, Recovery limit.Rate
 	// Authorize are sign-ins begun at an identity provider from one address.
 	Authorize limit.Rate
+	// SignIns are sessions opened for an account, whatever by and from where:
+	// every one leaves something in the tenant's state.
+	SignIns limit.Rate
 	// Mail are mails to one address, MailFrom requests for mail from one.
 	Mail, MailFrom limit.Rate
 }
@@ -52,6 +53,7 @@ func DefaultLimits() Limits {
 		Device: limit.Rate{Burst: 10, Every: 30 * time.Second},
 		Code:   limit.Rate{Burst: 10, Every: 5 * time.Minute}, Recovery: limit.Rate{Burst: 10, Every: time.Minute},
 		Authorize: limit.Rate{Burst: 100, Every: time.Second},
+		SignIns:   limit.Rate{Burst: 300, Every: 15 * time.Second},
 		Mail:      limit.Rate{Burst: 3, Every: 20 * time.Minute}, MailFrom: limit.Rate{Burst: 20, Every: time.Minute},
 	}
 }
@@ -68,7 +70,7 @@ type gate struct {
 	log     *slog.Logger
 	unheard sync.Once
 
-	requests, failures, account, accountAll, device, code, recovery, authorize, mail, mailFrom *limit.Buckets
+	requests, failures, account, accountAll, device, code, recovery, authorize, signIns, mail, mailFrom *limit.Buckets
 }
 
 func newGate(l Limits, proxies limit.Proxies, log *slog.Logger, now func() time.Time) *gate {
@@ -78,7 +80,7 @@ func newGate(l Limits, proxies limit.Proxies, log *slog.Logger, now func() time.
 		proxies: proxies, log: log,
 		requests: sites(l.Requests), failures: sites(l.Failures), authorize: sites(l.Authorize), mailFrom: sites(l.MailFrom),
 		account: accounts(l.Account), accountAll: accounts(l.AccountAll), device: accounts(l.Device),
-		code: accounts(l.Code), recovery: accounts(l.Recovery), mail: accounts(l.Mail),
+		code: accounts(l.Code), recovery: accounts(l.Recovery), mail: accounts(l.Mail), signIns: accounts(l.SignIns),
 	}
 }
 
@@ -120,10 +122,7 @@ func (g *gate) enter(c *fiber.Ctx) (*guest, error) {
 }
 
 // refuse says when to come again.
-func (in *guest) refuse(wait time.Duration) error {
-	in.c.Set(fiber.HeaderRetryAfter, strconv.FormatInt(int64(math.Ceil(max(wait.Seconds(), 1))), 10))
-	return fault.New(fault.TooManyRequests)
-}
+func (in *guest) refuse(wait time.Duration) error { return edge.TooMany(in.c, wait) }
 
 // take takes a token from each of the buckets, or from none.
 func (in *guest) take(ts ...taken) error {
@@ -182,6 +181,15 @@ func (in *guest) withCode(t ident.TenantID, person ident.RecordID, known *device
 		return in.take(taken{in.g.code, limit.KeyOf(string(t), string(person), known.Installation)})
 	}
 	return in.take(taken{in.g.code, limit.KeyOf(string(t), string(person))})
+}
+
+// opens counts a session that is about to be opened for a person, who has
+// proved who they are.
+func (g *gate) opens(c *fiber.Ctx, t ident.TenantID, person ident.RecordID) error {
+	if wait, ok := g.signIns.Take(limit.KeyOf(string(t), string(person))); !ok {
+		return edge.TooMany(c, wait)
+	}
+	return nil
 }
 
 // request is the body of a request that asks for entry.

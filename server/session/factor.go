@@ -130,6 +130,9 @@ func (s *Service) secondFactor(c *fiber.Ctx) error {
 	}
 	var x challenge
 	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
+	if edge.Passes(err) {
+		return in.settle(err)
+	}
 	opened, ok := s.box.OpenText(b.Challenge, forChallenge)
 	if err != nil || !ok || json.Unmarshal(opened, &x) != nil || x.Tenant != t.ID() || x.Device != b.Device.key() || t.Now() >= x.Until {
 		if err := in.atSite(); err != nil {
@@ -169,11 +172,11 @@ func (s *Service) pass(c *fiber.Ctx, t *tenant.Tenant, b *secondFactorBody, x *c
 	if stored == "" || apply.CredentialDigest(stored) != x.Credential || has == (x.Secret != nil) {
 		return fault.New(fault.ChallengeOver)
 	}
-	l, first, err := opening(t, b.Device)
+	l, first, err := s.opening(c, t, x.Employee, b.Device)
 	if err != nil {
 		return err
 	}
-	l.Employee, l.Credential, l.Rehash, l.First = x.Employee, x.Credential, x.Rehash, refresh.Hash(first)
+	l.Credential, l.Rehash, l.First = x.Credential, x.Rehash, refresh.Hash(first)
 	var codes []string
 	if has {
 		l.Factor, err = use(box, &f, x.Employee, t.Now(), b.Code, b.Recovery)
@@ -197,7 +200,7 @@ func (s *Service) pass(c *fiber.Ctx, t *tenant.Tenant, b *secondFactorBody, x *c
 
 // factorBox seals the secrets of a tenant's second factors.
 func factorBox(v *tenant.View) *sealed.Box {
-	return sealed.New(apply.DerivedKey(v.Reader, "second factor"))
+	return sealed.New(apply.DerivedKey(v.Reader, factorPurpose))
 }
 
 // use judges a code by the stored factor.

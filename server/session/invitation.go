@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"net/url"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -33,38 +32,52 @@ type Invitation struct {
 	Path string `json:"path,omitempty"`
 	// Expires is when it is over, RFC 3339, UTC.
 	Expires string `json:"expires"`
-	// Mailed: the token was handed on by mail and is not told.
+	// Mailed: the token goes out by mail and is not told.
 	Mailed bool `json:"mailed,omitempty"`
-
-	expires ident.Millis
 }
 
-// tokenBytes is the length of an invitation's token before it is written out.
-const tokenBytes = 32
+// tokenBytes is the length of an invitation's token before it is written out,
+// nonceBytes that of what the token of a mailed one is derived from.
+const (
+	tokenBytes = 32
+	nonceBytes = 16
+)
 
 // Invite makes an invitation of an employee who has yet to choose a password
 // or, being active, may choose another; it ends the one made before. by begins
 // the command, in the name of whoever invites; an empty one is the operator's.
-// What it says of a reset is kept.
+// What it says of a reset is kept. With links the token goes out by mail, which
+// is in the outbox as soon as the invitation is made, and is returned only where
+// mail to the employee is known to come back; without it is always returned.
 //
 // Errors are not_found for somebody the inviter does not see, not_allowed for
 // whoever is no customer administrator with the right to invite and for
 // oneself, wrong_status for a disabled employee.
-func Invite(ctx context.Context, t *tenant.Tenant, by *command.Command, employee ident.RecordID) (*Invitation, error) {
-	var random [tokenBytes]byte
-	t.Random(random[:])
-	token := base64.RawURLEncoding.EncodeToString(random[:])
-	reset := by.Invite != nil && by.Invite.Reset
-	by.Invite = &command.Invite{Employee: employee, Digest: tokenDigest(token), Reset: reset}
+func Invite(ctx context.Context, t *tenant.Tenant, by *command.Command, employee ident.RecordID, links *Links) (*Invitation, error) {
+	in := &command.Invite{Employee: employee, Reset: by.Invite != nil && by.Invite.Reset}
+	var token string
+	if links != nil {
+		in.Nonce = make([]byte, nonceBytes)
+		t.Random(in.Nonce)
+		token = links.token(t.ID(), employee, in.Nonce)
+	} else {
+		var random [tokenBytes]byte
+		t.Random(random[:])
+		token = base64.RawURLEncoding.EncodeToString(random[:])
+	}
+	in.Digest = tokenDigest(token)
+	by.Invite = in
 	res, err := t.Submit(ctx, by)
 	if err != nil {
 		return nil, err
 	}
-	return &Invitation{
-		Employee: res.Invited.Employee, Token: token, Expires: res.Invited.Expires.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
-		Path:    "/accept-invitation#" + url.Values{"tenant": {string(t.ID())}, "token": {token}}.Encode(),
-		expires: res.Invited.Expires,
-	}, nil
+	out := &Invitation{
+		Employee: res.Invited.Employee, Mailed: res.Invited.Mailed, Expires: res.Invited.Expires.Time().UTC().Format("2006-01-02T15:04:05.000Z"),
+	}
+	if !out.Mailed {
+		out.Token, out.Path = token, acceptPath(t.ID(), token)
+	}
+	return out, nil
 }
 
 func tokenDigest(token string) []byte {
@@ -97,21 +110,16 @@ func (s *Service) about(c *fiber.Ctx) (*edge.Caller, ident.RecordID, error) {
 }
 
 // invite answers a customer administrator with an invitation, this once; where
-// mails are sent, it goes to the employee instead.
+// mails are sent, it goes to the employee instead, unless mail to them is known
+// to come back.
 func (s *Service) invite(c *fiber.Ctx) error {
 	caller, employee, err := s.about(c)
 	if err != nil {
 		return err
 	}
-	in, err := Invite(c.Context(), caller.Tenant, caller.Command(), employee)
+	in, err := Invite(c.Context(), caller.Tenant, caller.Command(), employee, s.Links)
 	if err != nil {
 		return err
-	}
-	if s.Mailer != nil {
-		if err := s.mail(c.Context(), caller.Tenant, MailInvitation, in); err != nil {
-			return err
-		}
-		in.Token, in.Path, in.Mailed = "", "", true
 	}
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -164,7 +172,9 @@ func (s *Service) choose(c *fiber.Ctx, b *acceptBody) error {
 		return err
 	}
 	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
-	if err != nil {
+	if edge.Passes(err) {
+		return err
+	} else if err != nil {
 		return uninvited()
 	}
 	digest := tokenDigest(b.Token)

@@ -25,7 +25,7 @@ func TestAcceptTakesAsLong(t *testing.T) {
 	w := testworld.New(t, func(app *fiber.App, auth *edge.Auth, _ *entity.Catalogue) {
 		(&session.Service{Auth: auth, Hasher: hasher}).Mount(app)
 	})
-	in, err := session.Invite(context.Background(), w.Tenant, &command.Command{}, testworld.Basic)
+	in, err := session.Invite(context.Background(), w.Tenant, &command.Command{}, testworld.Basic, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,81 +1,56 @@
 package session
 
 import (
-	"context"
-	"encoding/json"
-	"time"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"net/url"
+	"strings"
 
-	"satchel/internal/entity"
 	"satchel/internal/ident"
-	"satchel/sync/tenant"
 )
 
-// MailKind is what a mail is about.
-type MailKind string
-
-// The kinds of mail.
-const (
-	MailInvitation MailKind = "invitation"     // somebody new may choose a password
-	MailReset      MailKind = "password-reset" // whoever forgot the password may choose another
-)
-
-// Mail is what a person is to be told by mail.
-type Mail struct {
-	Kind     MailKind
-	Tenant   ident.TenantID
-	Employee ident.RecordID
-	Address  string // as it stands in the employee's record
-	Name     string
-	Language string // BCP 47, as the person prefers; "" where nothing is known
-	// Path is where an app's page takes the token, relative to the app; see
-	// Invitation. It is a secret of the receiver's and belongs into no log.
-	Path    string
-	Expires time.Time
+// Links makes the links of invitations and resets that go out by mail. Their
+// tokens are derived from a nonce, which goes through the log with the
+// invitation, and a key, which stands beside the tenants' files and in none of
+// them: so the mail is as durable as the invitation, and neither log nor outbox
+// nor backup has a token in it.
+type Links struct {
+	key  []byte
+	base string
 }
 
-// Mailer hands mails on. Send returns once the mail is sure to be tried, not
-// when it has arrived. It is called by several goroutines at once.
-type Mailer interface {
-	Send(ctx context.Context, m Mail) error
+// NewLinks returns Links to the apps' pages beneath base, as
+// https://satchel.example.com. The key must outlive the invitations; whoever has
+// it and a tenant's file can accept those that are open.
+func NewLinks(key [32]byte, base string) *Links {
+	m := hmac.New(sha256.New, key[:])
+	m.Write([]byte("invitation: token"))
+	return &Links{m.Sum(nil), strings.TrimRight(base, "/")}
 }
 
-// languageKey is the preference by which people choose their language.
-const languageKey = "language"
-
-// mailTo begins a mail to an employee.
-func mailTo(t *tenant.Tenant, v *tenant.View, kind MailKind, id ident.RecordID, in *Invitation) (Mail, bool) {
-	e, ok := v.Load(id)
-	if !ok || e.Get("email").IsNull() {
-		return Mail{}, false
+// token is the one that a nonce stands for.
+func (l *Links) token(t ident.TenantID, employee ident.RecordID, nonce []byte) string {
+	m := hmac.New(sha256.New, l.key)
+	for _, part := range []string{string(t), string(employee), string(nonce)} {
+		m.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
+		m.Write([]byte(part))
 	}
-	m := Mail{
-		Kind: kind, Tenant: t.ID(), Employee: id, Address: e.Get("email").Text(), Name: e.Get("name").Text(),
-		Path: in.Path, Expires: in.expires.Time().UTC(),
-	}
-	pref := t.Catalogue().Type("preference")
-	for o := range v.Referring(pref, pref.Field("owner").No, id).All() {
-		if p, ok := v.LoadOrd(o); ok && p.Get("key").Text() == languageKey {
-			m.Language = language(p.Get("value"))
-		}
-	}
-	return m, true
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-// language is a preference's value where it can be a language's tag: text, or
-// text as JSON.
-func language(v entity.Value) string {
-	s := v.Text()
-	var quoted string
-	if json.Unmarshal([]byte(s), &quoted) == nil {
-		s = quoted
-	}
-	if len(s) > 35 {
-		return ""
-	}
-	for _, c := range []byte(s) {
-		if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return ""
-		}
-	}
-	return s
+// Link is where the employee chooses a password: a secret of theirs.
+func (l *Links) Link(t ident.TenantID, employee ident.RecordID, nonce []byte) string {
+	return l.base + acceptPath(t, l.token(t, employee, nonce))
+}
+
+// Digest is that of the token, as it is stored.
+func (l *Links) Digest(t ident.TenantID, employee ident.RecordID, nonce []byte) []byte {
+	return tokenDigest(l.token(t, employee, nonce))
+}
+
+// acceptPath is where an app's page takes a token; see Invitation.Path.
+func acceptPath(t ident.TenantID, token string) string {
+	return "/accept-invitation#" + url.Values{"tenant": {string(t)}, "token": {token}}.Encode()
 }

@@ -13,6 +13,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/refresh"
+	"satchel/server/edge"
 	"satchel/server/session/limit"
 	"satchel/server/session/oidc"
 	"satchel/sync/apply"
@@ -181,7 +182,9 @@ func (s *Service) oidcToken(c *fiber.Ctx) error {
 // vouched opens the session of whom an identity provider vouches for.
 func (s *Service) vouched(c *fiber.Ctx, b *oidcTokenBody, who *command.Identity) error {
 	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
-	if err != nil {
+	if edge.Passes(err) {
+		return err
+	} else if err != nil {
 		return fault.New(fault.SignInRefused)
 	}
 	var id ident.RecordID
@@ -196,11 +199,11 @@ func (s *Service) vouched(c *fiber.Ctx, b *oidcTokenBody, who *command.Identity)
 	if !ok {
 		return fault.New(fault.SignInRefused)
 	}
-	l, first, err := opening(t, b.Device)
+	l, first, err := s.opening(c, t, id, b.Device)
 	if err != nil {
 		return err
 	}
-	l.Employee, l.Identity, l.First = id, who, refresh.Hash(first)
+	l.Identity, l.First = who, refresh.Hash(first)
 	res, err := t.Submit(c.Context(), &command.Command{Login: l})
 	if fault.Is(err, fault.InvalidCredentials) || fault.Is(err, fault.Duplicate) {
 		return fault.New(fault.SignInRefused)

@@ -48,7 +48,7 @@ func (s *Service) reset(c *fiber.Ctx) error {
 	if wait, ok := s.gate.mailFrom.Take(limit.KeyOf(in.site)); !ok {
 		return in.refuse(wait)
 	}
-	if s.Mailer != nil {
+	if s.Links != nil {
 		s.later(func(ctx context.Context) error { return s.forgot(ctx, b) })
 	}
 	return c.SendStatus(fiber.StatusAccepted)
@@ -88,8 +88,8 @@ func (s *Service) Close() {
 	s.background.Wait()
 }
 
-// forgot makes a token for an active person with a password, and has it
-// mailed. Others are not told that somebody asked.
+// forgot lets an active person with a password choose another, by a token that
+// is mailed. Others are not told that somebody asked.
 func (s *Service) forgot(ctx context.Context, b resetBody) error {
 	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
 	if err != nil {
@@ -108,29 +108,6 @@ func (s *Service) forgot(ctx context.Context, b resetBody) error {
 	if _, ok := s.gate.mail.Take(limit.KeyOf(string(t.ID()), string(id))); !ok {
 		return nil
 	}
-	in, err := Invite(ctx, t, &command.Command{Invite: &command.Invite{Reset: true}}, id)
-	if err != nil {
-		return err
-	}
-	return s.mail(ctx, t, MailReset, in)
-}
-
-// mail hands an invitation to the mailer.
-func (s *Service) mail(ctx context.Context, t *tenant.Tenant, kind MailKind, in *Invitation) error {
-	var m Mail
-	var ok bool
-	err := t.Read(func(v *tenant.View) error {
-		m, ok = mailTo(t, v, kind, in.Employee, in)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fault.Newf(fault.MissingField, "The employee has no e-mail address.").OnField("email")
-	}
-	if err := s.Mailer.Send(ctx, m); err != nil {
-		return fault.Newf(fault.Busy, "The mail could not be handed over. Try again.").Because(err)
-	}
-	return nil
+	_, err = Invite(ctx, t, &command.Command{Invite: &command.Invite{Reset: true}}, id, s.Links)
+	return err
 }

@@ -41,7 +41,7 @@ type Service struct {
 	Auth   *edge.Auth
 	Hasher *password.Hasher
 	OIDC   *oidc.Service // nil where no tenant has an identity provider
-	Mailer Mailer        // nil where no mail is sent
+	Links  *Links        // of mails with a token; nil where no mail is sent
 	// Proxies are believed about where requests come from.
 	Proxies limit.Proxies
 	Limits  *Limits      // nil for DefaultLimits
@@ -166,7 +166,9 @@ func (s *Service) login(c *fiber.Ctx) error {
 		return err
 	}
 	t, err := s.Auth.Tenants.Tenant(ident.TenantID(b.Tenant))
-	if err != nil {
+	if edge.Passes(err) {
+		return in.settle(err)
+	} else if err != nil {
 		t = nil
 	}
 	p, err := find(t, &b)
@@ -228,11 +230,11 @@ func (s *Service) signIn(c *fiber.Ctx, t *tenant.Tenant, p *proof, b *loginBody)
 		if p.factor || p.owes {
 			return s.challenged(t, p, b.Device)
 		}
-		l, first, err := opening(t, b.Device)
+		l, first, err := s.opening(c, t, p.employee, b.Device)
 		if err != nil {
 			return err
 		}
-		l.Employee, l.Credential, l.Rehash, l.First = p.employee, p.credential, p.rehash, refresh.Hash(first)
+		l.Credential, l.Rehash, l.First = p.credential, p.rehash, refresh.Hash(first)
 		res, err := t.Submit(c.Context(), &command.Command{Login: l})
 		if (fault.Is(err, fault.InvalidCredentials) || fault.Is(err, fault.SecondFactor)) && try == 0 {
 			if p, err = find(t, b); err != nil {
@@ -270,14 +272,17 @@ func (s *Service) check(ctx context.Context, p *proof, pw string) error {
 	return err
 }
 
-// opening begins the command that opens a session, with the session's first
-// refresh token.
-func opening(t *tenant.Tenant, d *deviceBody) (*command.Login, string, error) {
+// opening begins the command that opens a session for a person, with the
+// session's first refresh token.
+func (s *Service) opening(c *fiber.Ctx, t *tenant.Tenant, person ident.RecordID, d *deviceBody) (*command.Login, string, error) {
+	if err := s.gate.opens(c, t.ID(), person); err != nil {
+		return nil, "", err
+	}
 	key, err := refreshKey(t)
 	if err != nil {
 		return nil, "", err
 	}
-	l := &command.Login{Session: newSession(t)}
+	l := &command.Login{Employee: person, Session: newSession(t)}
 	var random [32]byte
 	t.Random(random[:])
 	first, err := key.NewRefresh(random, l.Session)
@@ -355,7 +360,9 @@ func (s *Service) refreshToken(c *fiber.Ctx) (b refreshBody, t *tenant.Tenant, i
 		return b, nil, "", err
 	}
 	t, err = s.Auth.Tenants.Tenant(tenantOf(id))
-	if err != nil {
+	if edge.Passes(err) {
+		return b, nil, "", err
+	} else if err != nil {
 		return b, nil, "", fault.Newf(fault.InvalidToken, "The refresh token can't be used.")
 	}
 	return b, t, id, nil

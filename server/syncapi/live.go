@@ -13,9 +13,11 @@ import (
 
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/internal/strictjson"
 	"satchel/server/edge"
+	"satchel/server/session/limit"
 	"satchel/server/ws/upgrade"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
@@ -77,8 +79,14 @@ func readFrame(raw []byte) (*frame, error) {
 // lives are the live connections by device, so that a pull over HTTP can tell
 // the socket that it no longer knows what the device has.
 type lives struct {
-	mu sync.Mutex
-	of map[liveKey]*liveConn
+	mu     sync.Mutex
+	of     map[liveKey]*liveConn
+	people map[personKey]int // connections
+}
+
+type personKey struct {
+	tenant *tenant.Tenant
+	person ident.RecordID
 }
 
 // liveKey names a device; ids are a tenant's own.
@@ -87,13 +95,23 @@ type liveKey struct {
 	device ident.DeviceID
 }
 
-func (l *lives) join(c *liveConn) {
+// join adds a connection, unless its person has most already. One that takes
+// over another of its device has that one's place.
+func (l *lives) join(c *liveConn, most int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.of == nil {
-		l.of = map[liveKey]*liveConn{}
+		l.of, l.people = map[liveKey]*liveConn{}, map[personKey]int{}
 	}
-	l.of[liveKey{c.caller.Tenant, c.caller.Device}] = c
+	k, who := liveKey{c.caller.Tenant, c.caller.Device}, personKey{c.caller.Tenant, c.caller.Employee}
+	if l.of[k] == nil {
+		if l.people[who] >= most {
+			return false
+		}
+		l.people[who]++
+	}
+	l.of[k] = c
+	return true
 }
 
 func (l *lives) part(c *liveConn) {
@@ -101,6 +119,50 @@ func (l *lives) part(c *liveConn) {
 	defer l.mu.Unlock()
 	if k := (liveKey{c.caller.Tenant, c.caller.Device}); l.of[k] == c {
 		delete(l.of, k)
+		who := personKey{c.caller.Tenant, c.caller.Employee}
+		if l.people[who]--; l.people[who] <= 0 {
+			delete(l.people, who)
+		}
+	}
+}
+
+// strangers counts the sockets that have not signed in, by their addresses:
+// whoever opens many of them must not use up the places of those who have.
+type strangers struct {
+	mu    sync.Mutex
+	all   int
+	sites map[string]int
+}
+
+// sitesTogether is how many addresses' worth of strangers there are at most.
+const sitesTogether = 16
+
+// Defaults of Server.PersonSockets and Server.SiteStrangers.
+const (
+	defaultPersonSockets = 32
+	defaultSiteStrangers = 64
+)
+
+func (s *strangers) enter(site string, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sites == nil {
+		s.sites = map[string]int{}
+	}
+	if s.sites[site] >= most || s.all >= sitesTogether*most {
+		return false
+	}
+	s.sites[site]++
+	s.all++
+	return true
+}
+
+func (s *strangers) leave(site string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.sites[site]--; s.sites[site] <= 0 {
+		delete(s.sites, site)
 	}
 }
 
@@ -124,15 +186,31 @@ func (s *Server) live(c *fiber.Ctx) error {
 	if err := edge.Speak(c); err != nil {
 		return err
 	}
-	var caller *edge.Caller
 	if c.Get(fiber.HeaderAuthorization) != "" {
-		var err error
-		if caller, err = s.admit(s.Auth.Caller(c)); err != nil {
+		caller, err := s.admit(s.Auth.Caller(c))
+		if err != nil {
 			return err
 		}
+		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller) })
 	}
-	return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller) })
+	site := limit.Site(s.Auth.Address(c))
+	return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) {
+		// Counted here and not before: an upgrade that comes to nothing would
+		// never be taken off the count.
+		if !s.strangers.enter(site, s.SiteStrangers) {
+			conn.Close(closeTryLater, string(fault.TooManyRequests))
+			return
+		}
+		caller, ok := s.signIn(conn)
+		s.strangers.leave(site)
+		if ok {
+			s.serve(conn, caller)
+		}
+	})
 }
+
+// closeTryLater is the WebSocket code for a server that takes no more for now.
+const closeTryLater = 1013
 
 // admit checks that a caller's session lives and bears a device.
 func (s *Server) admit(caller *edge.Caller, err error) (*edge.Caller, error) {
@@ -148,18 +226,15 @@ func (s *Server) admit(caller *edge.Caller, err error) (*edge.Caller, error) {
 // serve speaks with one device. The goroutine that calls it reads; another
 // sends pages, so that a phone that is slow to take them is still heard.
 func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller) {
-	if caller == nil {
-		var ok bool
-		if caller, ok = s.signIn(conn); !ok {
-			return
-		}
-	}
 	l := &liveConn{s: s, conn: conn, caller: caller, frames: make(chan *frame)}
 	l.expires.Store(int64(caller.Expires))
+	if !s.lives.join(l, s.PersonSockets) {
+		conn.Close(closeTryLater, string(fault.TooManyRequests))
+		return
+	}
+	defer s.lives.part(l)
 	l.live = caller.Tenant.Join(caller.Session, caller.Device, caller.Employee)
 	defer caller.Tenant.Part(l.live)
-	s.lives.join(l)
-	defer s.lives.part(l)
 	// What ended the session before Join is noticed here, what ends it after
 	// is told by Join.
 	if _, err := s.admit(caller, nil); err != nil {
@@ -238,6 +313,9 @@ type liveConn struct {
 	inflight   bool
 	dirty      bool
 
+	// rules is the version of the person's rules that the device was told here.
+	rules string
+
 	// overtaken: the device has pulled over HTTP since its last pull here, so
 	// checkpoint may not be its own any more.
 	overtaken atomic.Bool
@@ -278,6 +356,9 @@ func (l *liveConn) run() {
 		case <-l.conn.Done():
 			return
 		case code := <-l.live.Ended():
+			if mutant.On(mutant.SocketStays) {
+				break
+			}
 			l.conn.Close(code, endText(code))
 			return
 		case <-expiry.C:
@@ -289,6 +370,9 @@ func (l *liveConn) run() {
 					expiry.Reset(min(l.left(), maxExpiryWait))
 				}
 				break
+			}
+			if !l.pace(1, limit.Sync) {
+				return
 			}
 			if err = l.good(); err == nil {
 				err = l.frame(f)
@@ -318,9 +402,42 @@ func endText(code int) string {
 	return "going away"
 }
 
+// maxPace bounds how long a token of the quotas is waited for at a time.
+const maxPace = time.Second
+
+// pace waits until the person's and the device's quotas have n tokens of the
+// class: a device that sends too much is heard as slowly as it may send, and
+// what it has sent meanwhile waits on its side. It reports whether the
+// conversation goes on.
+func (l *liveConn) pace(n int, class limit.Class) bool {
+	for {
+		wait, ok := l.s.Auth.Take(class, n, l.caller)
+		if ok {
+			return true
+		}
+		timer := time.NewTimer(min(wait, maxPace))
+		select {
+		case <-timer.C:
+			if err := l.good(); err != nil {
+				return l.failed(err)
+			}
+		case code := <-l.live.Ended():
+			timer.Stop()
+			l.conn.Close(code, endText(code))
+			return false
+		case <-l.conn.Done():
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+// errGone says that the conversation ended while its device was being held up.
+var errGone = &upgrade.CloseError{Code: closeTryLater}
+
 // good refuses once the access token has expired.
 func (l *liveConn) good() error {
-	if l.left() <= 0 {
+	if l.left() <= 0 && !mutant.On(mutant.ServeExpired) {
 		return fault.New(fault.TokenExpired)
 	}
 	return nil
@@ -357,7 +474,11 @@ func (l *liveConn) frame(f *frame) error {
 		if err != nil {
 			return err
 		}
-		res, err := push(context.Background(), l.caller, raw)
+		on := true
+		res, err := push(context.Background(), l.caller, raw, func(n int) bool { on = l.pace(n, limit.Changes); return on })
+		if !on {
+			return errGone
+		}
 		if err != nil {
 			return err
 		}
@@ -400,7 +521,15 @@ func (l *liveConn) pull(w *wire.Pull, answer bool) error {
 	if err != nil {
 		return err
 	}
-	if page.Empty && !answer {
+	// A page that brings nothing else goes out where the rules are others: what
+	// the person may do can change with no record.
+	rules := ""
+	if !page.More {
+		if rules, err = l.rulesNews(); err != nil {
+			return err
+		}
+	}
+	if page.Empty && !answer && rules == "" {
 		return nil
 	}
 	words, err := speaks(l.caller, w.Schema)
@@ -410,6 +539,14 @@ func (l *liveConn) pull(w *wire.Pull, answer bool) error {
 	body, err := words.page(page.JSON)
 	if err != nil {
 		return err
+	}
+	if answer && !page.More {
+		if body, err = withLease(l.caller, body); err != nil {
+			return err
+		}
+	}
+	if rules != "" {
+		body = appendRules(body, rules)
 	}
 	l.inflight = !page.Empty
 	if err := l.send(wire.KindPage, body); err != nil {
@@ -480,7 +617,7 @@ func (l *liveConn) failed(err error) bool {
 		closeFor(l.conn, err)
 		return false
 	case fault.Internal, fault.Unavailable:
-		l.conn.Close(1013, string(f.Code))
+		l.conn.Close(closeTryLater, string(f.Code))
 		return false
 	}
 	if f.Code == fault.DeviceRevoked {

@@ -368,14 +368,37 @@ func (s *Server) serveRules(c *fiber.Ctx) error {
 // withRules adds the version of the person's rules to a page that completes a
 // round.
 func (s *Server) withRules(caller *edge.Caller, page []byte) ([]byte, error) {
-	var version string
-	err := caller.Read(func(_ *tenant.View, sub *policy.Subject) error {
-		version = s.rules.version(caller.Tenant, sub)
-		return nil
-	})
+	version, err := s.rulesVersion(caller)
 	if err != nil {
 		return nil, err
 	}
+	return appendRules(page, version), nil
+}
+
+func (s *Server) rulesVersion(caller *edge.Caller) (version string, err error) {
+	err = caller.Read(func(_ *tenant.View, sub *policy.Subject) error {
+		version = s.rules.version(caller.Tenant, sub)
+		return nil
+	})
+	return version, err
+}
+
+func appendRules(page []byte, version string) []byte {
 	page = append(page[:len(page)-1], `,"rules":"`...)
-	return append(append(page, version...), `"}`...), nil
+	return append(append(page, version...), `"}`...)
+}
+
+// rulesNews returns the version of the person's rules if it is another than the
+// device was told on this connection, "" otherwise. Where rights have not
+// changed it looks at nothing.
+func (l *liveConn) rulesNews() (string, error) {
+	if !l.live.Rights() {
+		return "", nil
+	}
+	version, err := l.s.rulesVersion(l.caller)
+	if err != nil || version == l.rules {
+		return "", err
+	}
+	l.rules = version
+	return version, nil
 }

@@ -4,6 +4,7 @@
 package syncapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"satchel/internal/policy"
 	"satchel/internal/strictjson"
 	"satchel/server/edge"
+	"satchel/server/session/limit"
 	"satchel/server/ws/upgrade"
 	"satchel/sync/pull"
 	"satchel/sync/tenant"
@@ -37,13 +39,21 @@ const (
 type Server struct {
 	Auth    *edge.Auth
 	Sockets *upgrade.Registry
+	// PersonSockets is how many of one person's devices may be live at once; 0
+	// for 32.
+	PersonSockets int
+	// SiteStrangers is how many sockets of one address may wait for their
+	// sign-in at once; 0 for 64. All together are at most 16 times that.
+	SiteStrangers int
 
-	lives lives
-	rules rulesCache
+	lives     lives
+	strangers strangers
+	rules     rulesCache
 }
 
 // Mount adds the routes.
 func (s *Server) Mount(app *fiber.App) {
+	s.PersonSockets, s.SiteStrangers = cmp.Or(s.PersonSockets, defaultPersonSockets), cmp.Or(s.SiteStrangers, defaultSiteStrangers)
 	app.Post("/sync/v1/pull", s.pull)
 	app.Post("/sync/v1/push", s.push)
 	app.Post("/sync/v1/verify", s.verify)
@@ -104,6 +114,9 @@ func (s *Server) pull(c *fiber.Ctx) error {
 	}
 	if !page.More {
 		if body, err = s.withRules(caller, body); err != nil {
+			return err
+		}
+		if body, err = withLease(caller, body); err != nil {
 			return err
 		}
 	}
@@ -173,8 +186,15 @@ func (s *Server) push(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	res, err := push(c.Context(), caller, raw)
+	var wait time.Duration
+	res, err := push(c.Context(), caller, raw, func(n int) (ok bool) {
+		wait, ok = s.Auth.Take(limit.Changes, n, caller)
+		return ok
+	})
 	if err != nil {
+		if wait > 0 {
+			return edge.TooMany(c, wait)
+		}
 		return err
 	}
 	body, err := json.Marshal(res)
@@ -193,13 +213,18 @@ type pushBody struct {
 	Mutations []json.RawMessage `json:"mutations"`
 }
 
-func push(ctx context.Context, caller *edge.Caller, raw []byte) (*wire.Results, error) {
+// push carries out a push of so many mutations as admit lets through; where it
+// does not, nothing is done and the push is fault.TooManyRequests.
+func push(ctx context.Context, caller *edge.Caller, raw []byte, admit func(n int) bool) (*wire.Results, error) {
 	var b pushBody
 	if err := strictjson.Decode(raw, &b); err != nil {
 		return nil, err
 	}
 	if len(b.Mutations) > MaxMutations {
 		return nil, fault.Newf(fault.TooBig, "A push takes at most %d mutations.", MaxMutations).OnField("mutations")
+	}
+	if !admit(len(b.Mutations)) {
+		return nil, fault.New(fault.TooManyRequests)
 	}
 	now, err := instant("now", b.Now)
 	if err != nil {
@@ -251,13 +276,16 @@ func push(ctx context.Context, caller *edge.Caller, raw []byte) (*wire.Results, 
 // mutation reads one mutation. Only a number that can't be read fails the
 // push as a whole: everything else is refused under its number.
 func mutation(raw json.RawMessage) (command.Mutation, error) {
-	canonical, err := strictjson.Canonical(raw)
-	if err != nil {
-		return command.Mutation{}, err
+	var w wire.Mutation
+	canonical, derr := strictjson.Canonical(raw)
+	if derr != nil {
+		// A number that no computer holds has no canonical form; a phone that
+		// sends it again sends the same bytes.
+		canonical = raw
+	} else {
+		derr = strictjson.Decode(raw, &w)
 	}
 	hash := sha256.Sum256(canonical)
-	var w wire.Mutation
-	derr := strictjson.Decode(raw, &w)
 	if derr != nil {
 		m, ok := unread(raw)
 		if !ok {
@@ -286,6 +314,7 @@ func mutation(raw json.RawMessage) (command.Mutation, error) {
 	if w.Op == wire.OpPatch && w.Was == nil {
 		m.Refuse, m.RefuseText = fault.MissingField, "A patch needs was."
 	}
+	var err error
 	if m.At, err = instant("at", w.At); err != nil {
 		m.Refuse, m.RefuseText = fault.BadValue, "at must be a time like 2026-01-31T08:00:00Z."
 	}

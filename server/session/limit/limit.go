@@ -1,8 +1,9 @@
 // Package limit bounds how often strangers may try something: token buckets
 // for attempts, counts for what may be used so many times. It exists so that
 // guessing passwords and codes is slow whoever guesses, in memory that does not
-// grow with the number of guessers. It reads no clock of its own and holds no
-// names or addresses, only digests of them. The session edge imports it.
+// grow with the number of guessers; and how much people who have signed in may
+// ask for. It reads no clock of its own and holds no names, only digests of
+// them. The session edge and package edge import it.
 //
 // Everything here is of one process and forgotten with it. A tenant is served
 // by one process at a time.
@@ -64,26 +65,33 @@ func NewBuckets(r Rate, max int, now func() time.Time) *Buckets {
 
 // Take takes a token of the key's. Where there is none, ok is false and wait
 // says when there will be one.
-func (b *Buckets) Take(k Key) (wait time.Duration, ok bool) {
+func (b *Buckets) Take(k Key) (wait time.Duration, ok bool) { return b.TakeN(k, 1) }
+
+// TakeN takes n tokens of the key's, or none where there are fewer; more than
+// the burst there never are.
+func (b *Buckets) TakeN(k Key, n int) (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.get(k)
-	if x.tokens < 1 {
+	if want := float64(n); x.tokens < want {
 		b.put(k, x) // whoever goes on asking is not forgotten
-		return time.Duration(math.Ceil((1 - x.tokens) * float64(b.rate.Every))), false
+		return time.Duration(math.Ceil((want - x.tokens) * float64(b.rate.Every))), false
 	}
-	x.tokens--
+	x.tokens -= float64(n)
 	b.put(k, x)
 	return 0, true
 }
 
 // Return gives back a token that was taken for what turned out to be no
 // attempt that counts.
-func (b *Buckets) Return(k Key) {
+func (b *Buckets) Return(k Key) { b.ReturnN(k, 1) }
+
+// ReturnN gives back n tokens.
+func (b *Buckets) ReturnN(k Key, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.get(k)
-	x.tokens = min(x.tokens+1, float64(b.rate.Burst))
+	x.tokens = min(x.tokens+float64(n), float64(b.rate.Burst))
 	b.put(k, x)
 }
 

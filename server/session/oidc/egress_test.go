@@ -1,7 +1,13 @@
 package oidc
 
 import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -27,5 +33,52 @@ func TestDials(t *testing.T) {
 		if err := loop.dials(address, ports); (err == nil) != ok {
 			t.Errorf("with loopback %s: %v", address, err)
 		}
+	}
+}
+
+// TestRebinding: a name that means an address of this network when the
+// connection is made is not connected to, whatever it meant before.
+func TestRebinding(t *testing.T) {
+	var reached atomic.Int32
+	inside := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	defer inside.Close()
+	_, port, err := net.SplitHostPort(inside.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0x7f.1", "2130706433"} {
+		c := Config{Issuer: "https://" + host + ":" + port}
+		res, err := c.egress().Get(c.Issuer + "/.well-known/openid-configuration")
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		// The last two are no addresses, and must not be taken for any.
+		if err == nil || strings.HasPrefix(host, "local") && !errors.Is(err, errAddress) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if reached.Load() != 0 {
+		t.Error("a request came through")
+	}
+}
+
+// TestRedirectsAreNotFollowed: what a provider points to is not asked, nor is a
+// proxy of the environment.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	var reached atomic.Int32
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	defer inside.Close()
+	provider := httptest.NewServer(http.RedirectHandler(inside.URL+"/latest/meta-data", http.StatusFound))
+	defer provider.Close()
+	c := Config{Issuer: provider.URL, AllowLoopbackHTTP: true}
+	res, err := c.egress().Get(provider.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusFound || reached.Load() != 0 {
+		t.Errorf("%d, reached %d times", res.StatusCode, reached.Load())
 	}
 }

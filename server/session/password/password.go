@@ -232,8 +232,8 @@ func tooLong() error {
 }
 
 // Acceptable judges a password that somebody wants to have: 8 to 256
-// characters of valid UTF-8, not one character over and over. No other
-// composition is demanded. The refusal is fault.BadValue on the field
+// characters of valid UTF-8, not one character over and over, and none of those
+// that are tried first. No other composition is demanded. The refusal is fault.BadValue on the field
 // password; it never quotes the password.
 func Acceptable(pw string) error {
 	if len(pw) > maxBytes {
@@ -251,6 +251,9 @@ func Acceptable(pw string) error {
 	_, size := utf8.DecodeRuneInString(pw)
 	if strings.Count(pw, pw[:size])*size == len(pw) {
 		return fault.Newf(fault.BadValue, "The password can't be one character over and over.").OnField("password")
+	}
+	if guessed(pw) {
+		return fault.Newf(fault.BadValue, "This password is among the first that are guessed. Take several words, for example.").OnField("password")
 	}
 	return nil
 }

@@ -276,7 +276,11 @@ func TestUnknownPersonTakesTheSameTime(t *testing.T) {
 
 func TestAcceptable(t *testing.T) {
 	for pw, ok := range map[string]bool{
-		"correct horse": true, "12345678": true, "äöüßäöüß": true, "😀😀😀😀😀😀😀😁": true, "        x": true,
+		"correct horse": true, "1234567890123": true,
+		"12345678": false, "20260131": false, "password": false, "Password1": false, "P@ssw0rd!": false, "passwordpassword": false, "Welcome2026!": false,
+		"qwertyuiop": false, "1q2w3e4r5t": true, "changeme123": false, "!!!dragon!!!": false, "Sommer2026": false, "letmein1": false, "testtest": false,
+		"the password of my dog": true, "satchel-demo-1": true, "long enough": true, "qwertz likes tea": true, "dragonfly wings": true,
+		"äöüßäöüß": true, "😀😀😀😀😀😀😀😁": true, "        x": true,
 		strings.Repeat("ab", 128): true, strings.Repeat("😀😁", 128): true,
 		"": false, "1234567": false, "äöüßäöü": false, "aaaaaaaa": false, "😀😀😀😀😀😀😀😀": false,
 		strings.Repeat("ab", 129): false, strings.Repeat("😀😁", 129): false, strings.Repeat("ab", 1<<20): false, "abcdefgh\xff": false,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -68,33 +69,49 @@ type claims struct {
 func (c *claims) UnmarshalJSON(data []byte) error { return strictjson.Decode(data, &c.payload) }
 
 // Signer mints and verifies access tokens under one issuer, audience and
-// KeySet. After a key rotation make a new one: what it remembers as verified
-// then goes with it. It is safe for concurrent use.
+// KeySet, which Replace changes. It is safe for concurrent use.
 type Signer struct {
 	issuer, audience string
-	signing          key
-	public           map[string]ed25519.PublicKey
 	parser           *jwt.Parser
-	cache            *cache
+	remember         int
+	ring             atomic.Pointer[ring]
+}
+
+// ring is a KeySet at work, with the tokens that were verified by it: a key
+// that goes takes with it what was remembered of its tokens.
+type ring struct {
+	signing key
+	public  map[string]ed25519.PublicKey
+	cache   *cache
 }
 
 // NewSigner makes a Signer. remember is how many verified tokens it remembers
 // until they expire, 0 for none; 4,096 take about 2 MB. An empty key set,
 // issuer or audience is an error.
 func NewSigner(issuer, audience string, keys KeySet, remember int) (*Signer, error) {
-	if len(keys.keys) == 0 || issuer == "" || audience == "" {
-		return nil, errors.New("token: a signer needs an issuer, an audience and a key")
+	if issuer == "" || audience == "" {
+		return nil, errors.New("token: a signer needs an issuer and an audience")
 	}
 	s := &Signer{
-		issuer: issuer, audience: audience, signing: keys.keys[0],
-		public: make(map[string]ed25519.PublicKey, len(keys.keys)),
+		issuer: issuer, audience: audience, remember: remember,
 		parser: jwt.NewParser(jwt.WithValidMethods([]string{algorithm}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()),
-		cache:  newCache(remember),
 	}
+	return s, s.Replace(keys)
+}
+
+// Replace makes the Signer work with other keys from the next call on. Tokens of
+// keys that both sets have stay good; those of a key that is gone are
+// fault.InvalidToken at once. An empty set is an error, and changes nothing.
+func (s *Signer) Replace(keys KeySet) error {
+	if len(keys.keys) == 0 {
+		return errors.New("token: a signer needs a key")
+	}
+	r := &ring{signing: keys.keys[0], public: make(map[string]ed25519.PublicKey, len(keys.keys)), cache: newCache(s.remember)}
 	for _, k := range keys.keys {
-		s.public[k.id] = k.private.Public().(ed25519.PublicKey)
+		r.public[k.id] = k.private.Public().(ed25519.PublicKey)
 	}
-	return s, nil
+	s.ring.Store(r)
+	return nil
 }
 
 // Mint signs an access token that is good from now for Lifetime, less what now
@@ -104,16 +121,16 @@ func (s *Signer) Mint(c Claims, now ident.Millis) (string, error) {
 	if c.Tenant == "" || c.Principal == "" || c.Session == "" || c.ID == "" {
 		return "", fault.New(fault.InternalError).Because(errors.New("token: claims without tenant, principal, session or id"))
 	}
-	issued := seconds(now)
+	issued, signing := seconds(now), &s.ring.Load().signing
 	t := jwt.Token{
-		Header: map[string]any{"alg": algorithm, "typ": accessType, "kid": s.signing.id},
+		Header: map[string]any{"alg": algorithm, "typ": accessType, "kid": signing.id},
 		Claims: jwt.MapClaims{
 			"iss": s.issuer, "aud": s.audience, "sub": c.Principal, "tid": c.Tenant, "sid": c.Session, "did": c.Device,
 			"iat": issued, "exp": issued + int64(Lifetime/1000), "jti": c.ID,
 		},
 		Method: jwt.SigningMethodEdDSA,
 	}
-	signed, err := t.SignedString(s.signing.private)
+	signed, err := t.SignedString(signing.private)
 	if err == nil && len(signed) > MaxSize {
 		err = fmt.Errorf("token: an access token of %d bytes", len(signed))
 	}
@@ -143,25 +160,26 @@ func (s *Signer) Verify(token string, now ident.Millis) (Claims, error) {
 		return Claims{}, invalid(fmt.Errorf("token: %d bytes", len(token)))
 	}
 	var sum [32]byte
-	if s.cache != nil {
+	r := s.ring.Load()
+	if r.cache != nil {
 		sum = sha256.Sum256([]byte(token))
-		if c, ok := s.cache.get(sum); ok {
+		if c, ok := r.cache.get(sum); ok {
 			if now >= c.ExpiresAt {
-				s.cache.drop(sum)
+				r.cache.drop(sum)
 				return Claims{}, fault.New(fault.TokenExpired)
 			}
 			return c, nil
 		}
 	}
-	c, err := s.verify(token)
+	c, err := s.verify(r, token)
 	if err != nil {
 		return Claims{}, invalid(err)
 	}
 	if now >= c.ExpiresAt {
 		return Claims{}, fault.New(fault.TokenExpired)
 	}
-	if s.cache != nil {
-		s.cache.put(sum, c)
+	if r.cache != nil {
+		r.cache.put(sum, c)
 	}
 	return c, nil
 }
@@ -169,7 +187,7 @@ func (s *Signer) Verify(token string, now ident.Millis) (Claims, error) {
 func invalid(err error) error { return fault.New(fault.InvalidToken).Because(err) }
 
 // verify judges everything but the expiry.
-func (s *Signer) verify(token string) (Claims, error) {
+func (s *Signer) verify(r *ring, token string) (Claims, error) {
 	// encoding/base64 skips line breaks even when strict, which would give
 	// one token many spellings.
 	if strings.ContainsAny(token, "\r\n") {
@@ -188,7 +206,7 @@ func (s *Signer) verify(token string) (Claims, error) {
 	if h.Algorithm != algorithm || h.Type != accessType {
 		return Claims{}, fmt.Errorf("token: alg %.20q, typ %.20q", h.Algorithm, h.Type)
 	}
-	public, ok := s.public[h.KeyID]
+	public, ok := r.public[h.KeyID]
 	if !ok {
 		return Claims{}, fmt.Errorf("token: kid %.40q", h.KeyID)
 	}

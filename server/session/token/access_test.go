@@ -259,8 +259,8 @@ func TestMutantsAreRefused(t *testing.T) {
 				}
 			}
 		}
-		if s.cache != nil && len(s.cache.entries) != 1 {
-			t.Errorf("%d tokens remembered", len(s.cache.entries))
+		if s.ring.Load().cache != nil && len(s.ring.Load().cache.entries) != 1 {
+			t.Errorf("%d tokens remembered", len(s.ring.Load().cache.entries))
 		}
 	}
 	t.Logf("%d mutants", len(all))
@@ -376,7 +376,7 @@ func TestCacheIsBoundedAndForgetsTheOldest(t *testing.T) {
 	}
 	held := func() (out []int) {
 		for i, token := range tokens {
-			if _, ok := s.cache.entries[sha256.Sum256([]byte(token))]; ok {
+			if _, ok := s.ring.Load().cache.entries[sha256.Sum256([]byte(token))]; ok {
 				out = append(out, i)
 			}
 		}
@@ -395,7 +395,7 @@ func TestCacheIsBoundedAndForgetsTheOldest(t *testing.T) {
 		t.Errorf("held %v after one expired", got)
 	}
 	var n int
-	for e := s.cache.ring.next; e != &s.cache.ring; e = e.next {
+	for e := s.ring.Load().cache.ring.next; e != &s.ring.Load().cache.ring; e = e.next {
 		n++
 	}
 	if n != 2 {

@@ -64,6 +64,36 @@ func (s KeySet) Rotate(random [32]byte, now ident.Millis) KeySet {
 	return next
 }
 
+// Remove takes an earlier key out of the set: its tokens are void at once. ok is
+// false where the set has no such key, or it is the current one, of which there
+// must be one: Rotate first.
+func (s KeySet) Remove(id string) (next KeySet, ok bool) {
+	for i, k := range s.keys {
+		if k.id == id && i > 0 {
+			ok = true
+			continue
+		}
+		next.keys = append(next.keys, k)
+	}
+	return next, ok
+}
+
+// KeyInfo tells of a key without its secret.
+type KeyInfo struct {
+	ID string `json:"kid"`
+	// Retired is when it stopped being the current one, 0 for the current one.
+	Retired ident.Millis `json:"retired,omitempty"`
+}
+
+// List returns the keys, the current one first.
+func (s KeySet) List() []KeyInfo {
+	out := make([]KeyInfo, 0, len(s.keys))
+	for _, k := range s.keys {
+		out = append(out, KeyInfo{k.id, k.retired})
+	}
+	return out
+}
+
 // Current returns the id of the key that signs; "" for an empty set.
 func (s KeySet) Current() string {
 	if len(s.keys) == 0 {
