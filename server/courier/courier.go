@@ -11,6 +11,8 @@ package courier
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"slices"
@@ -56,11 +58,23 @@ type Letter struct {
 	// Unsubscribe is where one click takes the person off such mail; "" for
 	// what can't be turned off.
 	Unsubscribe string
+	// Return is the address that the mail comes back to if it can't be
+	// delivered; "" for the sender's own.
+	Return string
 }
 
 // Mailer makes one attempt at a letter.
 type Mailer interface {
 	Mail(ctx context.Context, l Letter) push.Outcome
+}
+
+// Links makes the links of mails that carry a token.
+type Links interface {
+	// Link is where a person chooses a password, by a token that is derived from
+	// the nonce. It is a secret of the receiver's and belongs into no log.
+	Link(t ident.TenantID, person ident.RecordID, nonce []byte) string
+	// Digest is the token's, as invitations are found by.
+	Digest(t ident.TenantID, person ident.RecordID, nonce []byte) []byte
 }
 
 // Options say how a tenant's courier works.
@@ -73,6 +87,10 @@ type Options struct {
 	Product string
 	// Unsubscribe makes the addresses to unsubscribe at; nil for none.
 	Unsubscribe *Unsubscriber
+	// Returns makes the addresses that mails come back to; nil for none.
+	Returns *Returns
+	// Links makes those of invitations and resets; nil: they are not mailed.
+	Links Links
 	// DevicesLink is where a person revokes devices, "" for nowhere.
 	DevicesLink string
 	// Observe counts attempts: channel is "push", "silent", "mail" or "wake",
@@ -121,6 +139,7 @@ type Courier struct {
 type result struct {
 	attempts []command.Attempt
 	dead     []command.DeadAddress
+	bounces  []command.Bounce
 	again    []waking
 	done     []string // of flying
 }
@@ -251,16 +270,20 @@ func (c *Courier) report(rs []result) bool {
 	for _, r := range rs {
 		d.Attempts = append(d.Attempts, r.attempts...)
 		d.Dead = append(d.Dead, r.dead...)
+		d.Bounces = append(d.Bounces, r.bounces...)
 	}
-	for len(d.Attempts) > 0 || len(d.Dead) > 0 {
-		part := command.Deliver{Attempts: d.Attempts[:min(reported, len(d.Attempts))], Dead: d.Dead[:min(reported, len(d.Dead))]}
+	for len(d.Attempts) > 0 || len(d.Dead) > 0 || len(d.Bounces) > 0 {
+		part := command.Deliver{
+			Attempts: d.Attempts[:min(reported, len(d.Attempts))], Dead: d.Dead[:min(reported, len(d.Dead))],
+			Bounces: d.Bounces[:min(reported, len(d.Bounces))],
+		}
 		if _, err := c.opts.Tenant.Submit(context.Background(), &command.Command{Deliver: &part}); err != nil {
 			if !fault.Is(err, fault.ShuttingDown) && !fault.Is(err, fault.TenantStopped) {
 				c.opts.Log.Error("deliveries could not be noted", slog.String("error", err.Error()))
 			}
 			return false
 		}
-		d.Attempts, d.Dead = d.Attempts[len(part.Attempts):], d.Dead[len(part.Dead):]
+		d.Attempts, d.Dead, d.Bounces = d.Attempts[len(part.Attempts):], d.Dead[len(part.Dead):], d.Bounces[len(part.Bounces):]
 	}
 	for _, r := range rs {
 		c.waking = append(c.waking, r.again...)
@@ -417,6 +440,12 @@ func (c *Courier) mail(ctx context.Context, l outletter) (r result) {
 	c.opts.Observe("mail", o.Kind.String())
 	if o.Kind == push.Rejected || o.Kind == push.Dead {
 		c.opts.Log.Warn("a mail was rejected", slog.String("person", string(l.intents[0].Person)), slog.String("reason", o.Reason))
+	}
+	if o.Kind == push.Dead || o.Soft {
+		sum := sha256.Sum256([]byte(l.msg.Key))
+		r.bounces = append(r.bounces, command.Bounce{
+			Person: l.intents[0].Person, Address: apply.AddressDigest(l.msg.To), Mail: hex.EncodeToString(sum[:6]), Permanent: o.Kind == push.Dead,
+		})
 	}
 	now := c.opts.Tenant.Now()
 	for i, in := range l.intents {

@@ -21,6 +21,7 @@ import (
 	"satchel/server/edge"
 	"satchel/server/push"
 	"satchel/server/rest"
+	"satchel/server/session"
 	"satchel/server/suite"
 	"satchel/server/syncapi"
 	"satchel/sync/apply"
@@ -77,7 +78,14 @@ type world struct {
 	seen  []string // what was observed, under to.mu
 	rules *outbox.Rules
 	off   *courier.Unsubscriber
+	back  *courier.Returns
+	links *session.Links
 }
+
+// here are the world's tenant, and one that can't be opened.
+type here struct{ edge.Tenants }
+
+func (h here) List() ([]ident.TenantID, error) { return []ident.TenantID{"another", tw.Slug}, nil }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -93,6 +101,8 @@ func newWorld(t *testing.T) *world {
 		}
 		w.off = courier.NewUnsubscriber([32]byte{7}, "https://satchel.example/", auth.Tenants)
 		w.off.Mount(app)
+		w.back = courier.NewReturns([32]byte{7}, "bounces.example.com", here{auth.Tenants}, func() time.Time { return w.Clock() })
+		w.links = session.NewLinks([32]byte{7}, "https://satchel.example")
 	})
 	w.c = w.courier()
 	return w
@@ -100,7 +110,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) courier() *courier.Courier {
 	return courier.New(courier.Options{
-		Tenant: w.Tenant, Rules: w.rules, Pusher: w.to, Mailer: w.to, Unsubscribe: w.off,
+		Tenant: w.Tenant, Rules: w.rules, Pusher: w.to, Mailer: w.to, Unsubscribe: w.off, Returns: w.back, Links: w.links,
 		Observe: func(ch, out string) {
 			w.to.mu.Lock()
 			defer w.to.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/server/push/mail/template"
 	"satchel/sync/apply"
@@ -114,6 +115,10 @@ func (p *plan) judge(in outbox.Intent) {
 	if p.c.flying[in.ID] {
 		return
 	}
+	if in.Nonce != nil {
+		p.token(in)
+		return
+	}
 	who := p.person(in.Person)
 	if who == nil {
 		p.withdraw(in)
@@ -130,7 +135,7 @@ func (p *plan) judge(in outbox.Intent) {
 		if ok {
 			sight = who.sub.Sees(rec, p.v.Reader)
 		}
-		if about = rec; !ok || sight.Mask == 0 {
+		if about = rec; !ok || (sight.Mask == 0 && !mutant.On(mutant.SendUnchecked)) {
 			p.withdraw(in)
 			return
 		}
@@ -216,7 +221,7 @@ func (p *plan) pushing(in outbox.Intent, ch outbox.Channels, who *reader) verdic
 	}
 	var to []apply.Address
 	for _, a := range apply.Addresses(p.v.Reader, in.Person, p.now) {
-		if a.Device != in.Except && !slices.Contains(in.Reached, a.Device) && !p.c.opts.Tenant.Live(a.Device) {
+		if a.Device != in.Except && !slices.Contains(in.Reached, a.Device) && (!p.c.opts.Tenant.Live(a.Device) || mutant.On(mutant.PushToLive)) {
 			to = append(to, a)
 		}
 	}
@@ -240,7 +245,7 @@ func (p *plan) mailing(in outbox.Intent, ch outbox.Channels, who *reader, about 
 	address := who.rec.Get("email").Text()
 	// What warns of somebody else acting in one's name is not to be turned off.
 	warning := in.Category == outbox.Access
-	if p.c.opts.Mailer == nil || address == "" || (!warning && (who.wants.mail == mailOff || who.wants.off(in.Event, ch))) {
+	if p.c.opts.Mailer == nil || address == "" || apply.MailRefused(who.rec) || (!warning && (who.wants.mail == mailOff || who.wants.off(in.Event, ch))) {
 		return verdict{done: true}
 	}
 	daily := ch == outbox.Digest || (who.wants.mail == mailDigest && !in.Urgent && !warning)
@@ -281,9 +286,62 @@ func (p *plan) mailing(in outbox.Intent, ch outbox.Channels, who *reader, about 
 	}
 	p.letters = append(p.letters, outletter{
 		keys: []string{flight(in, ch)}, intents: []outbox.Intent{in}, channel: []outbox.Channels{ch},
-		msg: Letter{Key: in.ID, To: address, Subject: m.Subject, Text: m.Text, HTML: m.HTML, Attempt: in.Attempts, Unsubscribe: off},
+		msg: Letter{
+			Key: in.ID, To: address, Subject: m.Subject, Text: m.Text, HTML: m.HTML, Attempt: in.Attempts, Unsubscribe: off,
+			Return: p.comesBack(who.rec, in.ID, in.Created),
+		},
 	})
 	return verdict{}
+}
+
+// comesBack is where a mail to a person comes back to; the same at every
+// attempt.
+func (p *plan) comesBack(person *entity.Record, key string, begun ident.Millis) string {
+	return p.c.opts.Returns.address(p.c.opts.Tenant.ID(), person.Ord, person.Get("email").Text(), key, begun)
+}
+
+// token plans the letter of an invitation or of a reset. It is tried until its
+// link is of no use: accepted, followed by another, or over. What the person
+// prefers has no part in it but for the language.
+func (p *plan) token(in outbox.Intent) {
+	done := command.Attempt{Intent: in.ID, Done: uint8(in.Channels)}
+	c, t := p.c.opts, p.c.opts.Tenant.ID()
+	emp, ok := p.v.Load(in.Person)
+	if !ok || c.Mailer == nil || c.Links == nil || emp.Get("email").IsNull() || apply.MailRefused(emp) {
+		p.say(done)
+		return
+	}
+	invited, ok := apply.FindInvitation(p.v.Reader, c.Links.Digest(t, in.Person, in.Nonce), p.now)
+	if !ok || invited.Employee != in.Person {
+		p.c.opts.Observe(in.Channels.String(), "withdrawn")
+		p.say(done)
+		return
+	}
+	if p.c.flying[flight(in, outbox.Mail)] || !p.room() {
+		return // its outcome is reported; or a place becomes free
+	}
+	wants := readWishes(p.v.Reader, emp)
+	who := template.Person{Name: emp.Get("name").Text(), Product: c.Product}
+	var v template.Values
+	switch link, until := c.Links.Link(t, in.Person, in.Nonce), wants.local(invited.Expires); in.Event {
+	case outbox.PasswordReset:
+		v = template.PasswordReset{Person: who, Link: link, Until: until}
+	default:
+		v = template.Invitation{Person: who, Link: link, Until: until}
+	}
+	m, err := template.Render(wants.language, v)
+	if err != nil {
+		c.Log.Error("a mail could not be written", slog.String("event", in.Event), slog.String("error", err.Error()))
+		p.say(done)
+		return
+	}
+	p.letters = append(p.letters, outletter{
+		keys: []string{flight(in, outbox.Mail)}, intents: []outbox.Intent{in}, channel: []outbox.Channels{outbox.Mail},
+		msg: Letter{
+			Key: in.ID, To: emp.Get("email").Text(), Subject: m.Subject, Text: m.Text, HTML: m.HTML, Attempt: in.Attempts,
+			Return: p.comesBack(emp, in.ID, in.Created),
+		},
+	})
 }
 
 // bind makes letters of the digests. Its key is that of the oldest line: what
@@ -306,6 +364,7 @@ func (p *plan) bind() {
 		l := outletter{intents: d.intents, channel: d.channel, msg: Letter{
 			Key: "digest/" + d.intents[0].ID, To: d.who.rec.Get("email").Text(), Subject: m.Subject, Text: m.Text, HTML: m.HTML,
 			Unsubscribe: p.c.opts.Unsubscribe.link(p.c.opts.Tenant.ID(), id, allMail),
+			Return:      p.comesBack(d.who.rec, "digest/"+d.intents[0].ID, d.intents[0].Created),
 		}}
 		for i, in := range d.intents {
 			l.keys = append(l.keys, flight(in, d.channel[i]))

@@ -136,7 +136,9 @@ func (u *Unsubscriber) open(c *fiber.Ctx) (w wish, err error) {
 // who is no longer active, gets no mail anyway.
 func (u *Unsubscriber) stop(w wish) error {
 	t, err := u.tenants.Tenant(w.Tenant)
-	if err != nil {
+	if edge.Passes(err) {
+		return err
+	} else if err != nil {
 		return fault.New(fault.NotFoundCode)
 	}
 	key, value := wishPrefix+w.Event+".mail", wishOff

@@ -19,6 +19,9 @@ import (
 //	quiet-hours           {"from":"22:00","to":"07:00"}   local times
 //	mail                  "immediate" (unless said), "digest" or "off"
 //	language              a tag like "de"
+//	mail-address          the person's address: it takes mail again; apply reads it
+//
+// Text may also stand as JSON, in quotes.
 const (
 	wishPrefix  = "notify."
 	wishQuiet   = "quiet-hours"
@@ -57,6 +60,10 @@ func readWishes(rd *state.Reader, employee *entity.Record) wishes {
 			continue
 		}
 		key, value := r.Get("key").Text(), strings.TrimSpace(r.Get("value").Text())
+		var quoted string
+		if json.Unmarshal([]byte(value), &quoted) == nil {
+			value = quoted
+		}
 		switch {
 		case key == wishQuiet:
 			w.from, w.to = hours(value)

@@ -59,7 +59,8 @@ type Limits struct {
 	Types []string
 }
 
-// refusedLifetime is how long content found harmful is kept for administrators.
+// refusedLifetime is how long content that earlier versions found harmful is
+// kept for administrators.
 const refusedLifetime = 30 * 24 * time.Hour
 
 // Options say how files are served. Dir and Blobs are required.
@@ -68,9 +69,15 @@ type Options struct {
 	Blobs   blob.Store
 	Limits  Limits
 	Scanner Scanner // nil for none
-	Log     *slog.Logger
-	Clock   func() time.Time
-	Random  io.Reader
+	// Unscanned is what becomes of content that can't be judged for now; "" for
+	// Hold.
+	Unscanned Unscanned
+	Log       *slog.Logger
+	Clock     func() time.Time
+	Random    io.Reader
+	// Reserve is how many bytes of the disk are kept for records, a quarter of
+	// what an upload has to leave free; 0 for [store.DefaultReserve].
+	Reserve uint64
 	// Free tells the free bytes of a folder's disk; nil for the system's.
 	Free func(dir string) (uint64, error)
 	// Tenants calls f for every tenant that is open, for Run.
@@ -119,6 +126,9 @@ func Mount(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue, opts Options)
 	}
 	if opts.Random == nil {
 		opts.Random = rand.Reader
+	}
+	if opts.Reserve == 0 {
+		opts.Reserve = store.DefaultReserve
 	}
 	if opts.Free == nil {
 		opts.Free = store.Free

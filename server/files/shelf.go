@@ -1,7 +1,6 @@
 package files
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"satchel/internal/durable"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 )
@@ -36,6 +36,9 @@ type upload struct {
 	SHA256    string `json:"sha256,omitempty"`
 	MediaType string `json:"mediaType,omitempty"`
 	Done      bool   `json:"done,omitempty"`
+	// Waiting: it arrived whole, could not be judged then, and its sender was
+	// told that it will be.
+	Waiting bool `json:"waiting,omitempty"`
 }
 
 // entry is an upload in memory. Whoever holds it may change it, under the
@@ -81,7 +84,7 @@ type shelf struct {
 // openShelf reads what a tenant's uploads were when the process before ended.
 // A file that can't be read is left alone and told.
 func openShelf(dir string) (*shelf, []error, error) {
-	if err := os.MkdirAll(filepath.Join(dir, refused), 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, nil, fmt.Errorf("files: %w", err)
 	}
 	names, err := os.ReadDir(dir)
@@ -109,7 +112,8 @@ func openShelf(dir string) (*shelf, []error, error) {
 	return s, odd, nil
 }
 
-// refused is the folder of content that a scan found harmful.
+// refused is the folder where earlier versions kept content that a scan found
+// harmful.
 const refused = "refused"
 
 func (s *shelf) part(id string) string { return filepath.Join(s.dir, id+".part") }
@@ -125,26 +129,8 @@ func (s *shelf) save(u *upload) error {
 	return writeFile(s.info(u.ID), raw)
 }
 
-// writeFile writes a file whole or not at all.
-func writeFile(path string, raw []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return storage(err)
-	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
-	_, err = tmp.Write(raw)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return storage(err)
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return storage(err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return storage(err)
-	}
-	return storage(errors.Join(dir.Sync(), dir.Close()))
-}
+// writeFile writes a file whole or not at all, durably.
+func writeFile(path string, raw []byte) error { return storage(durable.WriteFile(path, raw)) }
 
 // storage makes a refusal of a failed write: one that may pass, if the disk is
 // full.
@@ -310,30 +296,3 @@ func (s *shelf) all() []upload {
 	}
 	return out
 }
-
-// quarantine takes content aside that was found harmful.
-func (s *shelf) quarantine(e *entry) error {
-	to := filepath.Join(s.dir, refused, e.ID)
-	raw, err := json.Marshal(e.upload)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(to+".json", raw); err != nil {
-		return err
-	}
-	if err := os.Rename(s.part(e.ID), to+".bin"); err != nil {
-		return storage(err)
-	}
-	return s.remove(e)
-}
-
-// Scanner judges content before it is kept.
-type Scanner interface {
-	// Scan reads a file and returns ErrHarmful, wrapped or not, where its
-	// content must not be kept. With any other error it could not be judged:
-	// the upload stays as it is and is judged again later.
-	Scan(ctx context.Context, file string) error
-}
-
-// ErrHarmful is a Scanner's verdict on content that must not be kept.
-var ErrHarmful = errors.New("files: harmful content")

@@ -23,21 +23,22 @@ import (
 // What is over is cleared away every so often; content, for which all documents
 // are read, at every so many of these times.
 const (
-	sweepEvery   = 5 * time.Minute
-	contentEvery = 12
+	judgeEvery   = 30 * time.Second // content that waits to be judged
+	sweepEvery   = 10               // times that
+	contentEvery = 120
 )
 
 // Run finishes uploads that a crash left whole, and clears away what is over,
 // until ctx ends.
 func (s *Server) Run(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		s.opts.Tenants(func(t *tenant.Tenant) {
 			if ctx.Err() != nil || t.Failed() != nil {
 				return
 			}
-			if err := s.sweep(ctx, t, n%contentEvery == 0); err != nil && ctx.Err() == nil {
+			if err := s.turn(ctx, t, n); err != nil && ctx.Err() == nil {
 				s.log.Error("files not swept", slog.String("tenant", string(t.ID())), slog.String("error", err.Error()))
 			}
 		})
@@ -47,6 +48,18 @@ func (s *Server) Run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// turn does what the n-th turn of Run does for a tenant.
+func (s *Server) turn(ctx context.Context, t *tenant.Tenant, n int) error {
+	if n%sweepEvery == 0 {
+		return s.sweep(ctx, t, n%contentEvery == 0)
+	}
+	sh, err := s.shelf(t)
+	if err != nil {
+		return err
+	}
+	return s.sweepUploads(t, sh)
 }
 
 // Sweep does for one tenant what Run does for all: uploads that are whole are
@@ -70,7 +83,7 @@ func (s *Server) sweep(ctx context.Context, t *tenant.Tenant, content bool) erro
 func (s *Server) sweepUploads(t *tenant.Tenant, sh *shelf) error {
 	var errs []error
 	for _, u := range sh.all() {
-		over := u.Expires <= s.now()
+		over := s.over(&u)
 		if !over && (u.Done || u.Offset < u.Length) {
 			continue
 		}
@@ -78,7 +91,7 @@ func (s *Server) sweepUploads(t *tenant.Tenant, sh *shelf) error {
 		if err != nil {
 			continue // somebody is at work on it, or it is gone
 		}
-		if e.Expires <= s.now() {
+		if s.over(&e.upload) {
 			err = sh.remove(e)
 		} else if err = s.arrived(&edge.Caller{Tenant: t, Employee: e.Owner, Session: e.Session, Device: e.Device}, sh, e); err != nil {
 			// Its owner, signed in anew, can still finish it.
@@ -89,6 +102,12 @@ func (s *Server) sweepUploads(t *tenant.Tenant, sh *shelf) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// over reports whether an upload's time has passed. Content that was taken and
+// waits to be judged has all the time that takes.
+func (s *Server) over(u *upload) bool {
+	return u.Expires <= s.now() && !(u.Waiting && u.SHA256 == "" && s.opts.Scanner != nil)
 }
 
 // sweepFolder removes files that stand for no upload: what a crash left, and
@@ -109,6 +128,9 @@ func (s *Server) sweepFolder(sh *shelf) error {
 		{filepath.Join(sh.dir, refused), refusedLifetime, func(string) bool { return true }},
 	} {
 		names, err := os.ReadDir(dir.path)
+		if errors.Is(err, fs.ErrNotExist) && dir.path != sh.dir {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("files: %w", err)
 		}
@@ -123,6 +145,19 @@ func (s *Server) sweepFolder(sh *shelf) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// EachContent calls f with the digest and the size of all content that a
+// tenant's state refers to: that of documents, archived or not, and what waits
+// for its document. It may name one more than once.
+func EachContent(rd *state.Reader, f func(digest string, size int64)) {
+	typ := rd.Cat.Type(typeDocument)
+	for o := range rd.Index(state.TypeKey(typ.No)).All() {
+		if rec, ok := rd.LoadOrd(o); ok && !rec.Get("sha256").IsNull() {
+			f(rec.Get("sha256").Text(), rec.Get("size").Int())
+		}
+	}
+	apply.EachWaitingFile(rd, func(w apply.WaitingFile) bool { f(w.File.SHA256, w.File.Size); return true })
 }
 
 // scanned is how many documents are read from one state.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"strconv"
@@ -21,7 +20,6 @@ import (
 	"satchel/internal/policy"
 	"satchel/server/blob"
 	"satchel/server/edge"
-	"satchel/sync/store"
 	"satchel/sync/tenant"
 )
 
@@ -154,7 +152,7 @@ func (s *Server) create(c *fiber.Ctx, caller *edge.Caller) error {
 		return err
 	}
 	// The disk is the records' too: it is not filled up with files.
-	if free, err := s.opts.Free(sh.dir); err == nil && free < uint64(length)+4*store.DefaultMinFree {
+	if free, err := s.opts.Free(sh.dir); err == nil && free < uint64(length)+4*s.opts.Reserve {
 		return fault.New(fault.DiskFull)
 	}
 	id, err := s.freshID()
@@ -194,6 +192,12 @@ func (s *Server) lifetime() ident.Millis { return ident.Millis(s.limits.Lifetime
 func (s *Server) tell(c *fiber.Ctx, e *entry) {
 	c.Set("Upload-Offset", strconv.FormatInt(e.Offset, 10))
 	c.Set("Upload-Expires", e.Expires.Time().Format(http.TimeFormat))
+	switch {
+	case e.Done:
+		c.Set(statusHeader, kept)
+	case e.Waiting:
+		c.Set(statusHeader, waiting)
+	}
 }
 
 // head answers how an upload stands. A request that is at work on it is asked
@@ -379,7 +383,7 @@ func (s *Server) arrived(caller *edge.Caller, sh *shelf, e *entry) error {
 		return nil
 	}
 	if e.SHA256 == "" {
-		if err := s.examine(sh, e); err != nil {
+		if judged, err := s.examine(caller.Tenant, sh, e); err != nil || !judged {
 			return err
 		}
 	}
@@ -390,6 +394,9 @@ func (s *Server) arrived(caller *edge.Caller, sh *shelf, e *entry) error {
 		return err
 	}
 	cmd := caller.Command()
+	if e.Waiting { // it was taken from the sender then, whose session may be over
+		cmd = &command.Command{Actor: e.Owner}
+	}
 	cmd.File = &command.File{
 		Document: e.Document, Upload: e.ID, SHA256: e.SHA256, Size: e.Length, MediaType: e.MediaType, Name: e.Name,
 	}
@@ -424,40 +431,35 @@ func (s *Server) put(sh *shelf, t ident.TenantID, k blob.Key, file string) error
 	return nil
 }
 
-// examine tells what content is, and refuses what is not taken.
-func (s *Server) examine(sh *shelf, e *entry) error {
+// examine tells what content is, and refuses what is not taken; judged is false
+// where it can't be told yet whether it is.
+func (s *Server) examine(t *tenant.Tenant, sh *shelf, e *entry) (judged bool, err error) {
 	f, err := os.Open(sh.part(e.ID))
 	if err != nil {
-		return storage(err)
+		return false, storage(err)
 	}
 	defer f.Close()
 	head := make([]byte, min(sniffed, e.Length))
 	if _, err := io.ReadFull(f, head); err != nil {
-		return storage(err)
+		return false, storage(err)
 	}
 	mediaType := sniff(head)
 	if !takes(s.limits.Types, mediaType) {
-		return errors.Join(fault.New(fault.FileTypeRefused), sh.remove(e))
+		return false, errors.Join(fault.New(fault.FileTypeRefused), sh.remove(e))
 	}
 	if s.opts.Scanner != nil {
-		ctx, cancel := s.storing()
-		defer cancel()
-		switch err := s.opts.Scanner.Scan(ctx, sh.part(e.ID)); {
-		case errors.Is(err, ErrHarmful):
-			s.log.Warn("harmful file refused", slog.String("upload", e.ID), slog.String("by", string(e.Owner)))
-			return errors.Join(fault.New(fault.FileRefused), sh.quarantine(e))
-		case err != nil:
-			return fault.New(fault.Busy).Because(fmt.Errorf("files: scan: %w", err))
+		if judged, err := s.scan(t, sh, e); err != nil || !judged {
+			return false, err
 		}
 	}
 	h := sha256.New()
 	h.Write(head)
 	n, err := io.Copy(h, f)
 	if err != nil {
-		return storage(err)
+		return false, storage(err)
 	}
 	if n += int64(len(head)); n != e.Length {
-		return storage(fmt.Errorf("upload %s has %d bytes, not %d", e.ID, n, e.Length))
+		return false, storage(fmt.Errorf("upload %s has %d bytes, not %d", e.ID, n, e.Length))
 	}
-	return sh.set(e, func(u *upload) { u.SHA256, u.MediaType = hex.EncodeToString(h.Sum(nil)), mediaType })
+	return true, sh.set(e, func(u *upload) { u.SHA256, u.MediaType = hex.EncodeToString(h.Sum(nil)), mediaType })
 }

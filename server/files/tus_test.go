@@ -509,62 +509,6 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestScan: harmful content is taken aside, and nobody gets it.
-func TestScan(t *testing.T) {
-	var scan scanner
-	w := newWorld(t, func(o *files.Options) { o.Scanner = &scan })
-	doc := w.document(eng, "act-acme-1", "note.txt")
-	eicar := []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$` + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*")
-	at := w.begin(eng, doc, len(eicar))
-	w.patch(eng, at, 0, eicar).want(422, "file_refused")
-	w.send(eng, "HEAD", at, nil).want(404, "")
-	w.send(eng, "GET", content(doc), nil).want(404, "not_found")
-	id := strings.TrimPrefix(at, "/files/")
-	aside := filepath.Join(w.dir, "uploads", string(testworld.Slug), "refused", id)
-	if b, err := os.ReadFile(aside + ".bin"); err != nil || !bytes.Equal(b, eicar) {
-		t.Errorf("not kept aside: %v", err)
-	}
-	if b, err := os.ReadFile(aside + ".json"); err != nil || !bytes.Contains(b, []byte(doc)) {
-		t.Errorf("not told whose: %v", err)
-	}
-	if kept, _ := filepath.Glob(filepath.Join(w.dir, "blobs", "*", "*", "*")); len(kept) > 0 {
-		t.Errorf("kept: %v", kept)
-	}
-	// What can't be judged waits.
-	scan.fails = true
-	at = w.begin(eng, doc, 5)
-	w.patch(eng, at, 0, []byte("plain")).want(503, "busy")
-	w.send(eng, "GET", content(doc), nil).want(404, "not_found")
-	scan.fails = false
-	w.send(eng, "HEAD", at, nil).want(200, "").offset(5)
-	w.send(eng, "GET", content(doc), nil).want(200, "")
-	// After a month nobody needs it any more.
-	old := w.Clock().Add(-31*24*time.Hour - time.Minute)
-	if err := errors.Join(os.Chtimes(aside+".bin", old, old), w.files.Sweep(context.Background(), w.Tenant)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(aside + ".bin"); !errors.Is(err, os.ErrNotExist) {
-		t.Error("kept for ever")
-	}
-}
-
-type scanner struct{ fails bool }
-
-// Scan implements files.Scanner.
-func (s *scanner) Scan(_ context.Context, file string) error {
-	if s.fails {
-		return errors.New("the scanner is down")
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if bytes.Contains(b, []byte("EICAR-STANDARD-ANTIVIRUS-TEST-FILE")) {
-		return fmt.Errorf("signature: %w", files.ErrHarmful)
-	}
-	return nil
-}
-
 // TestTypes: the type is told from the content; names and what the client says
 // count for nothing.
 func TestTypes(t *testing.T) {

@@ -24,7 +24,8 @@ const (
 	Sent Kind = 1
 	// Retry: not taken, or not known to be taken; try again in After.
 	Retry Kind = 2
-	// Dead: the address (a device's token) no longer exists: forget it.
+	// Dead: the address (a device's token, a mailbox) no longer exists, or takes
+	// nothing: send nothing more to it.
 	Dead Kind = 3
 	// Rejected: this message will never be taken for this address.
 	Rejected Kind = 4
@@ -51,6 +52,9 @@ type Outcome struct {
 	Kind Kind
 	// After is how long to wait before the next attempt; only with Retry.
 	After time.Duration
+	// Soft: it is the address that doesn't take it for now, as a full mailbox,
+	// and not this message; only with Rejected.
+	Soft bool
 	// Reason is a short stable code for logs and metrics (the sender's package
 	// lists them); empty with Sent. It never quotes an address or a carrier's words.
 	Reason string

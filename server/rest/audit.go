@@ -82,6 +82,13 @@ func (s *Server) auditQuery(p map[string]string) (q auditQuery, err error) {
 			return q, badParameter("type", "type must be the name of a type.")
 		}
 	}
+	// Of a record's id it may be asked whatever it looks like: attempts at what
+	// can't be are in the trail too.
+	for _, name := range []string{"actor", "client"} {
+		if v := p[name]; v != "" && !ident.RecordID(v).Valid() && (name != "actor" || v != system) {
+			return q, badParameter(name, "%s must be the id of a record.", name)
+		}
+	}
 	if name := p["op"]; name != "" {
 		var ok bool
 		if q.op, ok = audit.OpNamed(name); !ok {

@@ -3,9 +3,11 @@ package rest_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +23,7 @@ type step struct {
 	who          ident.RecordID
 	method, path string
 	body         any
+	headers      []string // names and values
 	status       int
 	code         fault.Code
 	has, lacks   []string // ids of a list, or members of a record
@@ -80,7 +83,7 @@ func (s step) take(t *testing.T, w *world) {
 		s.run(t, w)
 		return
 	}
-	res := w.HTTP(s.who, s.method, s.path, s.body)
+	res := w.HTTP(s.who, s.method, s.path, s.body, s.headers...)
 	if res.Status != s.status || res.Code() != string(s.code) {
 		t.Errorf("%s: %s %s %v: %d %q, want %d %q: %s", s.who, s.method, s.path, show(s.body), res.Status, res.Code(), s.status, s.code, res.Body)
 		return
@@ -181,7 +184,42 @@ const (
 	orgRoles   = "/v1/admin/organizational-roles"
 	visible    = "/v1/admin/client-visibilities"
 	rules      = "/v1/admin/visibility-rules"
+
+	mobileDay     = "/mobile/v1/me/day"
+	mobileTickets = "/mobile/v1/tickets"
 )
+
+// upload sends content for a document; where it is taken says nothing of
+// whether the document gets it.
+func upload(who ident.RecordID, document ident.RecordID, content string) step {
+	s := post(who, "/files/")
+	s.status, s.body = 201, content
+	s.headers = []string{
+		"Tus-Resumable", "1.0.0", "Upload-Length", strconv.Itoa(len(content)), "Content-Type", "application/offset+octet-stream",
+		"Upload-Metadata", "document " + base64.StdEncoding.EncodeToString([]byte(document)),
+	}
+	return s
+}
+
+// attached makes a document beneath a record, sends its content, and has it read
+// by those who may and by those who may not.
+func attached(who, parent ident.RecordID, may, mayNot []ident.RecordID) step {
+	return do(func(t *testing.T, w *world) {
+		t.Helper()
+		made := w.HTTP(who, "POST", documents, Object("parent", parent, "name", "note.txt")).Want(t, 201, "").Object(t)
+		id, _ := made["id"].(string)
+		content := "for " + id
+		upload(who, ident.RecordID(id), content).take(t, w)
+		for _, p := range may {
+			if res := w.HTTP(p, "GET", documents+"/"+id+"/content", nil).Want(t, 200, ""); string(res.Body) != content {
+				t.Errorf("%s reads %q", p, res.Body)
+			}
+		}
+		for _, p := range mayNot {
+			w.HTTP(p, "GET", documents+"/"+id+"/content", nil).Want(t, 404, string(fault.NotFoundCode))
+		}
+	})
+}
 
 var everyClient = []string{"client-acme", "client-blue", "client-corp", "client-dune"}
 
@@ -428,10 +466,24 @@ var serviceClauses = map[string][]step{
 		patch(Guest, invoices+"/invoice-acme", "remarks", "x").forbidden(),
 	}),
 
-	"MOB-1": {pull(Engineer, "field", ""), pull(Onsite, "field", ""), pull(Guest, "field", fault.MobileModuleRequired)},
-	"MOB-2": {pull(Colleague, "field", fault.MobileModuleRequired), pull(Colleague, "office", ""), get(Colleague, activities).shows("act-dune-1")},
+	"MOB-1": {
+		get(Engineer, mobileDay).shows("activities"), get(Guest, mobileDay).no(403, fault.MobileModuleRequired),
+		pull(Engineer, "field", ""), pull(Onsite, "field", ""), pull(Guest, "field", fault.MobileModuleRequired),
+	},
+	"MOB-2": {
+		get(Colleague, mobileDay).no(403, fault.MobileModuleRequired),
+		get(Colleague, mobileTickets).no(403, fault.MobileModuleRequired),
+		get(Colleague, "/mobile/v1/activities/act-dune-1").no(403, fault.MobileModuleRequired),
+		post(Colleague, "/mobile/v1/activities/act-dune-1/travel").no(403, fault.MobileModuleRequired),
+		do(func(t *testing.T, w *world) { // whatever the sign-in is on
+			w.Send(w.DeviceToken(Colleague, "phone"), "GET", mobileDay, nil).Want(t, 403, string(fault.MobileModuleRequired))
+		}),
+		pull(Colleague, "field", fault.MobileModuleRequired), pull(Colleague, "office", ""), get(Colleague, activities).shows("act-dune-1"),
+	},
 	"MOB-3": {
 		pull(MobileOnly, "field", ""),
+		get(MobileOnly, mobileDay).quiet("act-", "job-", "client-"), get(MobileOnly, mobileTickets).quiet("ticket-acme"),
+		get(MobileOnly, "/mobile/v1/activities/act-acme-1").absent(), get(MobileOnly, mobileTickets+"/ticket-acme-1").absent(),
 		get(MobileOnly, jobs).forbidden(), get(MobileOnly, customers+"/client-acme").absent(), get(MobileOnly, tickets).forbidden(),
 		get(MobileOnly, "/v1/me").quiet("service\""),
 	},
@@ -582,6 +634,15 @@ var serviceClauses = map[string][]step{
 		create(Basic, documents, "parent", "ticket-acme-1", "name", "photo.jpg"),
 		create(Staff, documents, "parent", "site-acme", "name", "plan.pdf"),
 		get(Basic, documents).hides("document-acme-1", "document-acme-2"),
+		attached(Basic, "client-corp", []ident.RecordID{Basic}, []ident.RecordID{Staff, Nobody}),
+		attached(Staff, "site-acme", []ident.RecordID{Staff}, []ident.RecordID{Basic, Nobody}),
+		upload(Nobody, "document-acme-1", "x").no(403, fault.NotAllowed),
+		do(func(t *testing.T, w *world) { // bytes for somebody else's come to nothing
+			upload(Basic, "document-acme-1", "from somebody else").take(t, w)
+			get(Manager, documents+"/document-acme-1/content").absent().take(t, w)
+			get(Basic, documents+"/document-acme-1/content").absent().take(t, w)
+			get(Manager, "/v1/service/documents/document-acme-1").hides("sha256", "size").take(t, w)
+		}),
 		create(Staff, documents, "parent", "client-blue", "name", "x").no(422, fault.BadReference),
 		create(Basic, documents, "parent", "ticket-acme-2", "name", "x").no(422, fault.BadReference),
 		create(Nobody, documents, "parent", "client-corp", "name", "x").forbidden(),
@@ -676,6 +737,12 @@ var serviceClauses = map[string][]step{
 		do(func(t *testing.T, w *world) { // from the phone
 			w.Send(w.DeviceToken(Onsite, "phone"), "POST", tickets+"/ticket-acme-2/assign", Object("assignee", "emp-staff")).Want(t, 200, "")
 		}),
+		post(Onsite, mobileTickets+"/ticket-acme-3/assign", "assignee", "emp-staff"),
+		get(Onsite, mobileTickets+"/ticket-acme-1/assignees").shows("emp-staff", "emp-onsite").hides("emp-engineer", "emp-manager"),
+		post(Onsite, mobileTickets+"/ticket-acme-1/assign", "assignee", "emp-engineer").no(422, fault.AssigneeNotEligible),
+		post(Onsite, mobileTickets+"/ticket-blue-1/assign", "assignee", "emp-staff").absent(),
+		get(Onsite, mobileTickets+"/ticket-blue-1/assignees").absent(),
+		post(Staff, mobileTickets+"/ticket-acme-1/assign", "assignee", "emp-staff").no(403, fault.MobileModuleRequired),
 		post(Onsite, tickets+"/ticket-acme-1/assign", "assignee", "emp-engineer").no(422, fault.AssigneeNotEligible),
 		post(Onsite, tickets+"/ticket-acme-1/assign", "assignee", "never-was-1").no(422, fault.AssigneeNotEligible),
 		post(Onsite, tickets+"/ticket-blue-1/assign", "assignee", "emp-staff").absent(),
@@ -782,8 +849,7 @@ var clauses = func() map[string][]step {
 	return all
 }()
 
-// elsewhere are the clauses that no request of the module API can show: mail,
-// pushes and bytes of files.
+// elsewhere are the clauses that no request can show: mail and pushes.
 var elsewhere = map[string]string{
 	"BM-CLIENT-3": "task notifications: TestNewsOfHiddenClients", "BM-CLIENT-4": "e-mails: TestNewsOfHiddenClients",
 }
@@ -792,7 +858,7 @@ func TestClauses(t *testing.T) {
 	for id, steps := range clauses {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := wholeWorld(t)
 			for _, s := range steps {
 				s.take(t, w)
 			}

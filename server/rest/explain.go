@@ -282,7 +282,7 @@ func about(v *tenant.View, admin *policy.Subject, emp *entity.Record, q question
 		}
 	}
 	out.withhold(v, admin)
-	out.Text = emp.Get("name").Text() + " " + out.Text
+	out.Text = cmp.Or(nameIn(v.Reader, admin, emp.ID).Name, string(emp.ID)) + " " + out.Text
 	return out, nil
 }
 

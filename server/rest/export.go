@@ -13,6 +13,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/server/edge"
 	"satchel/server/sheet"
@@ -80,7 +81,7 @@ func (c columns) row(row []sheet.Cell, rec *entity.Record, mask entity.Mask, nam
 	row = append(row, string(rec.ID))
 	for _, f := range c.fields {
 		var v entity.Value
-		if mask.Has(f.No) {
+		if mask.Has(f.No) || mutant.On(mutant.ExportUnmasked) {
 			v = rec.Value(f.No)
 		}
 		row = sheet.Cells(row, f, v)

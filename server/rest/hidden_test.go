@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -86,10 +87,12 @@ func TestAGrantOpensNothingPrivate(t *testing.T) {
 }
 
 // TestQuarantineConcealsWhatItRefersTo: work that refers to a hidden client
-// anywhere, in arguments and lists too, is not shown.
+// anywhere, in arguments and lists too, is not shown, nor is what people of one
+// did to records of others.
 func TestQuarantineConcealsWhatItRefersTo(t *testing.T) {
 	w := newWorld(t)
 	admin, staff := halfBlind(w)
+	w.Do(&command.Command{Secret: &command.Secret{Employee: staff, Hash: "hash of " + string(staff)}})
 	for _, c := range []struct {
 		who ident.RecordID
 		m   map[string]any
@@ -104,18 +107,46 @@ func TestQuarantineConcealsWhatItRefersTo(t *testing.T) {
 		{StockAdmin, map[string]any{
 			"n": 1, "op": "patch", "type": "job", "id": "job-acme-1", "fields": map[string]any{"asset": "asset-blue"}, "was": map[string]any{"asset": nil},
 		}},
+		{Engineer, map[string]any{
+			"n": 1, "op": "patch", "type": "job", "id": "job-acme-1", "fields": map[string]any{"asset": json.RawMessage(`"\u0061sset-blue"`), "title": "by another name"},
+			"was": map[string]any{"asset": nil, "title": nil},
+		}},
+		{staff, map[string]any{
+			"n": 1, "op": "patch", "type": "job", "id": "job-acme-1", "fields": map[string]any{"title": "not theirs"}, "was": map[string]any{"title": nil},
+		}},
 	} {
 		if got := w.handset(t, c.who).push(c.m); !strings.HasPrefix(got, "refused") {
 			t.Errorf("%v is %s", c.m, got)
 		}
 	}
 	res := w.HTTP(admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, "")
-	for _, word := range []string{"invoice-blue-3", string(staff), "asset-blue"} {
+	for _, word := range []string{"invoice-blue-3", string(staff), "asset-blue", "by another name", "not theirs"} {
 		if strings.Contains(string(res.Body), word) {
 			t.Errorf("the quarantine names %s: %s", word, res.Body)
 		}
 		if all := w.HTTP(Admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, ""); !strings.Contains(string(all.Body), word) {
 			t.Errorf("an administrator who sees Blue lacks %s: %s", word, all.Body)
 		}
+	}
+}
+
+// TestDeniedNamesStandNowhere: a name that an administrator is denied is in no
+// sentence about whom it is of, and in no file's name.
+func TestDeniedNamesStandNowhere(t *testing.T) {
+	w := newWorld(t)
+	admin, _ := halfBlind(w)
+	w.Import(Row("report", "report-one", "name", "Layoffs", "app", "service", "entityType", "job"))
+	explain, result := "/v1/admin/explain?principal="+string(Engineer)+"&action=view&type=job&id=job-acme-1", "/v1/admin/reports/report-one/result?format=csv"
+	told := func(word, path string) bool {
+		res := w.HTTP(admin, "GET", path, nil).Want(t, 200, "")
+		return strings.Contains(string(res.Body)+res.Header.Get("Content-Disposition"), word)
+	}
+	if !told("engineer may", explain) || !told("Layoffs", result) {
+		t.Error("names are not told before they are denied")
+	}
+	w.Permit(admin, "denial", "verb", "view", "entityType", "employee", "field", "name")
+	w.Permit(admin, "denial", "verb", "view", "entityType", "report", "field", "name")
+	if told("engineer may", explain) && !told("emp-engineer may", explain) || told("Layoffs", result) {
+		t.Error("a name that is denied is told")
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/bits"
 	"satchel/sync/column"
 	"satchel/sync/project"
@@ -96,6 +97,9 @@ func (q *query) narrow(rd *state.Reader, visible scope.Sets) scope.Sets {
 			continue
 		}
 		s := p.Set
+		if mutant.On(mutant.SearchForgetsHidden) && len(q.terms) > 0 {
+			s = rd.Index(state.TypeKey(q.t.No))
+		}
 		if q.parent != 0 {
 			var under []bits.Set
 			for _, f := range q.by {
@@ -182,6 +186,9 @@ func (r *row) read(rd *entity.Reader, raw []byte, t *entity.Type, mask, need ent
 	}
 	wantUpdated := need.Has(noUpdatedAt)
 	var last entity.Stamp
+	if mutant.On(mutant.ListReadsMasked) {
+		mask = t.All()
+	}
 	left := need & mask
 	for left != 0 || wantUpdated {
 		c, ok, err := rd.Next()

@@ -455,6 +455,32 @@ func TestNewsOfHiddenClients(t *testing.T) {
 		w.does(Engineer, "POST", "/v1/helpdesk/ticket-updates", "ticket", "ticket-watched", "visibility", "public", "kind", "reply", "text", "Soon")
 		same(t, "told", all(w, "emp-watch"))
 	})
+	t.Run("rights", func(t *testing.T) {
+		w := newWorld(t)
+		half, _ := halfBlind(w)
+		told := func() (n int) {
+			for _, s := range w.posted() {
+				if strings.HasPrefix(s, string(half)+" access.changed") {
+					n++
+				}
+			}
+			return n
+		}
+		before := told()
+		add := func(client ident.RecordID) ident.RecordID {
+			return ident.RecordID(w.does(Admin, "POST", "/v1/admin/onsite-clients", "employee", Engineer, "client", client).Object(t)["id"].(string))
+		}
+		row := add(Blue)
+		w.HTTP(Admin, "DELETE", "/v1/admin/onsite-clients/"+string(row), nil).Want(t, 204, "")
+		w.does(Admin, "POST", "/v1/admin/role-assignments", "employee", "emp-blue-staff", "role", "level.onsite-manager")
+		if n := told(); n != before {
+			t.Errorf("an administrator who may not know of the client is told %d times", n-before)
+		}
+		add(Corp)
+		if n := told(); n != before+1 {
+			t.Errorf("of another client an administrator is told %d times", n-before)
+		}
+	})
 	t.Run("in the inbox", func(t *testing.T) {
 		w := newWorld(t)
 		w.Person("emp-desk", "level.ticket-manager")

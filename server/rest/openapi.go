@@ -34,7 +34,7 @@ func (s *Server) document() ([]byte, error) {
 		schemas[upper(t.Name)+"Create"] = writeSchema(t, true)
 		schemas[upper(t.Name)+"Patch"] = writeSchema(t, false)
 	}
-	for _, some := range []schema{sharedSchemas(), holderSchemas(), whatIfSchemas(), reviewSchemas(), quarantineSchemas(), mobileSchemas()} {
+	for _, some := range []schema{sharedSchemas(), holderSchemas(), whatIfSchemas(), reviewSchemas(), quarantineSchemas(), mobileSchemas(), personSchemas()} {
 		for name, sch := range some {
 			schemas[name] = sch
 		}
@@ -406,7 +406,9 @@ func alone(r Route, op schema) {
 		op["description"] = "satchel verify --head tells later whether the trail up to there is still what it was. Refused to administrators from whom clients are hidden."
 		op["responses"] = answers("200", "The head.", ref("schemas", "AuditHead"), "403", "404")
 	default:
-		aboutQuarantine(r, op, pages)
+		if !aboutPersons(r, op) {
+			aboutQuarantine(r, op, pages)
+		}
 	}
 }
 

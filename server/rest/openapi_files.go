@@ -14,6 +14,10 @@ func filePaths(cat *entity.Catalogue) schema {
 	offsets := schema{
 		"Upload-Offset":  schema{"description": "Where the upload goes on.", "schema": bytes},
 		"Upload-Expires": schema{"description": "When it is forgotten if nothing more comes.", "schema": text},
+		"Satchel-File-Status": schema{
+			"description": "Of content that has arrived whole: kept, or waiting to be checked, of which its sender is told by a notification if it is refused.",
+			"schema":      schema{"enum": []string{"kept", "waiting"}},
+		},
 	}
 	chunk := schema{"application/offset+octet-stream": schema{"schema": schema{"type": "string", "format": "binary"}}}
 	op := func(id, summary, status, done string, headers schema, params ...schema) schema {
@@ -35,6 +39,8 @@ func filePaths(cat *entity.Catalogue) schema {
 		"Location":       schema{"description": "The upload's address.", "schema": text},
 		"Upload-Offset":  offsets["Upload-Offset"],
 		"Upload-Expires": offsets["Upload-Expires"],
+
+		"Satchel-File-Status": offsets["Satchel-File-Status"],
 	}, version, header("Upload-Length", bytes, true), header("Upload-Metadata", schema{
 		"type": "string", "description": "Keys with base64 values: document (required), the id of a document that exists or is yet to be created; type, which is document; filename.",
 	}, true), sum)
@@ -67,6 +73,7 @@ func filePaths(cat *entity.Catalogue) schema {
 		content := op(string(a)+"DocumentContent", "The document's content, or a range of it", "200", "The content, to be saved.", nil, header("Range", text, false))
 		content["responses"].(schema)["200"].(schema)["content"] = file("*/*")
 		content["responses"].(schema)["206"] = schema{"description": "The range.", "content": file("*/*")}
+		content["responses"].(schema)["409"] = schema{"description": "file_waiting: the content has arrived and is yet to be checked; told to whoever sent it and whoever created the document."}
 		content["responses"].(schema)["416"] = schema{"description": "Nothing lies in the range."}
 		thumbnail := op(string(a)+"DocumentThumbnail", "A small JPEG of a document that is a picture", "200", "The thumbnail.", nil, schema{
 			"name": "size", "in": "query", "schema": schema{"type": "integer", "minimum": 1, "maximum": 768, "default": 192},

@@ -10,6 +10,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/server/edge"
 	"satchel/sync/project"
@@ -28,6 +29,9 @@ func see(v *tenant.View, sub *policy.Subject, t *entity.Type, id ident.RecordID)
 		return nil, policy.Sight{}, notFound()
 	}
 	sight := sub.Sees(rec, v.Reader)
+	if sight.Mask == 0 && mutant.On(mutant.HiddenForbidden) {
+		return nil, policy.Sight{}, fault.New(fault.NotAllowed)
+	}
 	if sight.Mask == 0 {
 		return nil, policy.Sight{}, notFound()
 	}
@@ -36,6 +40,9 @@ func see(v *tenant.View, sub *policy.Subject, t *entity.Type, id ident.RecordID)
 
 // get answers one record.
 func (s *Server) get(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
+	if _, err := parameters(c); err != nil {
+		return err
+	}
 	id := ident.RecordID(c.Params("id"))
 	var body []byte
 	var rev project.Rev
@@ -181,6 +188,9 @@ func newVisibleCache() *visibleCache {
 // of returns the parts of the type that the person sees.
 func (c *visibleCache) of(ten *tenant.Tenant, v *tenant.View, sub *policy.Subject, t *entity.Type) scope.Sets {
 	k := visibleKey{ten, sub, t.No, v.Position()}
+	if mutant.On(mutant.StaleList) {
+		k.position = 0
+	}
 	c.mu.Lock()
 	if e, ok := c.byKey[k]; ok {
 		c.order.MoveToFront(e)

@@ -35,6 +35,9 @@ type Options struct {
 	// columns to be used; the records of shorter lists are read. 0 for 2,000,
 	// negative for records always.
 	ReadBelow int
+	// Content opens the content of documents, for exports of what is held of a
+	// person; nil: they list files without it.
+	Content OpenContent
 }
 
 // Kind is what a route does.
@@ -86,6 +89,8 @@ type Server struct {
 	timeout time.Duration
 	least   int           // candidates of a list that columns are used for
 	trials  chan struct{} // what-ifs under way
+	persons chan struct{} // exports of a person under way
+	content OpenContent
 	routes  []Route
 	openapi []byte
 }
@@ -101,8 +106,10 @@ func Mount(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue, opts Options)
 	s := &Server{
 		auth: auth, cat: cat, sealer: newSealer(opts.CursorKey), visible: newVisibleCache(),
 		timeout: cmp.Or(opts.SubmitTimeout, 30*time.Second), least: cmp.Or(opts.ReadBelow, defaultReadBelow), trials: make(chan struct{}, 1),
+		persons: make(chan struct{}, 1), content: opts.Content,
 	}
 	s.alone(app)
+	s.mountPersons(app)
 	for _, a := range entity.Apps {
 		for _, t := range cat.Types {
 			if !t.In(a) {

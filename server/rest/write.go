@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -181,7 +182,7 @@ func (s *Server) bulk(c *fiber.Ctx, caller *edge.Caller, a entity.App, t *entity
 	if !ok {
 		return fault.Newf(fault.MissingField, "ids is required.").OnField("ids")
 	}
-	if err := json.Unmarshal(raw, &ids); err != nil || len(ids) == 0 || len(ids) > maxBulk {
+	if err := json.Unmarshal(raw, &ids); err != nil || len(ids) == 0 || len(ids) > maxBulk || slices.Contains(ids, "") {
 		return fault.Newf(fault.BadValue, "ids must be a list of 1 to %d ids.", maxBulk).OnField("ids")
 	}
 	seen := map[ident.RecordID]bool{}

@@ -26,9 +26,12 @@ type Bounce struct {
 	Status string
 	// Permanent: nothing sent to this address will arrive, now or later.
 	Permanent bool
+	// Soft: the mail was given up, because of the mailbox or of its server and
+	// not of the mail; another one may arrive.
+	Soft bool
 	// MessageID is that of the mail which bounced, without angle brackets;
-	// empty if the report doesn't quote it. Anybody can make up a report: act on
-	// it only if the id is Sender.MessageID of a mail sent to that address.
+	// empty if the report doesn't quote it. Anybody can make up a report: what
+	// counts is where it came, which Inbound sees to.
 	MessageID string
 }
 
@@ -42,23 +45,6 @@ const (
 	maxStatusPart = 64 << 10
 	maxReceivers  = 100
 )
-
-// Bounced returns the first address of a report whose mail was not delivered,
-// and whether that is for good. Its error is ErrNoBounce for any other mail.
-func Bounced(raw []byte) (address string, permanent bool, err error) {
-	all, err := Bounces(raw)
-	if err != nil {
-		return "", false, err
-	}
-	for _, action := range []string{"failed", "delayed"} {
-		for _, b := range all {
-			if b.Action == action {
-				return b.Address, b.Permanent, nil
-			}
-		}
-	}
-	return "", false, ErrNoBounce
-}
 
 // Bounces returns what a report says of each of its receivers. Its error is
 // ErrNoBounce for a mail that is no report or names no receiver.
@@ -170,6 +156,7 @@ func bounce(group map[string]string) (Bounce, bool) {
 		return b, false
 	}
 	b.Permanent = b.Action == "failed" && strings.HasPrefix(b.Status, "5.") && ofAddress(b.Status)
+	b.Soft = b.Action == "failed" && !b.Permanent && (b.Status == "" || ofAddress(b.Status) || ofMailbox(b.Status))
 	return b, b.Address != ""
 }
 
@@ -220,6 +207,20 @@ func ofAddress(status string) bool {
 		"1.0", "1.1", "1.2", "1.3", "1.4", "1.6", "1.10", // no such mailbox or domain, moved, null MX
 		"2.0", "2.1", // mailbox disabled
 		"4.4": // no route to the domain
+		return true
+	default:
+		return false
+	}
+}
+
+// ofMailbox tells whether a failure speaks of a mailbox, or of its server, that
+// takes nothing for now.
+func ofMailbox(status string) bool {
+	_, detail, _ := strings.Cut(status, ".")
+	switch detail {
+	case "2.2", "2.4", // mailbox full, list in trouble
+		"3.0", "3.1", "3.2", // system full, or not accepting
+		"4.0", "4.1", "4.2", "4.3", "4.5", "4.6", "4.7": // unreachable, congested, expired
 		return true
 	default:
 		return false

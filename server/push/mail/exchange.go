@@ -119,6 +119,8 @@ func judge(err error) (*fault, bool) {
 		f.reason, f.everybody = ReasonConfiguration, true
 	case f.stage == "receiver" && ofAddress(e.EnhancedStatusCode()):
 		f.reason = ReasonAddressRefused
+	case f.stage == "receiver" && ofMailbox(e.EnhancedStatusCode()):
+		f.reason = ReasonMailboxRefused
 	default:
 		f.reason = ReasonMessageRefused
 	}

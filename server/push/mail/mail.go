@@ -38,9 +38,12 @@ const (
 	ReasonBody        = "bad_body"
 	ReasonKey         = "bad_key"
 	ReasonUnsubscribe = "bad_unsubscribe"
-	// Rejected by the server: the address doesn't exist or takes no mail, and
+	ReasonReturn      = "bad_return"
+	// Dead: the server says that the address doesn't exist or takes no mail, and
 	// nothing else should be sent to it either.
 	ReasonAddressRefused = "address_refused"
+	// Rejected by the server, softly: the mailbox takes nothing for now.
+	ReasonMailboxRefused = "mailbox_refused"
 	// Rejected by the server for this message's sake; the address may be good.
 	ReasonMessageRefused = "message_refused"
 	// Retry.
@@ -66,6 +69,9 @@ type Message struct {
 	// Unsubscribe is an https address that takes the person off this kind of
 	// mail with one POST (RFC 8058); empty for mail one can't do without.
 	Unsubscribe string
+	// Return is the address that gets delivery reports of this mail (the
+	// envelope's sender); empty for Config.Bounces.
+	Return string
 	// Attempt counts the earlier failed attempts; it sets the back-off.
 	Attempt int
 }
@@ -318,7 +324,14 @@ func (s *Sender) compose(m *Message) (*gomail.Msg, string) {
 	}
 	out := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	out.FromMailAddress(s.from)
-	if s.bounces != nil {
+	switch {
+	case m.Return != "":
+		back, err := parseAddress(m.Return)
+		if err != nil || back.Name != "" {
+			return nil, ReasonReturn
+		}
+		out.EnvelopeFromMailAddress(back)
+	case s.bounces != nil:
 		out.EnvelopeFromMailAddress(s.bounces)
 	}
 	if s.replyTo != nil {
@@ -394,7 +407,11 @@ func (s *Sender) outcome(f *fault, attempt int) push.Outcome {
 	}
 	o := push.Outcome{Kind: push.Retry, Reason: f.reason}
 	switch f.reason {
-	case ReasonAddressRefused, ReasonMessageRefused:
+	case ReasonAddressRefused:
+		o.Kind = push.Dead
+	case ReasonMailboxRefused:
+		o.Kind, o.Soft = push.Rejected, true
+	case ReasonMessageRefused:
 		o.Kind = push.Rejected
 	case ReasonDeferred:
 		o.After = s.deferred.After(attempt, 0)
