@@ -1,7 +1,6 @@
 package simtest
 
 import (
-	"fmt"
 	"slices"
 
 	"satchel/internal/command"
@@ -48,7 +47,7 @@ func (s *sim) office() request {
 		who := pick(s.rng, slices.Concat(s.theme.bosses, []ident.RecordID{ident.RecordID(r.Text("author")), s.somebody(), ""}))
 		return request{
 			cmd:  &command.Command{Actor: who, Write: &command.Write{Op: "action", Type: conflictType, ID: r.ID, Action: action, Args: s.settling(action)}},
-			what: fmt.Sprintf("%s: %s %s", who, action, r.ID),
+			what: said("%s: %s %s", who, action, r.ID),
 		}
 	}
 	waits := s.waiting()
@@ -64,7 +63,7 @@ func (s *sim) clear(q apply.Quarantined, who ident.RecordID) request {
 	if s.chance(25) {
 		return request{
 			cmd:  &command.Command{Actor: who, Discard: &command.Discard{Bundle: b, Reason: s.unique()}},
-			what: fmt.Sprintf("%s discards %s", who, apply.BundleID(b)),
+			what: said("%s discards %s", who, apply.BundleID(b)),
 		}
 	}
 	fixed := map[uint64]command.Object{}
@@ -83,7 +82,7 @@ func (s *sim) clear(q apply.Quarantined, who ident.RecordID) request {
 	}
 	return request{
 		cmd:  &command.Command{Actor: who, Replay: &command.Replay{Bundle: b, Fields: fixed}},
-		what: fmt.Sprintf("%s replays %s", who, apply.BundleID(b)),
+		what: said("%s replays %s", who, apply.BundleID(b)),
 	}
 }
 

@@ -1,9 +1,11 @@
 package simtest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,6 +14,8 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/oracle"
+	"satchel/internal/refresh"
+	"satchel/server/session/token"
 	"satchel/sync/apply"
 	"satchel/sync/wire"
 )
@@ -22,10 +26,14 @@ type phone struct {
 	s            *sim
 	who          ident.RecordID
 	installation string
-	field        bool // what it asks for at first
+	name         string // in traces
+	field        bool   // what it asks for at first
 
 	incarnation string
 	session     ident.SessionID
+	access      ident.Millis // until when its access token is good
+	refresh     string       // its refresh token
+	nonce       string       // of a refresh whose answer it has not
 	device      ident.DeviceID
 	prefix      string
 	store       map[ident.RecordID]oracle.Shown
@@ -36,67 +44,161 @@ type phone struct {
 	got         map[uint64]bool // results had, above acked
 	asked       bool            // its profile was told
 	astray      bool            // its token may mean nothing to the server
+	expired     bool            // it was told that its access token is over
+	enrols      bool            // it was told to enrol a second factor
+	schema      int             // the version its app knows, 0 for whatever there is
+	skew        ident.Millis    // by which its clock is off
+	live        bool            // it has a socket
+	dirty       bool            // a wake-up has come
 
 	// The judge's book-keeping, which the phone itself knows nothing of.
 	given    map[ident.RecordID]bool // ever on a page for this device
-	ended    map[ident.SessionID]bool
 	late     []func()
 	under    []request
 	reliable bool
 	quiet    bool // the last page was empty and applied; nothing has touched the device since
+	older    *phone
+	stolen   string // a refresh token that somebody else has
 }
 
 // wipe starts over with an empty store: a new incarnation.
 func (p *phone) wipe() {
 	p.s.serial++
 	p.incarnation = fmt.Sprintf("inc-%d-%d", p.s.step, p.s.serial)
-	p.session, p.device, p.prefix, p.cp = "", "", "", ""
+	p.signOut()
+	p.device, p.prefix, p.cp = "", "", ""
 	p.store, p.outbox, p.got = map[ident.RecordID]oracle.Shown{}, nil, map[uint64]bool{}
 	p.last, p.acked, p.asked, p.astray = 0, 0, false, false
 	p.given = map[ident.RecordID]bool{}
-	if p.ended == nil {
-		p.ended = map[ident.SessionID]bool{}
-	}
-	p.late, p.under, p.quiet = nil, nil, false
+	p.late, p.under = nil, nil
+}
+
+// signOut forgets the session.
+func (p *phone) signOut() {
+	p.session, p.access, p.refresh, p.nonce, p.stolen = "", 0, "", "", ""
+	p.expired, p.quiet, p.dirty = false, false, false
 }
 
 // restored: the server went back in time. What the phone did since may be
 // gone there, its session with it.
 func (p *phone) restored() {
-	p.ended = map[ident.SessionID]bool{}
 	p.astray = true
 	p.under, p.quiet = nil, false
 }
 
+// clone is a phone with the same store, session and outbox, that goes on by
+// itself. What the judge knows of the device is the same for both.
+func (p *phone) clone() *phone {
+	c := *p
+	c.store, c.got, c.outbox = maps.Clone(p.store), maps.Clone(p.got), copied(p.outbox)
+	c.late, c.under, c.older = nil, nil, nil
+	c.quiet, c.dirty = false, false
+	return &c
+}
+
+func copied(outbox []command.Mutation) []command.Mutation {
+	out := slices.Clone(outbox)
+	for i := range out {
+		out[i].After = slices.Clone(out[i].After)
+	}
+	return out
+}
+
+// goBack puts back what the phone was when it was last backed up.
+func (p *phone) goBack() {
+	o := p.older.clone()
+	o.given, o.older, o.skew, o.schema = p.given, p.older, p.skew, p.schema
+	if o.incarnation != p.incarnation { // of another device than it is by now
+		o.given = p.older.given
+	}
+	*p = *o
+}
+
+// begin starts a new incarnation, as a phone does whose store was found to be a
+// copy: unsent work moves along, all else begins anew.
+func (p *phone) begin() {
+	work, prefix := p.outbox, p.prefix
+	p.wipe()
+	p.outbox, p.prefix = work, prefix
+}
+
+// settleIn takes over a device that the server made for this incarnation:
+// unsent work gets numbers of its own, and ids with its prefix.
+func (p *phone) settleIn(prefix string) {
+	p.renumber(0)
+	if p.prefix != "" && p.prefix != prefix {
+		for i := range p.outbox {
+			p.rename(&p.outbox[i], prefix)
+		}
+	}
+	p.prefix = prefix
+}
+
+// rename gives what was made under the former prefix, and what refers to it, ids
+// under another.
+func (p *phone) rename(m *command.Mutation, prefix string) {
+	move := func(o command.Object) command.Object {
+		out := command.Object{}
+		for k, v := range o {
+			out[k] = bytes.ReplaceAll(v, []byte(`"`+p.prefix), []byte(`"`+prefix))
+		}
+		return out
+	}
+	if m.Fields != nil {
+		m.Fields = move(m.Fields)
+	}
+	if m.Args != nil {
+		m.Args = move(m.Args)
+	}
+	if rest, ok := strings.CutPrefix(string(m.ID), p.prefix); ok {
+		m.ID = ident.RecordID(prefix + rest)
+	}
+	m.Hash = hashOf(*m)
+}
+
 func (p *phone) login() request {
-	p.s.serial++
-	session := ident.SessionID(fmt.Sprintf("s-%s-%d-%d", p.installation, p.s.step, p.s.serial))
+	s := p.s
+	s.serial++
+	session := ident.SessionID(fmt.Sprintf("s-%s-%d-%d", p.installation, s.step+1, s.serial))
 	h := sha256.Sum256([]byte(session))
+	first, err := s.key.NewRefresh(h, session)
+	must(err)
 	c := &command.Command{Login: &command.Login{
-		Employee: p.who, Credential: apply.CredentialDigest(password), Session: session, Prefix: ident.NewPrefix([5]byte(h[:5])),
+		Employee: p.who, Credential: apply.CredentialDigest(password), Session: session, First: refresh.Hash(first), Prefix: ident.NewPrefix([5]byte(h[:5])),
 		Device: &command.Device{Installation: p.installation, Incarnation: p.incarnation, Name: "phone", Platform: "sim"},
 	}}
-	incarnation := p.incarnation
-	return request{cmd: c, what: p.installation + " signs in", done: func(res *apply.Result) {
-		if res == nil || incarnation != p.incarnation {
-			return
-		}
-		if res.Err != nil {
-			p.session = ""
-			if fault.Is(res.Err, fault.DeviceRevoked) { // the wipe
-				p.s.count("wipe ordered")
-				p.wipe()
+	// The edge asks for a code of whoever has a second factor.
+	if f, has := apply.ReadFactor(s.reader(), p.who); has {
+		c.Login.Factor = &command.FactorUse{Key: f.Key(), Step: max(f.Step, int64(s.now)/30_000) + 1}
+		s.count("signs in with a second factor")
+	} else if p.enrols {
+		c.Login.Enrol = &command.NewFactor{Sealed: []byte(s.unique()), Step: int64(s.now) / 30_000}
+		s.count("enrols a second factor")
+	}
+	return request{cmd: c, from: p, again: p.login, what: said("%s signs in", p.name), read: func(res *apply.Result) func() {
+		err, l, good := res.Err, res.Login, s.now+token.Lifetime
+		return func() {
+			if err != nil {
+				p.signOut()
+				p.enrols = fault.Is(err, fault.SecondFactor)
+				if fault.Is(err, fault.DeviceRevoked) { // the wipe
+					s.count("wipe ordered")
+					p.wipe()
+				}
+				return
 			}
-			return
+			p.signOut()
+			p.session, p.access, p.refresh = l.Session, good, first
+			switch {
+			case p.device != "" && p.device != l.Device:
+				// The server no longer knows the device: its numbers begin anew.
+				p.settleIn(l.Prefix)
+				p.astray = true
+			case p.device == "":
+				p.settleIn(l.Prefix)
+			}
+			p.device, p.prefix = l.Device, l.Prefix
 		}
-		l := res.Login
-		p.session, p.prefix = l.Session, l.Prefix
-		if p.device != "" && p.device != l.Device {
-			// The server no longer knows the device: its numbers begin anew.
-			p.renumber(0)
-			p.astray = true
-		}
-		p.device = l.Device
 	}}
 }
 
@@ -128,8 +230,9 @@ var listless = map[ident.RecordID]bool{
 
 func (p *phone) pull() request {
 	s := p.s
+	p.dirty = false
 	c := p.command()
-	c.Pull = &command.Pull{Checkpoint: p.cp}
+	c.Pull = &command.Pull{Checkpoint: p.cp, Schema: p.schema}
 	if s.chance(60) {
 		c.Pull.Limit = 1 + s.rng.IntN(8)
 	}
@@ -172,44 +275,18 @@ func (p *phone) pull() request {
 		}
 		s.count("heal asked for")
 	}
-	incarnation := p.incarnation
-	return request{cmd: c, what: fmt.Sprintf("%s pulls from %q %s", p.installation, p.cp, detail(c.Pull)), done: func(res *apply.Result) {
-		if res == nil || incarnation != p.incarnation {
-			return
-		}
+	return request{cmd: c, from: p, good: p.access, what: func() string { return p.name + " pulls " + detail(c.Pull) }, read: func(res *apply.Result) func() {
 		if res.Err != nil {
-			p.refused(res.Err)
-			return
+			return p.refusal(c, res.Err)
 		}
 		page := s.encode(res.Page)
-		p.quiet = false
-		if p.cp != "" && !p.reliable && s.chance(4) {
-			again := *c
-			p.under = append(p.under, request{cmd: &again, what: p.installation + ": an old pull", done: func(res *apply.Result) {
-				if res != nil && res.Err == nil && incarnation == p.incarnation {
-					pg := s.encode(res.Page)
-					p.late = append(p.late, func() { p.apply(pg, "late") })
-				}
-			}})
-		}
-		switch n := s.rng.IntN(100); {
-		case p.reliable || n < 60:
-			p.quiet = res.Page.Empty() && res.Page.Complete && page.From == p.cp
-			p.apply(page, "in time")
-		case n < 75:
-			s.count("page lost")
-		case n < 92:
-			p.late = append(p.late, func() { p.apply(page, "late") })
-		default:
-			p.apply(page, "in time")
-			p.apply(page, "twice")
-		}
+		rests, looks := res.Page.Empty() && res.Page.Complete, s.looks
+		return func() { p.apply(page, rests && looks == s.looks) }
 	}}
 }
 
 func detail(p *command.Pull) string {
 	q := *p
-	q.Checkpoint = ""
 	told := ""
 	if q.Reconcile != nil {
 		told = fmt.Sprintf(" and says what it holds of %d types", len(q.Reconcile))
@@ -219,29 +296,39 @@ func detail(p *command.Pull) string {
 	return string(b) + told
 }
 
-// refused: the server wants nothing to do with the session.
-func (p *phone) refused(err error) {
+// refusal is what a refusal of a request does to the phone. One of a session
+// that is no longer the phone's changes nothing.
+func (p *phone) refusal(c *command.Command, err error) func() {
+	s, session := p.s, c.Session
 	switch {
-	case fault.Is(err, fault.SessionRevoked):
-		p.session = ""
-	case fault.Is(err, fault.DeviceRevoked):
-		p.s.count("wipe ordered")
-		p.wipe()
-	case fault.Is(err, fault.MobileModuleRequired):
-		p.s.count("field profile refused")
+	case fault.Is(err, fault.SessionRevoked), fault.Is(err, fault.DeviceRevoked), fault.Is(err, fault.MobileModuleRequired):
 	default:
-		p.s.fail("%s is refused: %v", p.installation, err)
+		s.fail("%s is refused: %v", p.name, err)
+	}
+	return func() {
+		switch {
+		case fault.Is(err, fault.MobileModuleRequired):
+			s.count("field profile refused")
+		case p.session != session:
+			s.count("refusal of an older session")
+		case fault.Is(err, fault.DeviceRevoked):
+			s.count("wipe ordered")
+			p.wipe()
+		default:
+			p.signOut()
+		}
 	}
 }
 
-// apply takes a page, if it begins where the phone is.
-func (p *phone) apply(pg *wire.Page, how string) {
+// apply takes a page, if it begins where the phone is. rests says that there was
+// nothing more to pull, as of now.
+func (p *phone) apply(pg *wire.Page, rests bool) {
 	s := p.s
-	if pg.From != p.cp {
-		s.count("page " + how + " refused by its from")
+	if pg.From != p.cp && s.planted != plantFrom {
+		s.count("page refused by its from")
 		return
 	}
-	s.count("page " + how + " applied")
+	s.count("page applied")
 	if pg.Reset {
 		for id, r := range p.store {
 			if pg.ResetTypes == nil || slices.Contains(pg.ResetTypes, r.Type) {
@@ -257,16 +344,17 @@ func (p *phone) apply(pg *wire.Page, how string) {
 		p.store[ident.RecordID(r.ID)] = shown(r)
 	}
 	p.cp = pg.Checkpoint
+	p.quiet = rests && pg.Checkpoint == pg.From && !s.shared(p)
 	if pg.Complete != nil {
 		have := oracle.Summarise(p.store)
 		for t, w := range pg.Complete.Types {
 			if h := have[t]; h.Count != w.Count || h.Digest != w.Digest {
-				s.fail("%s: a complete page (%s) leaves %d %s where it says %d", p.installation, how, h.Count, t, w.Count)
+				s.fail("%s: a complete page leaves %d %s where it says %d", p.name, h.Count, t, w.Count)
 			}
 		}
 		for t := range have {
 			if _, ok := pg.Complete.Types[t]; !ok {
-				s.fail("%s: a complete page (%s) leaves %d %s and does not name them", p.installation, how, have[t].Count, t)
+				s.fail("%s: a complete page leaves %d %s and does not name them", p.name, have[t].Count, t)
 			}
 		}
 	}
@@ -280,17 +368,20 @@ func shown(r wire.Record) oracle.Shown {
 	return out
 }
 
+// clock is what the phone takes for now.
+func (p *phone) clock() ident.Millis { return p.s.now + p.skew }
+
 // number gives a mutation its place in the outbox.
 func (p *phone) number(m command.Mutation) {
 	p.last++
 	m.N = p.last
-	m.At = p.s.now - ident.Millis(p.s.rng.IntN(100_000))
-	m.Hash = hash(m)
+	m.At = p.clock() - ident.Millis(p.s.rng.IntN(100_000))
+	m.Hash = hashOf(m)
 	p.outbox = append(p.outbox, m)
 }
 
-// hash covers what a mutation says, not its number.
-func hash(m command.Mutation) []byte {
+// hashOf covers what a mutation says, not its number.
+func hashOf(m command.Mutation) []byte {
 	m.N, m.Hash = 0, nil
 	m.After = nil
 	b, err := json.Marshal(m)
@@ -323,7 +414,7 @@ func (p *phone) newID() ident.RecordID {
 // work queues a piece of offline work.
 func (p *phone) work() {
 	s := p.s
-	if p.prefix == "" || len(p.outbox) > 12 {
+	if p.prefix == "" || p.device == "" || len(p.outbox) > 12 {
 		return
 	}
 	create := func(typ string, kv ...any) ident.RecordID {
@@ -434,7 +525,7 @@ func (p *phone) patch(a *oracle.Shown) {
 		if v, ok := a.Fields[k]; ok {
 			was[k] = []byte(v)
 		}
-		if f := t.Field(k); p.s.chance(25) && (f.Kind == entity.String || f.Kind == entity.Text) {
+		if f := t.Field(k); p.s.chance(40) && (f.Kind == entity.String || f.Kind == entity.Text) {
 			was[k] = obj("v", p.s.unique())["v"] // typed over what stood there before
 		}
 	}
@@ -452,14 +543,15 @@ func (p *phone) push() request {
 // hostile pushes what breaks the numbering.
 func (p *phone) hostile() request {
 	s := p.s
-	if n := s.processed()[p.device]; n > p.acked && s.chance(60) {
+	n := s.deviceRow(p.device).Processed
+	if n > p.acked && s.chance(60) {
 		// Another content under a number that is in effect already.
 		m := command.Mutation{N: n, Op: wire.OpCreate, Type: "preference", ID: p.newID(), Fields: obj("owner", p.who, "key", s.unique())}
-		m.Hash = hash(m)
+		m.Hash = hashOf(m)
 		return p.pushing([]command.Mutation{m}, string(fault.NumberReused))
 	}
-	m := command.Mutation{N: p.last + 5, Op: wire.OpCreate, Type: "preference", ID: p.newID(), Fields: obj("owner", p.who, "key", s.unique())}
-	m.Hash = hash(m)
+	m := command.Mutation{N: max(p.last, n) + 5, Op: wire.OpCreate, Type: "preference", ID: p.newID(), Fields: obj("owner", p.who, "key", s.unique())}
+	m.Hash = hashOf(m)
 	return p.pushing([]command.Mutation{m}, string(fault.NumberGap))
 }
 
@@ -468,41 +560,27 @@ func (p *phone) hostile() request {
 func (p *phone) pushing(ms []command.Mutation, trick string) request {
 	s := p.s
 	c := p.command()
-	skew := ident.Millis(s.rng.IntN(600_000) - 300_000)
-	c.Push = &command.Push{Acked: p.acked, Now: s.now + skew, Mutations: ms}
-	incarnation := p.incarnation
-	var names []string
-	for _, m := range ms {
-		names = append(names, fmt.Sprintf("%d %s %s/%s%s", m.N, m.Op, m.Type, m.ID, m.Action))
-	}
-	return request{cmd: c, what: fmt.Sprintf("%s pushes [%s]", p.installation, strings.Join(names, ", ")), done: func(res *apply.Result) {
-		if res == nil || incarnation != p.incarnation {
-			return
+	c.Push = &command.Push{Acked: p.acked, Now: p.clock(), Mutations: ms}
+	what := func() string {
+		var names []string
+		for _, m := range ms {
+			names = append(names, fmt.Sprintf("%d %s %s/%s%s", m.N, m.Op, m.Type, m.ID, m.Action))
 		}
+		return fmt.Sprintf("%s pushes [%s]", p.name, strings.Join(names, ", "))
+	}
+	return request{cmd: c, from: p, good: p.access, what: what, read: func(res *apply.Result) func() {
 		if res.Err != nil {
-			p.refused(res.Err)
-			return
+			return p.refusal(c, res.Err)
 		}
 		if trick != "" {
 			s.count("push that breaks the numbering")
 			if got := res.Push.Results[0].Code; got != trick {
 				s.fail("I1: a push that breaks the numbering is answered %q, not %s", got, trick)
 			}
-			return
-		}
-		if !p.reliable && s.chance(5) {
-			again := *c
-			p.under = append(p.under, request{cmd: &again, what: p.installation + ": an old push"})
+			return nil
 		}
 		got := *res.Push
-		switch n := s.rng.IntN(100); {
-		case p.reliable || n < 70:
-			p.take(got)
-		case n < 85:
-			s.count("results lost")
-		default:
-			p.late = append(p.late, func() { s.count("results late"); p.take(got) })
-		}
+		return func() { p.take(got) }
 	}}
 }
 
@@ -517,14 +595,15 @@ func (p *phone) take(res wire.Results) {
 		case string(fault.NumberGap):
 			// The server went back in time: what it lacks and the phone no
 			// longer has is lost; the rest is sent again under new numbers.
-			if res.Processed < p.outbox[0].N-1 && len(p.late) == 0 {
+			if res.Processed < p.outbox[0].N-1 && len(p.late)+len(p.under) == 0 {
 				p.s.count("outbox numbered anew")
 				p.renumber(res.Processed)
 			}
 			return
 		case string(fault.NumberReused):
-			p.s.count("number reused after a restore")
-			p.renumber(res.Processed)
+			// The numbers are those of another copy, or from before a restore.
+			p.s.count("found to be a copy")
+			p.begin()
 			return
 		}
 		p.outbox = slices.Delete(p.outbox, i, i+1)

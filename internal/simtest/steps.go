@@ -1,6 +1,8 @@
 package simtest
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -8,81 +10,221 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/sync/apply"
-	"satchel/sync/store"
 )
 
 // random takes one step.
 func (s *sim) random() {
+	if s.befallen() {
+		return
+	}
 	switch n := s.rng.IntN(100); {
-	case n < 40:
+	case n < 42:
 		s.phoneStep()
-	case n < 60:
-		s.submit(s.fault(), s.write())
-	case n < 62:
-		s.submit(s.fault(), s.bulk(""))
+	case n < 61:
+		s.send(s.write())
+	case n < 63:
+		s.send(s.bulk(""))
 	case n < 72:
 		s.submit(s.fault(), s.rights())
-	case n < 82:
+	case n < 81:
 		s.together()
-	case n < 84:
+	case n < 83:
 		s.clock()
 	case n < 88:
 		s.deliverLate()
 	case n < 90:
 		s.submit(s.fault(), s.imported())
-	case n < 91:
-		s.submit(s.fault(), s.office())
-	case n < 92:
-		s.backup()
 	case n < 93:
-		s.restart()
-	case n == 93 && s.chance(25):
-		s.restore()
+		s.send(s.office())
+	case n < 94:
+		s.backup()
 	default:
-		p := pick(s.rng, s.phones)
+		s.round(pick(s.rng, s.phones))
+	}
+}
+
+// befallen lets something happen to the server or to a phone as a whole.
+func (s *sim) befallen() bool {
+	years := ident.Millis(1+s.rng.IntN(5)) * 365 * day
+	p := pick(s.rng, s.phones)
+	switch {
+	case s.befalls(restarted):
+		s.restart()
+	case s.befalls(restored):
+		s.restore()
+	case s.befalls(compacted):
+		s.compact()
+	case s.befalls(trailCut):
+		s.cutTrail()
+	case s.befalls(logTruncated):
+		s.truncate()
+	case s.befalls(rolesChanged), s.altered && s.chance(8):
+		s.met(rolesChanged, s.phones...)
+		s.program(s.grown(), !s.altered)
+	case s.befalls(schemaGrows):
+		s.met(schemaGrows, s.phones...)
+		s.program(!s.grown(), s.altered)
+	case s.befalls(clockAhead):
+		s.jump(clockAhead, years)
+	case s.befalls(clockBack):
+		s.jump(clockBack, -years)
+	case s.befalls(phoneCloned):
+		s.clone(p)
+	case s.befalls(phoneOlder), s.befalls(phoneRestored):
+		s.phoneRestored(p)
+	case s.befalls(slowReader):
+		s.slow(p)
+	case s.befalls(tokenStolen):
+		s.steal(p)
+	case s.befalls(sessionEnds):
+		s.lastMinutes(p)
+	case s.befalls(appUpdated):
+		s.count(appUpdated)
+		p.schema = s.rng.IntN(3)
+		for _, c := range s.phonesOf(p.device) { // a copy has the same app
+			c.schema = p.schema
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// clone lets a phone go on twice; two of one are enough.
+func (s *sim) clone(p *phone) {
+	if p.device == "" || s.shared(p) || len(s.phones) > 14 {
+		return
+	}
+	s.met(phoneCloned, p)
+	c := p.clone()
+	c.name += "'"
+	s.note("%s is cloned", p.name)
+	s.phones = append(s.phones, c)
+}
+
+// shared reports whether another phone passes for the same device.
+func (s *sim) shared(p *phone) bool {
+	return p.device != "" && len(s.phonesOf(p.device)) > 1
+}
+
+// phoneRestored backs a phone up, or puts it back to what it was then: noticed,
+// it begins anew; unnoticed, it goes on as if nothing had been.
+func (s *sim) phoneRestored(p *phone) {
+	if p.older == nil || s.chance(20) {
+		s.note("%s is backed up", p.name)
+		p.older = p.clone()
+		return
+	}
+	// What is under way comes to nobody.
+	p.late, p.under = nil, nil
+	if s.chance(50) {
+		s.met(phoneOlder, p)
+		s.note("%s is put back, unnoticed", p.name)
+		p.goBack()
+		return
+	}
+	s.met(phoneRestored, p)
+	s.note("%s is put back", p.name)
+	p.goBack()
+	p.begin()
+}
+
+// slow lets a phone with a page on its way not read while hundreds of changes
+// pass, and then read.
+func (s *sim) slow(p *phone) {
+	if p.session == "" || s.over(request{good: p.access}) {
+		return
+	}
+	s.met(slowReader, p)
+	r := p.pull()
+	r.fate = answerLate
+	s.submit("", r)
+	for range 5 {
+		var reqs []request
+		for range 25 + s.rng.IntN(30) {
+			if s.chance(10) {
+				reqs = append(reqs, s.rights())
+			} else {
+				reqs = append(reqs, s.change(""))
+			}
+		}
+		s.counters["changes that a slow reader lets pass"] += len(reqs)
+		s.submit("", reqs...)
+	}
+	if n := len(p.late); n > 0 {
+		last := p.late[n-1]
+		p.late = p.late[:n-1]
+		last()
+	}
+	if s.chance(60) {
 		s.round(p)
 	}
 }
 
-// fault picks what befalls a commit.
-func (s *sim) fault() string {
-	switch s.rng.IntN(60) {
-	case 0:
-		return "crash before commit"
-	case 1:
-		return "crash after commit"
+// steal lets somebody else have the phone's refresh token, and use it.
+func (s *sim) steal(p *phone) {
+	switch {
+	case p.stolen != "" && s.chance(80):
+		s.met(tokenStolen, p)
+		p.thief()
+	case p.refresh != "":
+		p.stolen = p.refresh
+		if s.chance(50) { // used at once, before the phone's own next use
+			s.met(tokenStolen, p)
+			p.thief()
+		}
 	}
-	return ""
+}
+
+// lastMinutes takes a phone that refreshes its tokens just in time to the end
+// of its session's days, and a little further: its access token is still good.
+func (s *sim) lastMinutes(p *phone) {
+	if p.session == "" || s.now < s.world.Now {
+		return
+	}
+	s.met(sessionEnds, p)
+	p.reliable = true
+	defer func() { p.reliable = false }()
+	for range 6 {
+		row := s.session(p.session)
+		if row.over(max(s.now, s.world.Now)) {
+			return
+		}
+		s.now = max(s.now, row.Family.IdleExpiresAt-120_000)
+		s.send(p.refreshing())
+		if row.Family.IdleExpiresAt == row.Family.ExpiresAt {
+			break
+		}
+	}
+	for range 3 {
+		s.now += ident.Millis(s.rng.IntN(200_000))
+		if s.signedIn(p) {
+			s.send(p.pull())
+		}
+	}
 }
 
 // clock moves time: past the end of what is time-bound, over days, or to the
 // very instant at which something falls due.
 func (s *sim) clock() {
-	switch s.rng.IntN(4) {
-	case 0:
-		s.now += ident.Millis(s.rng.IntN(100_000))
-	case 1:
-		s.now += 86_400_000
+	switch s.rng.IntN(8) {
+	case 0, 1:
+		s.now += ident.Millis(s.rng.IntN(1_000_000))
+	case 2:
+		s.now += day
 		s.count("a day passes")
+	case 3:
+		if s.chance(15) {
+			s.now += 90 * day
+			s.count("a season passes")
+		}
 	default:
 		if at, ok := apply.NextDue(s.snap); ok && at > s.now {
 			s.now = at
 			s.count("something falls due")
 		}
 	}
-	s.submit(s.fault(), request{cmd: &command.Command{Tick: &command.Tick{}}, what: "tick"})
-}
-
-func (s *sim) backup() {
-	mem, ok := s.eng.(*store.Mem)
-	if !ok {
-		return
-	}
-	s.backups = append(s.backups, mem.Clone())
-	if len(s.backups) > 3 {
-		s.backups = s.backups[1:]
-	}
-	s.note("backup")
+	s.submit(s.fault(), request{cmd: &command.Command{Tick: &command.Tick{}}, what: said("tick")})
 }
 
 // together makes one entry of several commands, as a busy server does.
@@ -90,20 +232,25 @@ func (s *sim) together() {
 	var reqs []request
 	busy := map[*phone]bool{}
 	for range 2 + s.rng.IntN(3) {
-		switch s.rng.IntN(6) {
+		switch s.rng.IntN(8) {
 		case 0, 1:
 			reqs = append(reqs, s.write())
 		case 2:
 			reqs = append(reqs, s.rights())
 		default:
 			p := pick(s.rng, s.phones)
-			if busy[p] || p.session == "" {
+			if busy[p] {
 				continue
 			}
 			busy[p] = true
-			if s.chance(60) {
+			switch {
+			case p.session == "":
+				reqs = append(reqs, p.login())
+			case p.expired || s.chance(10):
+				reqs = append(reqs, p.refreshing())
+			case s.chance(60):
 				reqs = append(reqs, p.pull())
-			} else {
+			default:
 				p.work()
 				reqs = append(reqs, p.push())
 			}
@@ -113,11 +260,58 @@ func (s *sim) together() {
 	s.submit(s.fault(), reqs...)
 }
 
-// phoneStep lets one phone do something.
+// signedIn makes sure that a phone has a session and a token that is good as
+// far as it knows, which takes a request; it reports whether it had both.
+func (s *sim) signedIn(p *phone) bool {
+	switch {
+	case p.session == "":
+		s.send(p.login())
+	case p.expired:
+		if s.befalls(refreshTwice) && !p.reliable {
+			s.met(refreshTwice, p)
+			s.twice(p)
+			return false
+		}
+		s.send(p.refreshing())
+	default:
+		return true
+	}
+	return false
+}
+
+// twice uses a refresh token twice: as the repetition of one attempt, in one
+// entry or after the answer was lost, or as two attempts, which ends the
+// session.
+func (s *sim) twice(p *phone) {
+	first := p.refreshing()
+	again := first.repeated()
+	switch s.rng.IntN(3) {
+	case 0:
+		s.submit(s.fault(), first, again)
+	case 1:
+		first.fate = answerLost
+		s.submit(s.fault(), first)
+		s.send(again)
+	default:
+		first.fate = answerLost
+		s.submit(s.fault(), first)
+		p.nonce = ""
+		s.send(p.refreshing())
+	}
+}
+
+// phoneStep lets one phone do something, rather one that was woken.
 func (s *sim) phoneStep() {
 	p := pick(s.rng, s.phones)
-	if p.session == "" {
-		s.submit(s.fault(), p.login())
+	if woken := slices.DeleteFunc(slices.Clone(s.phones), func(p *phone) bool { return !p.dirty }); len(woken) > 0 && s.chance(50) {
+		p = pick(s.rng, woken)
+		s.count("pull because of a wake-up")
+		if s.signedIn(p) {
+			s.send(p.pull())
+		}
+		return
+	}
+	if !s.signedIn(p) {
 		return
 	}
 	switch n := s.rng.IntN(100); {
@@ -128,46 +322,55 @@ func (s *sim) phoneStep() {
 			return
 		}
 		r.cmd.Seed = nil
-		s.submit(s.fault(), r)
+		s.send(r)
 	case n < 65:
 		p.work()
-		s.submit(s.fault(), p.push())
-	case n < 85:
+		s.send(p.push())
+	case n < 83:
 		for range 1 + s.rng.IntN(4) { // offline
 			p.work()
 		}
 		s.count("work queued offline")
-	case n < 90:
+	case n < 88:
 		s.submit(s.fault(), p.hostile())
-	case n < 93:
-		s.submit(s.fault(), p.login()) // signs in again; the older session ends
-	case n < 95:
+	case n < 91:
+		s.send(p.login()) // signs in again; the older session ends
+	case n < 94:
+		s.send(p.refreshing()) // before its token is over
+	case n < 96:
 		s.count("phone erased")
 		p.wipe()
 	default:
-		// A request that arrives twice.
-		r := p.pull()
-		if s.chance(50) && len(p.outbox) > 0 {
-			r = p.push()
+		s.batch(p)
+	}
+}
+
+// batch sends several requests one after the other while time passes, so that
+// the access token may be over in the midst of it.
+func (s *sim) batch(p *phone) {
+	s.count("batch")
+	for range 3 + s.rng.IntN(3) {
+		s.now += ident.Millis(s.rng.IntN(300_000))
+		if !s.signedIn(p) {
+			continue
 		}
-		again := *r.cmd
-		s.count("request duplicated: " + kindOf(r.cmd))
-		s.submit("", r)
-		s.submit(s.fault(), request{cmd: &again, done: r.done, what: "again: " + r.what})
+		if len(p.outbox) > 0 && s.chance(60) {
+			s.send(p.push())
+		} else {
+			s.send(p.pull())
+		}
 	}
 }
 
 // round takes a phone through pull and push without losses.
 func (s *sim) round(p *phone) {
-	if p.session == "" {
-		return
-	}
 	p.reliable = true
-	if len(p.outbox) > 0 {
+	s.signedIn(p)
+	if p.session != "" && !p.expired && len(p.outbox) > 0 {
 		s.submit("", p.push())
 	}
 	for range 3 {
-		if p.session != "" {
+		if p.session != "" && !p.expired {
 			s.submit("", p.pull())
 		}
 	}
@@ -183,6 +386,13 @@ func (s *sim) deliverLate() {
 			some = append(some, p)
 		}
 	}
+	if n := len(s.under); n > 0 && (len(some) == 0 || s.chance(30)) {
+		r := s.under[0]
+		s.under = s.under[1:]
+		s.count("late request arrives: " + kindOf(r.cmd))
+		s.submit(s.fault(), r)
+		return
+	}
 	if len(some) == 0 {
 		return
 	}
@@ -191,17 +401,16 @@ func (s *sim) deliverLate() {
 		i := s.rng.IntN(len(p.late))
 		f := p.late[i]
 		p.late = slices.Delete(p.late, i, i+1)
-		s.note("%s: late answer", p.installation)
+		s.note("%s: late answer", p.name)
+		s.count("late answer arrives")
 		f()
 		return
 	}
-	if len(p.under) > 0 {
-		i := s.rng.IntN(len(p.under))
-		c := p.under[i]
-		p.under = slices.Delete(p.under, i, i+1)
-		s.count("request late: " + kindOf(c.cmd))
-		s.submit(s.fault(), c)
-	}
+	i := s.rng.IntN(len(p.under))
+	r := p.under[i]
+	p.under = slices.Delete(p.under, i, i+1)
+	s.count("late request arrives: " + kindOf(r.cmd))
+	s.submit(s.fault(), r)
 }
 
 // write changes a random record as a random person, or as the system.
@@ -242,9 +451,21 @@ func (s *sim) change(actor ident.RecordID) request {
 	default:
 		w.Op, w.ID = "delete", rec.ID
 	}
-	return request{
-		cmd: &command.Command{Actor: actor, Write: w}, what: fmt.Sprintf("%s: %s %s/%s %s", actor, w.Op, w.Type, w.ID, w.Action),
+	if actor != "" && s.chance(40) {
+		w.Key = s.unique()
+		w.KeyHash = keyHash(w)
 	}
+	return request{
+		cmd: &command.Command{Actor: actor, Write: w}, what: said("%s: %s %s/%s %s", actor, w.Op, w.Type, w.ID, w.Action),
+	}
+}
+
+// keyHash stands for the hash of the request that an idempotency key came with.
+func keyHash(w *command.Write) []byte {
+	b, err := json.Marshal(w)
+	must(err)
+	h := sha256.Sum256(b)
+	return h[:]
 }
 
 // bulk does one thing to several records of a type that has such an action:
@@ -275,7 +496,7 @@ func (s *sim) bulk(actor ident.RecordID) request {
 		b.IDs = append(b.IDs, s.some(t.Name).ID)
 	}
 	s.count("bulk action")
-	return request{cmd: &command.Command{Actor: actor, Bulk: b}, what: fmt.Sprintf("%s: %s of %d %s", actor, a.Name, len(b.IDs), t.Name)}
+	return request{cmd: &command.Command{Actor: actor, Bulk: b}, what: said("%s: %s of %d %s", actor, a.Name, len(b.IDs), t.Name)}
 }
 
 func (s *sim) patchOf(t *entity.Type) command.Object {
@@ -309,7 +530,7 @@ func (s *sim) rights() request {
 	write := func(w *command.Write) request {
 		return request{
 			cmd:  &command.Command{Actor: actor, Write: w},
-			what: fmt.Sprintf("%s: %s %s/%s %s about %s", actor, w.Op, w.Type, w.ID, w.Action, who),
+			what: said("%s: %s %s/%s %s about %s", actor, w.Op, w.Type, w.ID, w.Action, who),
 		}
 	}
 	create := func(typ string, o command.Object) request {
@@ -431,7 +652,7 @@ func (s *sim) delegates(to ident.RecordID) request {
 	s.count("right delegated")
 	return request{
 		cmd:  &command.Command{Actor: actor, Write: &command.Write{Op: "create", Type: "delegation", Fields: s.delegation(by, to)}},
-		what: fmt.Sprintf("%s: %s lets %s act", actor, by, to),
+		what: said("%s: %s lets %s act", actor, by, to),
 	}
 }
 
@@ -463,5 +684,5 @@ func (s *sim) imported() request {
 		s.serial++
 		rows = append(rows, command.Row{Type: t.Name, ID: ident.RecordID(fmt.Sprintf("imported-%d-%d", s.step, s.serial)), Fields: o})
 	}
-	return request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: "import"}
+	return request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: said("import")}
 }

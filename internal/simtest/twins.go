@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 
 	"satchel/internal/command"
@@ -90,13 +89,14 @@ type twin struct {
 	lines   []string
 }
 
-// runTwins plays both worlds and compares the transcripts line by line.
-func runTwins(seed int64, steps int) (out outcome) {
-	a, err := playTwin(seed, steps, 0)
-	if err == "" {
+// playTwins plays both worlds and compares the transcripts line by line.
+func (sc script) playTwins() (out outcome) {
+	out = outcome{script: sc}
+	a, bad := sc.playTwin(0)
+	if bad.text == "" {
 		var b *twin
-		if b, err = playTwin(seed, steps, 1); err == "" {
-			out.counters = b.counters
+		if b, bad = sc.playTwin(1); bad.text == "" {
+			out.counters, out.cells, out.step = b.counters, b.cells, b.step
 			for i := range max(len(a.lines), len(b.lines)) {
 				x, y := "nothing", "nothing"
 				if i < len(a.lines) {
@@ -107,7 +107,7 @@ func runTwins(seed int64, steps int) (out outcome) {
 				}
 				if x != y {
 					out.violation = fmt.Sprintf("twins: %s can tell the worlds apart, answer %d:\n  %s\n  %s", a.who, i, x, y)
-					out.trace, out.steps = b.trace, steps
+					out.trace, out.kind = b.traced(), "twins"
 					return out
 				}
 			}
@@ -116,41 +116,39 @@ func runTwins(seed int64, steps int) (out outcome) {
 		}
 		a = b
 	}
-	out.violation, out.trace, out.steps, out.counters = err, a.trace, steps, a.counters
+	out.violation, out.kind, out.trace, out.counters, out.cells, out.step = bad.text, bad.kind, a.traced(), a.counters, a.cells, a.step
 	return out
 }
 
-func playTwin(seed int64, steps int, variant uint64) (t *twin, bad string) {
-	w := watched[int(uint64(seed)%uint64(len(watched)))]
-	s := newSim(seed)
+func (sc script) playTwin(variant uint64) (t *twin, bad violation) {
+	w := watched[int(uint64(sc.seed)%uint64(len(watched)))]
+	s := newSim(sc.seed)
 	t = &twin{sim: s, who: ident.RecordID(w.id), only: w.only, variant: variant}
 	defer s.close()
 	defer func() {
 		if p := recover(); p != nil {
-			v, ok := p.(violation)
-			if !ok {
-				buf := make([]byte, 4096)
-				v = violation(fmt.Sprintf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)]))
-			}
-			bad = string(v)
+			bad = recovered(p)
 		}
 	}()
 	s.quietSetup = true
 	s.theme = themed(w.id)
 	s.begin()
 	t.setup(w.phones)
-	for s.step = 0; s.step < steps; s.step++ {
-		base := ident.Millis(1_700_001_000_000) + ident.Millis(s.step)*60_000
+	sc.each(func(n int) {
+		s.enter(n)
+		base := start + 1_000_000 + ident.Millis(n)*60_000
 		t.phase(base, 3+variant, t.hidden)
 		t.phase(base+15_000, 1, t.visible)
 		t.phase(base+30_000, 2, t.watch)
-	}
+	})
+	s.enter(sc.steps)
 	t.phase(s.now+1000, 9, func() {
 		s.still = true
 		for _, p := range s.phones {
 			p.reliable = true
 			for range 3 {
-				if p.session != "" && len(p.outbox) > 0 {
+				s.signedIn(p)
+				if p.session != "" && !p.expired && len(p.outbox) > 0 {
 					s.submit("", p.push())
 				}
 			}
@@ -160,7 +158,7 @@ func playTwin(seed int64, steps int, variant uint64) (t *twin, bad string) {
 			s.converged(p)
 		}
 	})
-	return t, ""
+	return t, bad
 }
 
 // phase gives a part of a step its own randomness and time, so that neither
@@ -205,7 +203,7 @@ func (t *twin) setup(phones string) {
 	if t.who == "emp-deputy" {
 		// Everything of the watched person's own work is somebody else's.
 		for i, by := range []ident.RecordID{"emp-eng001", "emp-tmgr01"} {
-			rows = append(rows, row("delegation", fmt.Sprintf("acts-for-%d", i), "delegator", by, "delegate", t.who, "until", (t.now+400*86_400_000).RFC3339()))
+			rows = append(rows, row("delegation", fmt.Sprintf("acts-for-%d", i), "delegator", by, "delegate", t.who, "until", (t.now+400*day).RFC3339()))
 		}
 	}
 	res := t.do(&command.Command{Import: &command.Import{Rows: rows}})
@@ -219,10 +217,7 @@ func (t *twin) setup(phones string) {
 	}
 	t.fixed = t.known
 	for i, profile := range phones {
-		p := &phone{s: t.sim, who: t.who, installation: fmt.Sprintf("watched-%d", i), field: profile == 'f'}
-		p.wipe()
-		t.phones = append(t.phones, p)
-		t.submit("", p.login())
+		t.phone(t.who, fmt.Sprintf("watched-%d", i), profile == 'f')
 	}
 	t.answered = t.record
 }
@@ -233,7 +228,7 @@ func (t *twin) record(r request, res apply.Result) {
 	if c.Actor != t.who && (c.Login == nil || c.Login.Employee != t.who) {
 		return
 	}
-	line := r.what + " -> "
+	line := r.what() + " -> "
 	switch {
 	case res.Err != nil:
 		f := fault.Of(res.Err)
@@ -276,7 +271,7 @@ func (t *twin) secret() request {
 	t.serial++
 	text := fmt.Sprintf("secret-%d-%d", t.variant, t.serial)
 	write := func(w *command.Write) request {
-		return request{cmd: &command.Command{Write: w}, what: "hidden: " + w.Op + " " + w.Type + "/" + string(w.ID)}
+		return request{cmd: &command.Command{Write: w}, what: said("hidden: %s %s/%s", w.Op, w.Type, w.ID)}
 	}
 	other := func() ident.RecordID {
 		for {
@@ -312,7 +307,7 @@ func (t *twin) secret() request {
 			t.count("hidden work replayed")
 			return t.clear(pick(t.rng, waits), "emp-keeper")
 		}
-		return request{cmd: &command.Command{Tick: &command.Tick{}}, what: "hidden: tick"}
+		return request{cmd: &command.Command{Tick: &command.Tick{}}, what: said("hidden: tick")}
 	case 14:
 		return write(&command.Write{Op: "create", Type: "delegation", Fields: t.delegation(other(), other())})
 	case 15:
@@ -349,16 +344,16 @@ func (t *twin) secret() request {
 		return write(&command.Write{Op: "action", Type: "jobActivity", ID: of("jobActivity"), Action: pick(t.rng, []string{"cancel", "accept", "unassign", "reopen"})})
 	case 11:
 		rows := []command.Row{row("notification", fmt.Sprintf("hidden-note-%d-%d-%d", t.step, t.serial, t.variant), "recipient", t.who, "about", hiddenClient, "text", text)}
-		return request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: "hidden: a notification about the hidden client"}
+		return request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: said("hidden: a notification about the hidden client")}
 	case 12:
 		who := other()
 		h := fmt.Sprintf("%d/%d/%d", t.step, t.serial, t.variant)
 		return request{cmd: &command.Command{Login: &command.Login{
 			Employee: who, Credential: apply.CredentialDigest(password), Session: ident.SessionID("hidden-" + h), Prefix: ident.NewPrefix([5]byte([]byte(h + "....."))),
 			Device: &command.Device{Installation: h, Incarnation: h},
-		}}, what: "hidden: somebody signs in"}
+		}}, what: said("hidden: somebody signs in")}
 	default:
-		return request{cmd: &command.Command{Tick: &command.Tick{}}, what: "hidden: tick"}
+		return request{cmd: &command.Command{Tick: &command.Tick{}}, what: said("hidden: tick")}
 	}
 }
 
@@ -433,7 +428,7 @@ func (t *twin) visible() {
 		return
 	}
 	write := func(w *command.Write) {
-		t.submit("", request{cmd: &command.Command{Write: w}, what: "both: " + w.Op + " " + w.Type + "/" + string(w.ID) + " " + w.Action})
+		t.submit("", request{cmd: &command.Command{Write: w}, what: said("both: %s %s/%s %s", w.Op, w.Type, w.ID, w.Action)})
 	}
 	one := func(types ...string) *oracle.Record {
 		var rs []*oracle.Record
@@ -475,7 +470,7 @@ func (t *twin) visible() {
 		} else if !t.only {
 			// By import, which takes the id.
 			rows := []command.Row{row("visibilityRule", fmt.Sprintf("rule-bb-%d", t.step), "visibility", "vis-watched", "client", "client-bb")}
-			t.submit("", request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: "both: client-bb hidden"})
+			t.submit("", request{cmd: &command.Command{Import: &command.Import{Rows: rows}}, what: said("both: client-bb hidden")})
 		}
 	case 9:
 		o := obj("employee", t.who, "role", pick(t.rng, temporary[t.theme.name]))
@@ -517,6 +512,8 @@ func (t *twin) watch() {
 	switch {
 	case p.session == "":
 		r = p.login()
+	case p.expired || t.now >= p.access || t.chance(5):
+		r = p.refreshing()
 	case t.chance(50):
 		r = p.pull()
 	case t.chance(60):

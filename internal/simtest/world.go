@@ -10,7 +10,9 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/oracle"
+	"satchel/server/session/token"
 	"satchel/sync/apply"
+	"satchel/sync/store"
 )
 
 const password = "stored-hash"
@@ -156,8 +158,8 @@ func (s *sim) cast() []actor {
 	return slices.DeleteFunc(slices.Clone(cast), func(a actor) bool { return a.theme != "" && a.theme != s.theme.name })
 }
 
-// begin makes the tenant and its people, and signs the phones in.
-func (s *sim) begin() {
+// found makes the tenant and its people.
+func (s *sim) found() {
 	s.do(&command.Command{Setup: &command.Setup{
 		Name: "Root", Email: "root@example.com", Employee: "emp-root01", Hash: password, Secret: []byte("0123456789abcdef"),
 	}})
@@ -195,12 +197,8 @@ func (s *sim) begin() {
 		for i, c := range p.onsite {
 			rows = append(rows, row("onsiteClient", fmt.Sprintf("on-%s-%d", p.id, i), "employee", p.id, "client", c))
 		}
-		s.people = append(s.people, ident.RecordID(p.id))
-		if !s.quietSetup && s.chance(50) && !strings.Contains(p.id, "admin") {
-			rows = append(rows, row("clientVisibility", "vis-"+p.id, "employee", p.id, "mode", pick(s.rng, []string{"all-but", "all-but", "all-but", "only"})))
-		}
 	}
-	day := func(n int) string { return (s.now + ident.Millis(n)*86_400_000).RFC3339() }
+	in := func(n int) string { return (s.now + ident.Millis(n)*day).RFC3339() }
 	for i, e := range []string{"emp-eng001", "emp-eng002", "emp-subcon", "emp-gagent"} {
 		c := []string{"client-aa", "client-bb", "client-cc", "client-dd"}[i]
 		van, job := fmt.Sprintf("van-000%d", i), fmt.Sprintf("job-000%d", i)
@@ -209,7 +207,7 @@ func (s *sim) begin() {
 			row("stockLevel", fmt.Sprintf("level-00%d", i), "product", "prod-seal", "warehouse", van, "quantity", 3),
 			row("serviceAgent", fmt.Sprintf("agent-00%d", i), "name", "Agent", "employee", e, "warehouse", van),
 			row("job", job, "client", c, "title", "Job", "site", "site-"+c, "contact", "cont-"+c, "asset", "asset-"+c),
-			row("jobActivity", fmt.Sprintf("acty-%d-0", i), "job", job, "title", "Visit", "assignee", e, "scheduledStart", day(i), "status", "Assigned"),
+			row("jobActivity", fmt.Sprintf("acty-%d-0", i), "job", job, "title", "Visit", "assignee", e, "scheduledStart", in(i), "status", "Assigned"),
 			row("jobActivity", fmt.Sprintf("acty-%d-1", i), "job", job, "title", "Later", "assignee", "emp-eng001", "checklists", []string{"check-gas1"}),
 			row("ticket", fmt.Sprintf("ticket-%d", i), "client", c, "subject", "Ticket", "requester", "emp-combo1", "assignee", e, "watchers", []string{"emp-eng002"}, "status", "Assigned"),
 			row("ticketUpdate", fmt.Sprintf("upd-%d-pub", i), "ticket", fmt.Sprintf("ticket-%d", i), "visibility", "public", "kind", "note", "text", "public"),
@@ -228,22 +226,60 @@ func (s *sim) begin() {
 	}
 	for _, p := range s.cast() {
 		s.do(&command.Command{Secret: &command.Secret{Employee: ident.RecordID(p.id), Hash: password}})
+	}
+}
+
+// begin puts the tenant there as it is set up, some people who see less than
+// their roles say, and phones that sign in.
+func (s *sim) begin() {
+	s.base = s.template()
+	if s.seed%16 == 7 {
+		s.eng = s.openBolt(s.path())
+		snap, err := s.base.Snapshot()
+		must(err)
+		must(s.eng.Update(func(w store.Writer) error { return copyRows(w, snap) }))
+		snap.Close()
+		s.count("histories on bolt")
+	} else {
+		s.eng = s.base.Clone()
+	}
+	s.open()
+	_, s.baseAt = s.log.Bounds()
+	s.look()
+	s.now = s.world.Now
+	s.key = token.RefreshKey(apply.DerivedKey(s.reader(), "refresh"))
+	var rows []command.Row
+	for _, p := range s.cast() {
+		s.people = append(s.people, ident.RecordID(p.id))
+		if !s.quietSetup && s.chance(50) && !strings.Contains(p.id, "admin") {
+			rows = append(rows, row("clientVisibility", "vis-"+p.id, "employee", p.id, "mode", pick(s.rng, []string{"all-but", "all-but", "all-but", "only"})))
+		}
+	}
+	if len(rows) > 0 {
+		s.do(&command.Command{Import: &command.Import{Rows: rows}})
+	}
+	for _, p := range s.cast() {
 		for i, profile := range p.phones {
 			if s.quietSetup || (!s.chance(30) && len(s.phones) > 0) {
 				continue // few phones, so that each goes through much
 			}
-			ph := &phone{s: s, who: ident.RecordID(p.id), installation: fmt.Sprintf("inst-%s-%d", p.id, i), field: profile == 'f'}
-			ph.wipe()
-			s.phones = append(s.phones, ph)
-			s.submit("", ph.login())
+			s.phone(ident.RecordID(p.id), fmt.Sprintf("inst-%s-%d", p.id, i), profile == 'f')
 		}
 	}
+}
+
+// phone gives somebody a phone, and signs in on it.
+func (s *sim) phone(who ident.RecordID, installation string, field bool) {
+	p := &phone{s: s, who: who, installation: installation, name: installation, field: field}
+	p.wipe()
+	s.phones = append(s.phones, p)
+	s.submit("", p.login())
 }
 
 // do submits one command that is expected to be taken.
 func (s *sim) do(c *command.Command) apply.Result {
 	var out apply.Result
-	s.submit("", request{cmd: c, what: kindOf(c), done: func(r *apply.Result) { out = *r }})
+	s.submit("", request{cmd: c, what: said("%s", kindOf(c)), read: func(r *apply.Result) func() { out = *r; return nil }})
 	if out.Err != nil {
 		s.fail("setting up: %v", out.Err)
 	}
@@ -333,10 +369,9 @@ func (s *sim) value(f *entity.Field) any {
 
 // someTime is mostly near now, sometimes at the edges of windows.
 func (s *sim) someTime() ident.Millis {
-	const day = 86_400_000
 	switch s.rng.IntN(4) {
 	case 0:
-		return s.now + ident.Millis(s.rng.IntN(day))
+		return s.now + ident.Millis(s.rng.IntN(int(day)))
 	case 1:
 		return s.now + ident.Millis(s.rng.IntN(240)-120)*day
 	}
