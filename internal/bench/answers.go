@@ -64,7 +64,7 @@ func (b *bench) explains(ctx context.Context) error {
 			id := b.world.areas[0].assets[n%len(b.world.areas[0].assets)]
 			action := []string{"view", "edit", "archive"}[n%3]
 			sent := time.Now()
-			err := b.http.send(http.MethodGet, q.path+"action="+action+"&type=asset&id="+string(id), q.access, "", nil, nil)
+			err := b.http.send(http.MethodGet, q.path+"action="+action+"&type=asset&id="+string(id), q.access, nil, nil)
 			if err != nil {
 				return err
 			}
@@ -206,7 +206,7 @@ func (b *bench) whatIfs(ctx context.Context) error {
 			}
 			var f foretold
 			sent := time.Now()
-			err := l.http.send(http.MethodPost, "/v1/admin/what-if?limit=200", admin, "", body, func(b []byte) error { return json.Unmarshal(b, &f) })
+			err := l.http.send(http.MethodPost, "/v1/admin/what-if?limit=200", admin, body, func(b []byte) error { return json.Unmarshal(b, &f) })
 			if err != nil {
 				return err
 			}
@@ -247,7 +247,7 @@ func (b *bench) fillDesks(ctx context.Context) error {
 		cp := ""
 		for range 2 { // the second acknowledges the first
 			body := fmt.Appendf(nil, `{"checkpoint":"%s","limit":%d}`, cp, fullLimit)
-			err := b.http.send(http.MethodPost, "/sync/v1/pull", access, "", body, func(raw []byte) error {
+			err := b.http.send(http.MethodPost, "/sync/v1/pull", access, body, func(raw []byte) error {
 				p, err := scan(raw)
 				cp = p.checkpoint
 				return err
@@ -285,7 +285,7 @@ func (b *bench) areaRights(ctx context.Context) error {
 	person := "/v1/admin/employees/" + string(l.world.people[user])
 	write := func(body string) (float64, error) {
 		sent := time.Now()
-		err := l.http.send(http.MethodPatch, person, admin, "", []byte(body), nil)
+		err := l.http.send(http.MethodPatch, person, admin, []byte(body), nil)
 		return ms(time.Since(sent)), err
 	}
 	var plain []float64

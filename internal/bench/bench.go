@@ -37,6 +37,11 @@ type Config struct {
 	// Large is how many assets the tenants of start1M, whatif and areas have, and
 	// how many jobs the largest of lists.
 	Large int
+	// Sockets is how many devices soak and storm have, SoakTime how long a soak
+	// lasts and SoakRate how many records a second it changes.
+	Sockets  int
+	SoakTime time.Duration
+	SoakRate int
 	// Folder is where the data folders are made.
 	Folder string
 	// Serve is the command line that serves a data folder; the flags --data,
@@ -92,6 +97,8 @@ var works = []work{
 	{"explain", "why somebody may or may not do something to a record", (*bench).explains, true},
 	{"whatif", "a change of a role that 100 people hold over 1,000,000 records, tried", (*bench).whatIfs, false},
 	{"areas", "the right to an area of 100,000 records taken and given back", (*bench).areaRights, false},
+	{"storm", "10,000 devices come back at once after a restart", (*bench).storm, false},
+	{"soak", "10,000 live devices under a stream of changes", (*bench).soak, false},
 }
 
 // Work is a work's name and what it does. A large one makes a tenant of its own
@@ -126,6 +133,10 @@ func (c *Config) Check() error {
 		return errors.New("there must be a record for each user at least")
 	case c.WriteTime <= 0:
 		return errors.New("the time to write must be positive")
+	case c.Sockets < 2*devicesPerUser:
+		return fmt.Errorf("the sockets must be %d at least", 2*devicesPerUser)
+	case c.SoakTime <= 0 || c.SoakRate <= 0:
+		return errors.New("the time and the rate of a soak must be positive")
 	}
 	return nil
 }
@@ -146,6 +157,9 @@ type bench struct {
 	large  *bench     // of whatif and areas, once it was needed
 	desk   []*account // of large: the role's holders
 	filled bool       // of large: their devices have pulled
+
+	multitude *bench // of storm and soak, once it was needed
+	devices   []*device
 }
 
 // Run measures. It stops the server it started, whatever happens.
@@ -234,10 +248,13 @@ func (b *bench) stop() error {
 
 // end stops every server.
 func (b *bench) end() error {
-	if b.large == nil {
-		return b.stop()
+	err := b.stop()
+	for _, other := range []*bench{b.large, b.multitude} {
+		if other != nil {
+			err = errors.Join(err, other.stop())
+		}
 	}
-	return errors.Join(b.stop(), b.large.stop())
+	return err
 }
 
 func (b *bench) say(format string, args ...any) {

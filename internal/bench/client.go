@@ -33,7 +33,12 @@ func newClient(address string) *client {
 
 // send makes a request and calls f with the answer's body, which is valid
 // until f returns. encoding is what the client accepts, "" for nothing.
-func (c *client) send(method, path, access, encoding string, body []byte, f func([]byte) error) error {
+func (c *client) send(method, path, access string, body []byte, f func([]byte) error) error {
+	return c.sendFrom("", method, path, access, "", body, f)
+}
+
+// sendFrom makes a request that a proxy in front says came from an address.
+func (c *client) sendFrom(from, method, path, access, encoding string, body []byte, f func([]byte) error) error {
 	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(res)
@@ -41,6 +46,9 @@ func (c *client) send(method, path, access, encoding string, body []byte, f func
 	req.SetRequestURI(c.base + path)
 	if access != "" {
 		req.Header.Set("Authorization", "Bearer "+access)
+	}
+	if from != "" {
+		req.Header.Set("X-Forwarded-For", from)
 	}
 	if encoding != "" {
 		req.Header.Set("Accept-Encoding", encoding)
@@ -78,7 +86,7 @@ func (c *client) token(a *account) (string, error) {
 		Refresh   string `json:"refreshToken"`
 		ExpiresIn int64  `json:"expiresIn"`
 	}
-	err = c.send(http.MethodPost, "/v1/auth/refresh", "", "", body, func(b []byte) error { return json.Unmarshal(b, &out) })
+	err = c.sendFrom(a.from, http.MethodPost, "/v1/auth/refresh", "", "", body, func(b []byte) error { return json.Unmarshal(b, &out) })
 	if err != nil {
 		return "", err
 	}
@@ -129,12 +137,16 @@ var (
 // sync pulls over HTTP until the device is complete. The time is from the
 // first request to the end of the last page, decompressed and looked through.
 func (c *client) sync(access, encoding string, limit int) (synced, error) {
+	return c.syncFrom("", access, encoding, limit)
+}
+
+func (c *client) syncFrom(from, access, encoding string, limit int) (synced, error) {
 	var out synced
 	began := time.Now()
 	for cp := ""; ; {
 		body := fmt.Appendf(nil, `{"checkpoint":"%s","limit":%d}`, cp, limit)
 		var p page
-		err := c.send(http.MethodPost, "/sync/v1/pull", access, encoding, body, func(b []byte) (err error) {
+		err := c.sendFrom(from, http.MethodPost, "/sync/v1/pull", access, encoding, body, func(b []byte) (err error) {
 			out.wire += len(b)
 			if b, err = decode(encoding, b); err != nil {
 				return err
@@ -185,20 +197,29 @@ type phone struct {
 	onPage     atomic.Pointer[func(*phone, page, time.Time)]
 	pages      atomic.Int64
 	user       int
+
+	writing sync.Mutex
+	deaf    atomic.Bool   // it reads nothing more
+	hungUp  chan struct{} // closed by close
 }
 
 // connect opens a live socket and brings the device up to date. onPage is
 // told of later pages, each before it is acknowledged.
 func connect(ctx context.Context, address, access, checkpoint string) (*phone, error) {
+	return connectFrom(ctx, "", address, access, checkpoint)
+}
+
+func connectFrom(ctx context.Context, from, address, access, checkpoint string) (*phone, error) {
 	d := websocket.Dialer{ReadBufferSize: 2048, WriteBufferSize: 512}
-	ws, res, err := d.DialContext(ctx, "ws://"+address+"/sync/v1/live", http.Header{"Authorization": {"Bearer " + access}})
-	if err != nil {
-		if res != nil {
-			err = fmt.Errorf("%w: %s", err, res.Status)
-		}
-		return nil, err
+	h := http.Header{"Authorization": {"Bearer " + access}}
+	if from != "" {
+		h.Set("X-Forwarded-For", from)
 	}
-	p := &phone{ws: ws, checkpoint: checkpoint, done: make(chan struct{})}
+	ws, res, err := d.DialContext(ctx, "ws://"+address+"/sync/v1/live", h)
+	if err != nil {
+		return nil, refusedWith(res, err)
+	}
+	p := &phone{ws: ws, checkpoint: checkpoint, done: make(chan struct{}), hungUp: make(chan struct{})}
 	var buf bytes.Buffer
 	for {
 		if err := p.pull(); err != nil {
@@ -224,7 +245,13 @@ func connect(ctx context.Context, address, access, checkpoint string) (*phone, e
 }
 
 func (p *phone) pull() error {
-	return p.ws.WriteMessage(websocket.TextMessage, []byte(`{"kind":"pull","checkpoint":"`+p.checkpoint+`"}`))
+	return p.write([]byte(`{"kind":"pull","checkpoint":"` + p.checkpoint + `"}`))
+}
+
+func (p *phone) write(frame []byte) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	return p.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
 func (p *phone) read(buf *bytes.Buffer) (page, error) {
@@ -259,6 +286,10 @@ func (p *phone) follow() {
 			(*f)(p, got, at)
 		}
 		p.checkpoint = got.checkpoint
+		if p.deaf.Load() {
+			<-p.hungUp
+			return
+		}
 		if err := p.pull(); err != nil {
 			p.failed = err
 			return
@@ -271,5 +302,6 @@ func (p *phone) follow() {
 
 func (p *phone) close() {
 	_ = p.ws.Close()
+	close(p.hungUp)
 	<-p.done
 }

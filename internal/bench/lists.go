@@ -139,7 +139,7 @@ func (b *bench) timeList(ctx context.Context, name string, a *account, l listed)
 			return 0, "", err
 		}
 		began := time.Now()
-		err = b.http.send(http.MethodGet, path, access, "", nil, func(body []byte) error {
+		err = b.http.send(http.MethodGet, path, access, nil, func(body []byte) error {
 			took = time.Since(began)
 			var p struct {
 				Next string `json:"next"`
@@ -194,7 +194,7 @@ func (b *bench) writeJob(i int) error {
 		return err
 	}
 	body := fmt.Appendf(nil, `{"description":"Changed %d"}`, time.Now().UnixNano())
-	return b.http.send(http.MethodPatch, "/v1/service/jobs/"+string(key("job %d", i*37)), access, "", body, nil)
+	return b.http.send(http.MethodPatch, "/v1/service/jobs/"+string(key("job %d", i*37)), access, body, nil)
 }
 
 // buildLists makes the tenant.

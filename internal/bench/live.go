@@ -132,7 +132,7 @@ func (e *event) page(p *phone, got page, at time.Time) {
 func (b *bench) happen(ctx context.Context, e *event, method, path, access string, body []byte) error {
 	b.watch(e)
 	e.began = time.Now()
-	if err := b.http.send(method, path, access, "", body, nil); err != nil {
+	if err := b.http.send(method, path, access, body, nil); err != nil {
 		return err
 	}
 	select {

@@ -126,7 +126,7 @@ func (b *bench) httpRate(ctx context.Context, at int) (float64, error) {
 	for range at {
 		wait.Go(func() {
 			for time.Since(began) < partTime && ctx.Err() == nil {
-				if err := b.http.send(http.MethodGet, "/healthz", "", "", nil, nil); err != nil {
+				if err := b.http.send(http.MethodGet, "/healthz", "", nil, nil); err != nil {
 					failed.Store(&err)
 					return
 				}

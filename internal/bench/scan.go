@@ -12,6 +12,7 @@ type page struct {
 	checkpoint       string
 	records, removed int
 	more, complete   bool
+	mark             string // of the first record that a soak wrote
 }
 
 var (
@@ -25,6 +26,7 @@ var (
 	oneRemoved   = []byte(`{"type":"`)
 	yesMore      = []byte(`"more":true`)
 	yesComplete  = []byte(`"complete":{`)
+	soakMark     = []byte(`"serial":"soak-`)
 )
 
 // scan reads a page, with or without the kind of a frame before it.
@@ -53,6 +55,10 @@ func scan(b []byte) (page, error) {
 	}
 	p.removed = bytes.Count(removed, oneRemoved)
 	p.records = bytes.Count(rest[:end], oneRecord)
+	if _, mark, ok := bytes.Cut(rest[:end], soakMark); ok {
+		mark, _, _ = bytes.Cut(mark, []byte(`"`))
+		p.mark = string(mark)
+	}
 	p.more = bytes.Contains(rest[end:], yesMore)
 	p.complete = bytes.Contains(rest[end:], yesComplete)
 	return p, nil

@@ -180,7 +180,7 @@ func (b *bench) writeOnce(ctx context.Context, tokens []string) (rate float64, w
 				id := a.assets[rand.IntN(len(a.assets))]
 				body := fmt.Appendf(nil, `{"notes":"Level %d, by writer %d, %d"}`, rand.IntN(1000), i, n)
 				sent := time.Now()
-				if err := b.http.send(http.MethodPatch, assetPath(id), access, "", body, nil); err != nil {
+				if err := b.http.send(http.MethodPatch, assetPath(id), access, body, nil); err != nil {
 					failed.Store(&err)
 					return
 				}

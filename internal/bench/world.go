@@ -60,6 +60,7 @@ type account struct {
 	refresh string
 	access  string
 	until   time.Time
+	from    string // the address it comes from by a proxy's word, "" for its own
 }
 
 // key makes an id of the usual length.
