@@ -93,7 +93,7 @@ func TestAuditOfAFolder(t *testing.T) {
 		OK     bool
 		Report struct{ Audit struct{ Head string } }
 	}
-	if err := json.Unmarshal([]byte(satchel(t, 0, "verify", at, "--json")), &rep); err != nil || !rep.OK || rep.Report.Audit.Head != first {
+	if err := json.Unmarshal([]byte(satchel(t, 0, "verify", at, "--json")), &rep); err != nil || !rep.OK || rep.Report.Audit.Head == first { // the restore left its row
 		t.Errorf("%v %+v", err, rep)
 	}
 }

@@ -51,6 +51,9 @@ func benchCommand() *cobra.Command {
 	f.IntVar(&cfg.Records, "records", 100_010, "records of the tenant, ten of them public")
 	f.IntVar(&cfg.Users, "users", 100, "people who look at them, one sales area each")
 	f.IntVar(&cfg.Large, "large", 1_000_000, "records of the tenants of start1M, whatif and areas")
+	f.IntVar(&cfg.Sockets, "sockets", 10_000, "devices of storm and soak")
+	f.DurationVar(&cfg.SoakTime, "for", 5*time.Minute, "how long a soak lasts")
+	f.IntVar(&cfg.SoakRate, "rate", 200, "records that a soak changes a second")
 	f.BoolVar(&skipLarge, "skip-large", false, "leave start1M, whatif and areas out of all")
 	f.DurationVar(&cfg.WriteTime, "write-time", 5*time.Second, "how long a run of B writes")
 	f.StringVar(&keep, "keep", "", "folder to make the data in and to leave it in; it must be absent or empty")
@@ -62,7 +65,18 @@ func runBench(c *cobra.Command, cfg bench.Config, asJSON bool, keep string) (err
 	if err != nil {
 		return err
 	}
-	cfg.Serve = []string{self, "serve"}
+	// What is measured is how much the server can do, not how much it lets one
+	// person ask for.
+	unlimited, err := os.CreateTemp("", "satchel-bench-*.json")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(unlimited.Name())) }()
+	_, werr := unlimited.WriteString(`{"limits":{"off":true,"socketsPerPerson":1000000}}`)
+	if err := errors.Join(werr, unlimited.Close()); err != nil {
+		return err
+	}
+	cfg.Serve = []string{self, "serve", "--config", unlimited.Name()}
 	cfg.Log = os.Stderr
 	if keep == "" {
 		if cfg.Folder, err = os.MkdirTemp("", "satchel-bench-*"); err != nil {

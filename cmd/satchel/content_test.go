@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"satchel/internal/app"
+	"satchel/server/files"
 )
 
 // TestContentSettings: limits come in the units of the file, and half a storage
@@ -26,7 +27,24 @@ func TestContentSettings(t *testing.T) {
 	if to.Files.Upload != 5<<20 || to.Files.OpenBytes != 6<<20 || to.Files.TenantBytes != 7<<30 || len(to.Files.Types) != 1 || to.Content == nil {
 		t.Errorf("%+v", to.Files)
 	}
+	for _, x := range []struct {
+		in    scannerSettings
+		most  int64
+		after files.Unscanned
+	}{
+		{scannerSettings{Clamd: "unix:/run/clamd.ctl"}, 5 << 20, ""},
+		{scannerSettings{Clamd: "tcp://clamd:3310", OnError: "refuse", MaxMiB: 3}, 3 << 20, files.Refuse},
+		{scannerSettings{Clamd: "tcp://clamd:3310", OnError: "hold", MaxMiB: 30}, 5 << 20, files.Hold},
+	} {
+		to = app.Config{}
+		if err := content(&fileSettings{MaxUploadMiB: 5, Scanner: &x.in}, &to); err != nil || to.Scanner == nil || to.Files.Upload != x.most || to.Unscanned != x.after {
+			t.Errorf("%+v: %v, %d %q", x.in, err, to.Files.Upload, to.Unscanned)
+		}
+	}
 	for name, bad := range map[string]*fileSettings{
+		"no daemon":        {Scanner: &scannerSettings{}},
+		"another choice":   {Scanner: &scannerSettings{Clamd: "tcp://clamd:3310", OnError: "take"}},
+		"negative seconds": {Scanner: &scannerSettings{Clamd: "tcp://clamd:3310", TimeoutSeconds: -1}},
 		"a negative limit": {MaxUploadMiB: -1},
 		"no key":           {S3: &s3Settings{Endpoint: "https://s3.example", Region: "eu-1", Bucket: "b", AccessKey: "a", SecretKeyFile: key + "x"}},
 		"no bucket":        {S3: &s3Settings{Endpoint: "https://s3.example", Region: "eu-1", AccessKey: "a", SecretKeyFile: key}},

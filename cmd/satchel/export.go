@@ -17,12 +17,21 @@ import (
 
 func exportCommand() *cobra.Command {
 	var f folder
-	var typ, user, format, out, filter, sort string
+	var typ, user, format, out, filter, sort, person, config string
 	var names bool
 	cmd := &cobra.Command{
-		Use: "export", Short: "Write the records of a type as a table", Args: cobra.NoArgs,
-		Long: "Write the records of a type as CSV or XLSX: all of them or, with --user, those that the person may see, field by field.",
+		Use: "export", Short: "Write the records of a type as a table, or all that is held of a person", Args: cobra.NoArgs,
+		Long: "Write the records of a type as CSV or XLSX: all of them or, with --user, those that the person may see, field by field.\n" +
+			"With --person, write a ZIP of all that is held of a person: records, sign-ins, devices, files, what they made, their rows of the audit trail.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if person != "" {
+				for _, name := range []string{"type", "user", "format", "filter", "sort", "names"} {
+					if cmd.Flags().Changed(name) {
+						return usageError{fmt.Errorf("--person goes with --out alone, not with --%s", name)}
+					}
+				}
+				return f.exportPerson(cmd.Context(), person, out, config)
+			}
 			cat, err := module.Catalogue()
 			if err != nil {
 				return err
@@ -83,6 +92,8 @@ func exportCommand() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "-", "file to write; - for standard output")
 	cmd.Flags().StringVar(&filter, "filter", "", "as the filter parameter of a list")
 	cmd.Flags().StringVar(&sort, "sort", "", "as the sort parameter of a list")
+	cmd.Flags().StringVar(&person, "person", "", "id of a record that stands for a person, or e-mail address of an employee")
+	cmd.Flags().StringVar(&config, "config", "", "with --person: the server's configuration file, where it says that files are kept elsewhere")
 	cmd.Flags().BoolVar(&names, "names", false, "put the name of what a reference names beside its id")
 	return f.flags(cmd, true)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +21,7 @@ import (
 
 	"satchel/internal/app"
 	"satchel/internal/command"
+	"satchel/internal/durable"
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/server/rest"
@@ -41,7 +41,7 @@ import (
 func operatorCommands() []*cobra.Command {
 	return append(answerCommands(),
 		initCommand(), tenantCommand(), userCommand(), roleCommand(), backupCommand(), restoreCommand(),
-		compactCommand(), verifyCommand(), explainCommand(), importCommand(), exportCommand(), simCommand(),
+		compactCommand(), verifyCommand(), explainCommand(), importCommand(), exportCommand(), simCommand(), tortureCommand(), keysCommand(), eraseCommand(),
 	)
 }
 
@@ -51,9 +51,11 @@ type folder struct {
 	data   string
 	tenant string
 	json   bool
+	cmd    *cobra.Command // that works on it, for the audit trail
 }
 
 func (f *folder) flags(cmd *cobra.Command, withTenant bool) *cobra.Command {
+	f.cmd = cmd
 	cmd.Flags().StringVar(&f.data, "data", "./data", "data folder")
 	cmd.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
 	if withTenant {
@@ -83,7 +85,7 @@ func (f *folder) open(fn func(*tenant.Tenant) error) error {
 		if err != nil {
 			return fmt.Errorf("tenant %s can't be opened (is the server running on this folder?): %w", f.tenant, err)
 		}
-		return fn(t)
+		return f.noted(t, fn)
 	})
 }
 
@@ -147,7 +149,7 @@ func initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init", Short: "Set up a data folder with a tenant and its first customer administrator", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := os.MkdirAll(f.data, 0o700); err != nil {
+			if err := durable.MkdirAll(f.data); err != nil {
 				return err
 			}
 			return f.create(c.Context(), admin, generate)
@@ -329,7 +331,7 @@ func (f *folder) invite(ctx context.Context, t *tenant.Tenant, email, name, kind
 	if err := giveRoles(ctx, t, id, roles); err != nil {
 		return err
 	}
-	in, err := session.Invite(ctx, t, &command.Command{}, id)
+	in, err := session.Invite(ctx, t, &command.Command{}, id, nil)
 	if err != nil {
 		return err
 	}
@@ -485,93 +487,103 @@ func roleCommand() *cobra.Command {
 
 func backupCommand() *cobra.Command {
 	var f folder
-	var admin, out string
+	var admin, out, to, config string
+	var rehash bool
 	cmd := &cobra.Command{
 		Use: "backup", Short: "Write a consistent copy of a tenant, of a running server (--admin) or a folder", Args: cobra.NoArgs,
+		Long: `Write a consistent copy of a tenant, of a running server (--admin) or a folder.
+
+With --to a folder gets the records, the content of files that it does not have
+yet, and a manifest, by which restore knows the backup and checks it. Backups
+may share a folder; what they have in common is kept once. Content in a bucket
+stays there, and only its keys are noted: turn on the bucket's versioning.
+
+With --out a file gets the records alone.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if out == "" {
-				return usageError{errors.New("--out FILE is required")}
+			switch {
+			case (out == "") == (to == ""):
+				return usageError{errors.New("either --to FOLDER or --out FILE is required")}
+			case to != "":
+				return f.backup(c.Context(), admin, to, config, rehash)
 			}
 			return writeWhole(out, func(w io.Writer) error {
 				if admin != "" {
-					return fetchBackup(c.Context(), admin, f.tenant, w)
+					_, err := running{admin, f.tenant}.records(c.Context(), w)
+					return err
 				}
 				return f.open(func(t *tenant.Tenant) error {
-					bolt, ok := t.Engine().(*store.Bolt)
-					if !ok {
-						return errors.New("the tenant is not kept in a file")
-					}
-					_, err := bolt.Backup(w)
+					_, err := resting{t: t}.records(c.Context(), w)
 					return err
 				})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&admin, "admin", "", "admin address of a running server, like http://127.0.0.1:9090")
-	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	cmd.Flags().StringVar(&to, "to", "", "folder to add the backup to")
+	cmd.Flags().StringVar(&out, "out", "", "file to write the records to, without the content of files")
+	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file, where it says where content is kept; not with --admin")
+	cmd.Flags().BoolVar(&rehash, "rehash", false, "read the content that the folder has already, and copy anew what is damaged")
 	return f.flags(cmd, true)
 }
 
-// writeWhole writes a file whole or not at all.
-func writeWhole(path string, fn func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".satchel-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
-	if err := fn(tmp); err != nil {
-		return errors.Join(err, tmp.Close())
-	}
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
-}
-
-func fetchBackup(ctx context.Context, admin, tenantID string, w io.Writer) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(admin, "/")+"/backup/"+tenantID, http.NoBody)
-	if err != nil {
-		return usageError{err}
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close() //nolint:errcheck // read to its end or failed
-	if res.StatusCode != http.StatusOK {
-		b, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-		return fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(b)))
-	}
-	n, err := io.Copy(w, res.Body)
-	if err == nil && res.Trailer.Get("X-Satchel-Complete") != fmt.Sprint(n) {
-		err = errors.New("the backup broke off before its end")
-	}
-	return err
-}
+// writeWhole writes a file whole or not at all, durably.
+func writeWhole(path string, fn func(io.Writer) error) error { return durable.Write(path, fn) }
 
 func restoreCommand() *cobra.Command {
 	var f folder
-	var from string
-	var force bool
+	var from, config string
+	var force, partial bool
 	cmd := &cobra.Command{
 		Use: "restore", Short: "Put a backup in a tenant's place, after checking it", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Long: `Put a backup in a tenant's place, after checking it.
+
+--from is a backup folder, of which the tenant's newest backup is taken, the
+manifest of one of its backups, or a file that has the records alone.`,
+		RunE: func(c *cobra.Command, _ []string) error {
 			if from == "" {
-				return usageError{errors.New("--from FILE is required")}
+				return usageError{errors.New("--from is required")}
+			}
+			path, err := findManifest(from, f.tenant)
+			if err != nil {
+				return err
+			}
+			if path != "" {
+				return f.restoreWith(c.Context(), path, config, force, partial)
 			}
 			return f.restore(from, force)
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "backup file")
+	cmd.Flags().StringVar(&from, "from", "", "backup folder, manifest, or file of records")
+	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file, where it says where content is kept")
 	cmd.Flags().BoolVar(&force, "force", false, "replace a tenant that is there")
+	cmd.Flags().BoolVar(&partial, "partial", false, "restore although some content is damaged or lost")
 	return f.flags(cmd, true)
+}
+
+// replaceable refuses to restore over a tenant that is there or being served.
+func (f *folder) replaceable(force bool) error {
+	path := filepath.Join(f.data, "tenants", f.tenant+".db")
+	if _, err := os.Stat(path); err != nil {
+		return nil //nolint:nilerr // there is none
+	}
+	if !force {
+		return fmt.Errorf("tenant %s is there already; --force replaces it", f.tenant)
+	}
+	old, err := store.OpenBolt(path, store.Options{Timeout: time.Second})
+	switch {
+	case err == nil:
+		return old.Close()
+	case !errors.Is(err, store.ErrCorrupt):
+		return fmt.Errorf("tenant %s can't be opened (is the server running on this folder?): %w", f.tenant, err)
+	}
+	return nil
 }
 
 // restore checks a copy of the backup before it takes the tenant's place. The
 // log gets a new epoch, so that phones which are ahead of the backup are
 // noticed and reconciled.
 func (f *folder) restore(from string, force bool) error {
-	if err := os.MkdirAll(filepath.Join(f.data, "tenants"), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Join(f.data, "tenants")); err != nil {
 		return err
 	}
 	all, err := suite.Load()
@@ -606,6 +618,9 @@ func (f *folder) restore(from string, force bool) error {
 	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
+	if _, err := store.Unseal(tmp.Name()); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
 	eng, err := store.OpenBolt(tmp.Name(), store.Options{Timeout: time.Second})
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
@@ -620,7 +635,11 @@ func (f *folder) restore(from string, force bool) error {
 	if err := errors.Join(err, eng.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
+	if err := durable.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	// What it was is what it is again, but for this.
+	if err := f.open(func(*tenant.Tenant) error { return nil }); err != nil {
 		return err
 	}
 	return f.print(rep, fmt.Sprintf("tenant %s restored: %d records, %d devices\n", f.tenant, rep.Records, rep.Devices))
@@ -643,23 +662,44 @@ func check(all *suite.Suite, eng *store.Bolt) (*verify.Report, error) {
 func compactCommand() *cobra.Command {
 	var f folder
 	var auditDays int
+	var config string
 	cmd := &cobra.Command{
 		Use: "compact", Short: "Rewrite a tenant's file without its free pages", Args: cobra.NoArgs,
+		Long: `Rewrite a tenant's file without its free pages, in which deleted bytes stand.
+
+Where somebody was erased since it was done last, the log entries up to then go
+with it, and so do their uploads and all content of files that nothing refers to.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			path := filepath.Join(f.data, "tenants", f.tenant+".db")
 			before, err := os.Stat(path)
 			if err != nil {
 				return fmt.Errorf("there is no tenant %q in %s", f.tenant, f.data)
 			}
-			out, text := map[string]any{}, ""
+			out, text, shorter := map[string]any{}, "", false
 			if c.Flags().Changed("audit-days") {
 				if auditDays < 1 {
 					return usageError{errors.New("--audit-days must be at least 1")}
 				}
-				if out["audit"], text, err = cutAudit(path, time.Now().AddDate(0, 0, -auditDays)); err != nil {
+				var cut auditCut
+				if cut, text, err = cutAudit(path, time.Now().AddDate(0, 0, -auditDays)); err != nil {
 					return err
 				}
+				out["audit"], shorter = cut, cut.Removed > 0
 			}
+			all, err := suite.Load()
+			if err != nil {
+				return err
+			}
+			blobs, err := blobsOf(f.data, config)
+			if err != nil {
+				return err
+			}
+			took, err := purge(c.Context(), all.Cat, path, filepath.Join(f.data, "uploads", f.tenant), kept{blobs, ident.TenantID(f.tenant)})
+			if err != nil {
+				return err
+			}
+			out["erased"], text = took, text+took.text()
+			shorter = shorter || took != (purged{})
 			tmp := path + ".compact"
 			step, end := progress("compacting")
 			err = store.Compact(path, tmp, step)
@@ -671,14 +711,20 @@ func compactCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.Rename(tmp, path); err != nil {
+			if err := durable.Rename(tmp, path); err != nil {
 				return err
+			}
+			if shorter { // otherwise nothing is as it was not before
+				if err := f.open(func(*tenant.Tenant) error { return nil }); err != nil {
+					return err
+				}
 			}
 			out["before"], out["after"] = before.Size(), after.Size()
 			return f.print(out, text+fmt.Sprintf("%d -> %d bytes\n", before.Size(), after.Size()))
 		},
 	}
 	cmd.Flags().IntVar(&auditDays, "audit-days", 0, "take rows from the audit trail that are older than so many days; it stays provable from there on")
+	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file, where it says that files are kept elsewhere")
 	return f.flags(cmd, true)
 }
 
@@ -732,20 +778,24 @@ func cutAudit(path string, before time.Time) (out auditCut, text string, err err
 
 func verifyCommand() *cobra.Command {
 	var f folder
-	var every bool
-	var head string
+	var every, deep bool
+	var head, config string
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Check every index, held set, log entry and the audit trail of a tenant against its records", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			var kept *audit.Head
+		Use: "verify", Short: "Check every index, held set, log entry, file and the audit trail of a tenant against its records", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var known *audit.Head
 			if head != "" {
 				h, err := audit.ParseHead(head)
 				if err != nil || every {
 					return usageError{errors.Join(err, errors.New("--head HASH@POSITION is the head of one tenant's audit trail, as verify prints it"))}
 				}
-				kept = &h
+				known = &h
 			}
 			all, err := suite.Load()
+			if err != nil {
+				return err
+			}
+			blobs, err := blobsOf(f.data, config)
 			if err != nil {
 				return err
 			}
@@ -758,7 +808,7 @@ func verifyCommand() *cobra.Command {
 				}
 				bad := false
 				for _, id := range ids {
-					rep, err := f.verifyOne(all, ts.Path(id), kept)
+					rep, err := f.verifyOne(c.Context(), all, ts.Path(id), known, kept{blobs, id}, deep)
 					if err != nil {
 						return fmt.Errorf("tenant %s: %w", id, err)
 					}
@@ -769,7 +819,7 @@ func verifyCommand() *cobra.Command {
 					} else {
 						text += "damaged\n  " + strings.Join(rep.Problems, "\n  ") + "\n"
 					}
-					text += auditText(rep.Audit)
+					text += auditText(rep.Audit) + contentText(rep.Content)
 					if err := f.print(map[string]any{"tenant": id, "report": rep, "ok": rep.OK()}, text); err != nil {
 						return err
 					}
@@ -783,6 +833,8 @@ func verifyCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&every, "all", false, "every tenant of the folder")
 	cmd.Flags().StringVar(&head, "head", "", "head of the audit trail that was kept elsewhere: it must still lie on the trail")
+	cmd.Flags().BoolVar(&deep, "deep", false, "read the content of every file and compare its hash")
+	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file, where it says that files are kept elsewhere")
 	return f.flags(cmd, true)
 }
 
@@ -805,7 +857,7 @@ func (discard) Fold(store.Writer, oplog.Entry) error { return errors.New("the lo
 func (discard) Committed(oplog.Entry)                {}
 func (discard) Aborted(oplog.Entry, error)           {}
 
-func (f *folder) verifyOne(all *suite.Suite, path string, kept *audit.Head) (rep *verify.Report, err error) {
+func (f *folder) verifyOne(ctx context.Context, all *suite.Suite, path string, known *audit.Head, content kept, deep bool) (rep *verify.Report, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, errors.New("there is no such tenant")
 	}
@@ -817,13 +869,16 @@ func (f *folder) verifyOne(all *suite.Suite, path string, kept *audit.Head) (rep
 	if rep, err = check(all, eng); err != nil {
 		return nil, err
 	}
-	if kept != nil {
-		snap, err := eng.Snapshot()
-		if err != nil {
-			return nil, err
-		}
-		verify.Head(snap, *kept, rep)
-		snap.Close()
+	snap, err := eng.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	if known != nil {
+		verify.Head(snap, *known, rep)
+	}
+	err = verify.Content(ctx, all.Cat, snap, content, deep, rep)
+	if snap.Close(); err != nil {
+		return nil, err
 	}
 	log, err := oplog.Open(eng, discard{}, oplog.Options{})
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -16,7 +15,9 @@ import (
 
 	"satchel/internal/app"
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/server/session/oidc"
+	"satchel/sync/store"
 )
 
 // serveFile is what --config may hold; flags win over it.
@@ -29,6 +30,8 @@ type serveFile struct {
 	LogLevel    string   `json:"logLevel"`
 	// ListMemory is in MiB.
 	ListMemory int `json:"listMemory"`
+	// Reserve is in MiB.
+	Reserve uint64 `json:"reserve"`
 	// PublicURL is where people's browsers reach the server.
 	PublicURL string `json:"publicUrl"`
 	// TrustedProxies are addresses or networks, as 10.0.0.5 or 10.0.0.0/8.
@@ -40,6 +43,11 @@ type serveFile struct {
 	// nothing outside of the program. Only in the file.
 	Push *pushSettings `json:"push"`
 	Mail *mailSettings `json:"mail"`
+	// TLSCert and TLSKey are PEM files; without them TLS ends in front.
+	TLSCert string `json:"tlsCert"`
+	TLSKey  string `json:"tlsKey"`
+	// Limits bound what people who have signed in may ask for; only in the file.
+	Limits *limitSettings `json:"limits"`
 	// Files bounds what files are taken; only in the file.
 	Files *fileSettings `json:"files"`
 	// Product is what the system is called in mails, DevicesLink where in it a
@@ -103,6 +111,9 @@ func serveCommand() *cobra.Command {
 		Short: "Serve the tenants of a data folder",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := mutant.Refuse(); err != nil {
+				return err
+			}
 			if file != "" {
 				if err := readConfig(c, file, &cfg); err != nil {
 					return err
@@ -119,8 +130,11 @@ func serveCommand() *cobra.Command {
 	f.IntVar(&cfg.MaxSockets, "max-sockets", 20_000, "live sockets at once")
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.IntVar(&cfg.ListMemory, "list-memory", 256, "MiB of memory by which long lists are sorted and searched; 0 for none")
+	f.Uint64Var(&cfg.Reserve, "reserve", store.DefaultReserve>>20, "MiB of the disk to keep free: with less, changes are refused until there is space, with a quarter of it everything but reading")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "where browsers reach this server, as https://satchel.example.com; needed for identity providers")
 	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", nil, "address or network of a proxy in front, whose X-Forwarded-For is believed")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file with the certificate and its chain, to serve https; read again when it changes")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM file with the certificate's key")
 	f.StringVar(&file, "config", "", "JSON file with the same settings, and the tenants' identity providers under oidc")
 	f.BoolVar(&demo, "demo", false, "load the demo tenant")
 	return cmd
@@ -143,8 +157,9 @@ func readConfig(c *cobra.Command, path string, cfg *serveFile) error {
 		"data": func() { from.Data = cfg.Data }, "listen": func() { from.Listen = cfg.Listen },
 		"admin-listen": func() { from.AdminListen = cfg.AdminListen }, "origin": func() { from.Origins = cfg.Origins },
 		"max-sockets": func() { from.MaxSockets = cfg.MaxSockets }, "log-level": func() { from.LogLevel = cfg.LogLevel },
-		"list-memory": func() { from.ListMemory = cfg.ListMemory },
-		"public-url":  func() { from.PublicURL = cfg.PublicURL }, "trusted-proxy": func() { from.TrustedProxies = cfg.TrustedProxies },
+		"list-memory": func() { from.ListMemory = cfg.ListMemory }, "reserve": func() { from.Reserve = cfg.Reserve },
+		"tls-cert": func() { from.TLSCert = cfg.TLSCert }, "tls-key": func() { from.TLSKey = cfg.TLSKey },
+		"public-url": func() { from.PublicURL = cfg.PublicURL }, "trusted-proxy": func() { from.TrustedProxies = cfg.TrustedProxies },
 	} {
 		if given(flag) {
 			keep()
@@ -167,13 +182,21 @@ func serve(ctx context.Context, cfg serveFile, demo bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(cfg.Data)
-	fresh := errors.Is(err, fs.ErrNotExist)
+	if cfg.Reserve < 1 || cfg.Reserve > 1<<40 {
+		return usageError{errors.New("--reserve must be at least 1")}
+	}
 	made := app.Config{
 		Dir: cfg.Data, Listen: cfg.Listen, AdminListen: cfg.AdminListen, Origins: cfg.Origins, MaxSockets: cfg.MaxSockets,
 		ColumnBytes: cmp.Or(int64(cfg.ListMemory)<<20, -1), PublicURL: cfg.PublicURL, OIDC: idps, TrustedProxies: trusted,
 		Out: os.Stdout, Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-		Product: cfg.Product, DevicesLink: cfg.DevicesLink,
+		Product: cfg.Product, DevicesLink: cfg.DevicesLink, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey,
+		Reserve: cfg.Reserve << 20,
+	}
+	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+		return usageError{errors.New("--tls-cert and --tls-key go together")}
+	}
+	if err := limits(cfg.Limits, &made); err != nil {
+		return err
 	}
 	if err := senders(ctx, &cfg, &made); err != nil {
 		return err
@@ -186,15 +209,13 @@ func serve(ctx context.Context, cfg serveFile, demo bool) error {
 		return err
 	}
 	var table string
-	switch {
-	case demo:
-		if table, err = a.LoadDemo(ctx, cfg.Data); err != nil {
-			return errors.Join(err, a.Tenants().Close())
-		}
-	case fresh:
-		if table, err = a.FirstTenant(ctx); err != nil {
-			return errors.Join(err, a.Tenants().Close())
-		}
+	if demo {
+		table, err = a.LoadDemo(ctx, cfg.Data)
+	} else {
+		table, err = a.FirstTenant(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, a.Tenants().Close())
 	}
 	if err := a.Listen(ctx); err != nil {
 		return errors.Join(err, a.Tenants().Close())

@@ -6,17 +6,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -29,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"satchel/internal/durable"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/mobile-api/handler"
@@ -38,6 +37,7 @@ import (
 	"satchel/server/files"
 	"satchel/server/rest"
 	"satchel/server/session"
+	"satchel/server/session/limit"
 	"satchel/server/session/oidc"
 	"satchel/server/session/password"
 	"satchel/server/session/token"
@@ -70,12 +70,14 @@ type Config struct {
 	// OIDC are the identity providers of the tenants that have one.
 	OIDC map[ident.TenantID]oidc.Config
 	// TrustedProxies are believed about where requests come from.
-	TrustedProxies []netip.Prefix
-	Mailer         session.Mailer // nil where no mail is sent
+	TrustedProxies limit.Proxies
 	// Pusher and Letters send what people are told; nil: nothing is pushed, or
 	// mailed. ByFCM and BySMTP make them.
 	Pusher  courier.Pusher
 	Letters courier.Mailer
+	// Bounces says where reports of undeliverable mail come in; nil for nowhere.
+	// It needs Letters.
+	Bounces *Bounces
 	// Product is what the system is called in mails, "Satchel" if empty;
 	// DevicesLink where in it a person revokes devices, "" for nowhere.
 	Product, DevicesLink string
@@ -86,22 +88,51 @@ type Config struct {
 	Files files.Limits
 	// Scanner judges files before they are kept; nil for none.
 	Scanner files.Scanner
+	// Unscanned is what becomes of files that Scanner can't judge for now; "" for
+	// files.Hold.
+	Unscanned files.Unscanned
+	// Quotas bound what people who have signed in may ask for; nil for the
+	// defaults.
+	Quotas *limit.Quotas
+	// Connections bounds what is open at once, PersonSockets how many devices
+	// of one person may be live; zeros are the defaults.
+	Connections   Connections
+	PersonSockets int
+	// ReadTimeout bounds how long a request may take to arrive, files apart, and
+	// WriteTimeout its answer to be taken; 0 for those of package edge.
+	ReadTimeout, WriteTimeout time.Duration
+	// TLSCert and TLSKey are PEM files; "" where TLS ends in front of the server.
+	// They are read again when they change.
+	TLSCert, TLSKey string
+	// Reserve is how many bytes of the disk are kept free of what people add: with
+	// less, changes are refused, while pulling, signing in and administering go
+	// on down to a quarter of it; files want four times as much. 0 for
+	// [store.DefaultReserve].
+	Reserve uint64
+	// Random is what new keys, tokens and ids are made of; nil for the system's
+	// randomness. Another one is for tests that repeat a run to the byte. It must
+	// be safe for concurrent use.
+	Random io.Reader
 }
 
 // App is a server: New, then Run; Close is Run's end.
 type App struct {
-	cfg         Config
-	tenants     *Tenants
-	fiber       *fiber.App
-	session     *session.Service
-	files       *files.Server
-	sockets     *upgrade.Registry
-	hasher      *password.Hasher
-	metrics     *metrics
-	listen      net.Listener
-	admin       net.Listener
-	letters     *letters              // nil where no mail is sent
-	unsubscribe *courier.Unsubscriber // nil likewise
+	cfg     Config
+	tenants *Tenants
+	fiber   *fiber.App
+	session *session.Service
+	files   *files.Server
+	content blob.Store
+	sockets *upgrade.Registry
+	hasher  *password.Hasher
+	metrics *metrics
+	listen  net.Listener
+	doors   *doors // beneath listen
+	admin   net.Listener
+	signer  *token.Signer
+	keys    watched
+	cert    *certificate // nil where TLS ends in front of the server
+	letters *letters
 }
 
 // Signing names of access tokens.
@@ -127,10 +158,20 @@ func New(cfg Config) (*App, error) {
 	if cfg.MaxSockets == 0 {
 		cfg.MaxSockets = 20_000
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if err := durable.MkdirAll(cfg.Dir); err != nil {
 		return nil, err
 	}
-	keys, err := signingKeys(cfg.Dir)
+	quotas := limit.DefaultQuotas()
+	if cfg.Quotas != nil {
+		quotas = *cfg.Quotas
+	}
+	if err := quotas.Check(); err != nil {
+		return nil, err
+	}
+	keys, err := signingKeys(cfg.Dir, cfg.Random)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +189,17 @@ func New(cfg Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	ts.columns = column.NewBudget(cmp.Or(cfg.ColumnBytes, column.DefaultBytes))
-	a := &App{cfg: cfg, tenants: ts, hasher: hasher}
+	ts.columns, ts.random = column.NewBudget(cmp.Or(cfg.ColumnBytes, column.DefaultBytes)), cfg.Random
+	ts.reserve = cfg.Reserve
+	a := &App{
+		cfg: cfg, tenants: ts, hasher: hasher, signer: signer, keys: watched{paths: []string{filepath.Join(cfg.Dir, keysFile)}},
+	}
+	a.keys.changed()
+	if cfg.TLSCert != "" || cfg.TLSKey != "" {
+		if a.cert, err = newCertificate(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, err
+		}
+	}
 	a.metrics = newMetrics(a)
 	a.sockets = upgrade.New(upgrade.Options{
 		Origins: cfg.Origins, MaxConns: cfg.MaxSockets,
@@ -157,22 +207,29 @@ func New(cfg Config) (*App, error) {
 			cfg.Log.Error("socket panicked", slog.String("stack", string(stack)))
 		},
 	})
-	auth := &edge.Auth{Tenants: ts, Signer: signer, Clock: cfg.Clock}
+	auth := &edge.Auth{
+		Tenants: ts, Signer: signer, Clock: cfg.Clock, Proxies: cfg.TrustedProxies, Quotas: limit.NewPeople(quotas, cfg.Clock),
+	}
+	secure := edge.Secure
+	if strings.HasPrefix(cfg.PublicURL, "https://") {
+		secure = edge.SecureBehindTLS
+	}
 	a.fiber = edge.NewApp(a.logError)
+	a.fiber.Server().ReadTimeout = cmp.Or(cfg.ReadTimeout, edge.ReadTimeout)
+	a.fiber.Server().WriteTimeout = cmp.Or(cfg.WriteTimeout, edge.WriteTimeout)
 	files.Configure(a.fiber)
 	a.fiber.Use(a.metrics.observe, recover.New(recover.Config{
 		EnableStackTrace: true,
 		StackTraceHandler: func(*fiber.Ctx, any) {
 			cfg.Log.Error("request panicked", slog.String("stack", string(debug.Stack())))
 		},
-	}), edge.Secure)
+	}), secure)
 	a.fiber.Get("/healthz", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	a.fiber.Get("/readyz", a.ready)
-	if cfg.Mailer == nil && cfg.Letters != nil && cfg.PublicURL != "" {
-		a.letters = newLetters(cfg.Letters, cfg.PublicURL, cfg.Product, cfg.Log)
-		cfg.Mailer = a.letters
+	if a.letters, err = newLetters(&a.cfg, ts); err != nil {
+		return nil, err
 	}
-	a.session = &session.Service{Auth: auth, Hasher: hasher, Mailer: cfg.Mailer, Proxies: cfg.TrustedProxies, Log: cfg.Log}
+	a.session = &session.Service{Auth: auth, Hasher: hasher, Links: a.letters.links, Proxies: cfg.TrustedProxies, Log: cfg.Log}
 	if len(cfg.OIDC) > 0 {
 		a.session.OIDC, err = oidc.New(oidc.Options{PublicURL: cfg.PublicURL, Tenants: cfg.OIDC, Clock: cfg.Clock})
 		if err != nil {
@@ -180,100 +237,35 @@ func New(cfg Config) (*App, error) {
 		}
 	}
 	a.session.Mount(a.fiber)
-	(&syncapi.Server{Auth: auth, Sockets: a.sockets}).Mount(a.fiber)
+	(&syncapi.Server{Auth: auth, Sockets: a.sockets, PersonSockets: cfg.PersonSockets}).Mount(a.fiber)
 	all, err := suite.Load()
 	if err != nil {
 		return nil, err
 	}
-	content := cfg.Content
-	if content == nil {
-		content = blob.NewFolder(filepath.Join(cfg.Dir, "blobs"), cfg.Clock)
+	if a.content = cfg.Content; a.content == nil {
+		a.content = blob.NewFolder(filepath.Join(cfg.Dir, "blobs"), cfg.Clock)
 	}
 	a.files, err = files.Mount(a.fiber, auth, all.Cat, files.Options{
-		Dir: filepath.Join(cfg.Dir, "uploads"), Blobs: content, Limits: cfg.Files, Scanner: cfg.Scanner,
-		Log: cfg.Log, Clock: cfg.Clock, Tenants: ts.Each,
+		Dir: filepath.Join(cfg.Dir, "uploads"), Blobs: a.content, Limits: cfg.Files, Scanner: cfg.Scanner, Unscanned: cfg.Unscanned,
+		Log: cfg.Log, Clock: cfg.Clock, Random: cfg.Random, Tenants: ts.Each, Reserve: cfg.Reserve,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{}); err != nil {
+	var cursors [32]byte
+	if _, err := io.ReadFull(cfg.Random, cursors[:]); err != nil {
 		return nil, err
 	}
-	if cfg.Letters != nil && cfg.PublicURL != "" {
-		key, err := unsubscribeKey(cfg.Dir)
-		if err != nil {
-			return nil, err
-		}
-		a.unsubscribe = courier.NewUnsubscriber(key, cfg.PublicURL, a.tenants)
-		a.unsubscribe.Mount(a.fiber)
+	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{CursorKey: cursors, Content: contentOf(a.content)}); err != nil {
+		return nil, err
+	}
+	if a.letters.unsubscribe != nil {
+		a.letters.unsubscribe.Mount(a.fiber)
 	}
 	if _, err := handler.Mount(a.fiber, auth, all.Cat, handler.Options{}); err != nil {
 		return nil, err
 	}
 	return a, nil
-}
-
-// signingKeys reads the server's signing keys, making them in a new folder.
-func signingKeys(dir string) (token.KeySet, error) {
-	path := filepath.Join(dir, "keys.json")
-	var keys token.KeySet
-	b, err := os.ReadFile(path)
-	if err == nil {
-		if err := json.Unmarshal(b, &keys); err != nil {
-			return keys, fmt.Errorf("%s: %w", path, err)
-		}
-		return keys, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return keys, err
-	}
-	var random [32]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return keys, err
-	}
-	keys = token.NewKeySet(random)
-	if b, err = json.Marshal(keys); err != nil {
-		return keys, err
-	}
-	return keys, writeFile(path, b)
-}
-
-// unsubscribeKey reads the key by which addresses in mails are sealed, making
-// it in a new folder. Mails are old when people think better of them.
-func unsubscribeKey(dir string) (key [32]byte, err error) {
-	path := filepath.Join(dir, "mail.key")
-	b, err := os.ReadFile(path)
-	switch {
-	case err == nil && len(b) == len(key):
-		return [32]byte(b), nil
-	case err == nil:
-		return key, fmt.Errorf("%s: %d bytes are no key", path, len(b))
-	case !errors.Is(err, fs.ErrNotExist):
-		return key, err
-	}
-	if _, err := rand.Read(key[:]); err != nil {
-		return key, err
-	}
-	return key, writeFile(path, key[:])
-}
-
-// writeFile writes a file whole or not at all, readable by its owner alone.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	if err := f.Chmod(0o600); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if _, err := f.Write(b); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 func (a *App) logError(c *fiber.Ctx, err error) {
@@ -310,16 +302,31 @@ func (a *App) Listen(ctx context.Context) error {
 	if a.listen, err = lc.Listen(ctx, "tcp", a.cfg.Listen); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.cfg.Out, "listening on http://%s\n", a.listen.Addr())
-	if a.cfg.AdminListen == "" {
-		return nil
+	a.doors = newDoors(a.listen, a.cfg.Connections.or(a.cfg.MaxSockets), a.cfg.TrustedProxies)
+	a.listen = a.doors
+	scheme := "http"
+	if a.cert != nil {
+		a.listen, scheme = tls.NewListener(a.listen, a.cert.config()), "https"
 	}
-	if a.admin, err = lc.Listen(ctx, "tcp", a.cfg.AdminListen); err != nil {
+	fmt.Fprintf(a.cfg.Out, "listening on %s://%s\n", scheme, a.listen.Addr())
+	if a.cfg.AdminListen != "" {
+		if a.admin, err = lc.Listen(ctx, "tcp", a.cfg.AdminListen); err != nil {
+			return errors.Join(err, a.listen.Close())
+		}
+		fmt.Fprintf(a.cfg.Out, "admin listening on http://%s\n", a.admin.Addr())
+	}
+	if err := a.letters.open(ctx, &a.cfg); err != nil {
+		if a.admin != nil {
+			err = errors.Join(err, a.admin.Close())
+		}
 		return errors.Join(err, a.listen.Close())
 	}
-	fmt.Fprintf(a.cfg.Out, "admin listening on http://%s\n", a.admin.Addr())
 	return nil
 }
+
+// unsentWait is how long an orderly end waits for the rest of a request that
+// has not arrived whole.
+const unsentWait = 2 * time.Second
 
 // shutdownWait bounds how long an orderly end may take.
 const shutdownWait = 20 * time.Second
@@ -328,19 +335,26 @@ const shutdownWait = 20 * time.Second
 // told, requests under way are answered, tenants are closed.
 func (a *App) Run(ctx context.Context) error {
 	leave := a.attend()
-	if a.letters != nil {
-		go a.letters.run(ctx)
-	}
+	reports := make(chan error, 1)
+	go func() { reports <- a.letters.serve() }()
 	served := make(chan error, 1)
 	go func() { served <- a.fiber.Listener(a.listen) }()
 	adminServed := make(chan error, 1)
 	var admin *http.Server
 	if a.admin != nil {
-		admin = &http.Server{Handler: a.adminHandler(), ReadHeaderTimeout: 10 * time.Second}
+		admin = &http.Server{
+			Handler: ownHost(a.admin.Addr(), a.adminHandler()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+			MaxHeaderBytes: 64 << 10,
+		}
 		go func() { adminServed <- admin.Serve(a.admin) }()
 	}
 	sweeping, stop := context.WithCancel(ctx)
 	swept := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		a.watch(sweeping)
+	}()
 	go func() {
 		defer close(swept)
 		a.files.Run(sweeping)
@@ -357,11 +371,14 @@ func (a *App) Run(ctx context.Context) error {
 	defer cancel()
 	stop()
 	a.files.Interrupt()
+	<-watched
 	select {
 	case <-swept:
 	case <-end.Done():
 	}
-	failed = errors.Join(failed, a.sockets.Shutdown(end), a.fiber.ShutdownWithContext(end))
+	failed = errors.Join(failed, a.sockets.Shutdown(end))
+	a.doors.closeUp(unsentWait)
+	failed = errors.Join(failed, a.fiber.ShutdownWithContext(end))
 	// A server told to end before it began to serve knows no listener yet, and
 	// would serve on with this one.
 	if err := a.listen.Close(); !errors.Is(err, net.ErrClosed) {
@@ -379,9 +396,41 @@ func (a *App) Run(ctx context.Context) error {
 	if admin != nil {
 		failed = errors.Join(failed, admin.Close())
 	}
+	failed = errors.Join(failed, a.letters.close(), <-reports)
 	a.session.Close()
 	leave()
 	return errors.Join(failed, a.tenants.Close())
+}
+
+// Routes lists what the main listener answers, as "METHOD path", with fiber's
+// parameters in the paths.
+func (a *App) Routes() []string {
+	var out []string
+	for _, r := range a.fiber.GetRoutes(true) {
+		out = append(out, r.Method+" "+r.Path)
+	}
+	return out
+}
+
+// ownHost refuses what browsers send to a listener of this machine alone under
+// a name that somebody made to mean this machine: it bears that name.
+func ownHost(at net.Addr, next http.Handler) http.Handler {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if host != "localhost" && (err != nil || !a.Unmap().IsLoopback()) {
+			http.Error(w, "not at this name", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // adminHandler serves what operators alone may see.
@@ -389,6 +438,7 @@ func (a *App) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /backup/{tenant}", a.backup)
+	mux.HandleFunc("GET /backup/{tenant}/content/{digest}", a.backupContent)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -410,8 +460,10 @@ func (a *App) backup(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the tenant is not kept in a file", http.StatusNotImplemented)
 		return
 	}
+	a.acted(r, t, "backup")
 	w.Header().Set("Trailer", "X-Satchel-Complete")
 	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set(ContentHeader, a.place())
 	n, err := bolt.Backup(w)
 	if err != nil {
 		a.cfg.Log.Error("backup failed", slog.String("error", err.Error()))

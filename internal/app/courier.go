@@ -25,7 +25,8 @@ func (a *App) attend() (leave func()) {
 	a.tenants.attend(func(t *tenant.Tenant) {
 		c := courier.New(courier.Options{
 			Tenant: t, Rules: a.tenants.suite.Rules, Pusher: a.cfg.Pusher, Mailer: a.cfg.Letters, Product: a.cfg.Product,
-			DevicesLink: a.cfg.DevicesLink, Unsubscribe: a.unsubscribe, Observe: a.metrics.sent, Log: a.cfg.Log,
+			DevicesLink: a.cfg.DevicesLink, Unsubscribe: a.letters.unsubscribe, Returns: a.letters.returns, Links: a.links(),
+			Observe: a.metrics.sent, Log: a.cfg.Log,
 		})
 		wg.Go(func() { c.Run(ctx) })
 	})
@@ -48,6 +49,14 @@ func (a *App) attend() (leave func()) {
 		cancel()
 		wg.Wait()
 	}
+}
+
+// links makes those of mails with a token; nil where none are mailed.
+func (a *App) links() courier.Links {
+	if a.letters.links == nil {
+		return nil
+	}
+	return a.letters.links
 }
 
 // attend has f called once for every tenant that is open and for each that is
@@ -105,5 +114,6 @@ type smtpMailer struct{ s *mail.Sender }
 func (m smtpMailer) Mail(ctx context.Context, l courier.Letter) push.Outcome {
 	return m.s.Send(ctx, []mail.Message{{
 		To: l.To, Subject: l.Subject, Text: l.Text, HTML: l.HTML, Key: l.Key, Attempt: l.Attempt, Unsubscribe: l.Unsubscribe,
+		Return: l.Return,
 	}})[0]
 }

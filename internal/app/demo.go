@@ -11,6 +11,7 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/demo"
+	"satchel/internal/durable"
 	"satchel/internal/ident"
 	"satchel/sync/apply"
 )
@@ -36,7 +37,7 @@ func (a *App) LoadDemo(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := writeFile(filepath.Join(dir, "demo-signins.json"), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, "demo-signins.json"), append(b, '\n')); err != nil {
 		return "", err
 	}
 	var out strings.Builder
@@ -71,5 +72,5 @@ func (a *App) loadDemo(ctx context.Context) error {
 	if err := a.tenants.closeOne(partial); err != nil {
 		return err
 	}
-	return os.Rename(path, a.tenants.Path(demo.Tenant))
+	return durable.Rename(path, a.tenants.Path(demo.Tenant))
 }

@@ -1,119 +1,143 @@
 package app
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"log/slog"
-	"strings"
-	"time"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
 
-	"satchel/internal/fault"
+	"satchel/internal/durable"
 	"satchel/server/courier"
-	"satchel/server/push"
-	"satchel/server/push/mail/template"
+	"satchel/server/push/mail"
 	"satchel/server/session"
 )
 
-// letters sends the mails that carry a token: invitations and resets. They
-// don't go through a tenant's outbox, which would keep the token where backups
-// and logs are made of; they are tried for as long as the process lives and
-// then are gone, and whoever waits for one asks again.
+// Bounces says where reports of undeliverable mail come in by SMTP: the
+// company's mail server hands on whatever is addressed to bounce+…@Domain.
+type Bounces struct {
+	// Listen is an address like 10.0.0.5:2525. Strangers need not reach it.
+	Listen string
+	Domain string
+	// TLSCert and TLSKey are PEM files by which STARTTLS is offered; "" for none.
+	// They are read again when they change.
+	TLSCert, TLSKey string
+	// Connections and PerMinute bound what comes; zeros are the defaults of
+	// mail.InboundConfig.
+	Connections, PerMinute int
+}
+
+// letters is what mail needs besides somebody who sends it. All of it hangs on
+// one key, which stands in the data folder and outlives the mails.
 type letters struct {
-	by      courier.Mailer
-	link    string // where the apps' pages are
-	product string
-	log     *slog.Logger
-	queue   chan session.Mail
+	links       *session.Links
+	unsubscribe *courier.Unsubscriber
+	returns     *courier.Returns // nil where no reports come in
+	inbound     *mail.Inbound    // nil likewise
+	cert        *certificate     // nil where reports come unencrypted
+	listen      net.Listener
 }
 
-const (
-	lettersWaiting  = 200 // at most; more are refused as busy
-	lettersAttempts = 6
-	lettersAtOnce   = 2
-)
-
-// newLetters makes a session.Mailer; run sends until ctx ends.
-func newLetters(by courier.Mailer, link, product string, log *slog.Logger) *letters {
-	return &letters{
-		by: by, link: strings.TrimRight(link, "/"), product: cmp.Or(product, "Satchel"), log: log,
-		queue: make(chan session.Mail, lettersWaiting),
+// newLetters sets mail up. Without Config.Letters there is none, without
+// Config.PublicURL none that has a link.
+func newLetters(cfg *Config, ts *Tenants) (*letters, error) {
+	l := &letters{}
+	if cfg.Bounces != nil && cfg.Letters == nil {
+		return nil, errors.New("app: mail comes back where none is sent")
 	}
+	if cfg.Letters == nil || cfg.PublicURL == "" && cfg.Bounces == nil {
+		return l, nil
+	}
+	key, err := mailKey(cfg.Dir, cfg.Random)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.PublicURL != "" {
+		l.links, l.unsubscribe = session.NewLinks(key, cfg.PublicURL), courier.NewUnsubscriber(key, cfg.PublicURL, ts)
+	}
+	b := cfg.Bounces
+	if b == nil {
+		return l, nil
+	}
+	l.returns = courier.NewReturns(key, b.Domain, ts, cfg.Clock)
+	in := mail.InboundConfig{Domain: b.Domain, To: returned{l.returns}, Connections: b.Connections, PerMinute: b.PerMinute, Log: cfg.Log}
+	if b.TLSCert != "" || b.TLSKey != "" {
+		if l.cert, err = newCertificate(b.TLSCert, b.TLSKey); err != nil {
+			return nil, err
+		}
+		in.TLS = l.cert.config()
+		in.TLS.NextProtos = nil
+	}
+	if l.inbound, err = mail.NewInbound(in); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
-// Send implements session.Mailer.
-func (l *letters) Send(_ context.Context, m session.Mail) error {
-	select {
-	case l.queue <- m:
+// open binds the listener of reports, if there is one, and says so.
+func (l *letters) open(ctx context.Context, cfg *Config) (err error) {
+	if l.inbound == nil {
 		return nil
-	default:
-		return fault.New(fault.Busy)
 	}
+	var lc net.ListenConfig
+	if l.listen, err = lc.Listen(ctx, "tcp", cfg.Bounces.Listen); err != nil {
+		return fmt.Errorf("bounces: %w", err)
+	}
+	fmt.Fprintf(cfg.Out, "bounces listening on %s\n", l.listen.Addr())
+	return nil
 }
 
-func (l *letters) run(ctx context.Context) {
-	work := make(chan struct{}, lettersAtOnce)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case m := <-l.queue:
-			work <- struct{}{}
-			go func() {
-				defer func() { <-work }()
-				l.deliver(ctx, m)
-			}()
-		}
+// serve takes reports until close; at once where none come in.
+func (l *letters) serve() error {
+	if l.inbound == nil {
+		return nil
 	}
+	return l.inbound.Serve(l.listen)
 }
 
-// deliver tries a mail until it is taken, refused for good, or too late. Its
-// link is in no line of the log.
-func (l *letters) deliver(ctx context.Context, m session.Mail) {
-	letter, err := l.write(m)
-	if err != nil {
-		l.log.Error("a mail could not be written", slog.String("kind", string(m.Kind)), slog.String("error", err.Error()))
-		return
+func (l *letters) close() error {
+	if l.inbound == nil {
+		return nil
 	}
-	for letter.Attempt = 0; letter.Attempt < lettersAttempts; letter.Attempt++ {
-		done := l.by.Mail(ctx, letter)
-		if done.Kind == push.Sent {
-			return
-		}
-		if done.Kind != push.Retry {
-			l.log.Warn("a mail was refused", slog.String("kind", string(m.Kind)), slog.String("reason", done.Reason))
-			return
-		}
-		wait := time.NewTimer(cmp.Or(done.After, 30*time.Second))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return
-		case <-wait.C:
+	err := l.inbound.Close()
+	if l.listen != nil {
+		// Told to end before it began to serve it knows no listener yet.
+		if cerr := l.listen.Close(); !errors.Is(cerr, net.ErrClosed) {
+			err = errors.Join(err, cerr)
 		}
 	}
-	l.log.Warn("a mail was given up", slog.String("kind", string(m.Kind)))
+	return err
 }
 
-func (l *letters) write(m session.Mail) (courier.Letter, error) {
-	who := template.Person{Name: m.Name, Product: l.product}
-	link := l.link + "/" + strings.TrimLeft(m.Path, "/")
-	var v template.Values
-	switch m.Kind {
-	case session.MailInvitation:
-		v = template.Invitation{Person: who, Link: link, Until: m.Expires}
-	case session.MailReset:
-		v = template.PasswordReset{Person: who, Link: link, Until: m.Expires}
-	default:
-		return courier.Letter{}, fmt.Errorf("app: there is no mail of kind %q", m.Kind)
+// returned hands reports to whoever knows what they are about.
+type returned struct{ *courier.Returns }
+
+// Take implements mail.Returned.
+func (r returned) Take(ctx context.Context, address string, v mail.Verdict) error {
+	if v == mail.Delayed {
+		return nil
 	}
-	words, err := template.Render(m.Language, v)
-	if err != nil {
-		return courier.Letter{}, err
+	return r.Returns.Take(ctx, address, v == mail.HardBounce)
+}
+
+// mailKey reads the key that addresses and links in mails are made with,
+// making it in a new folder. Mails are old when people think better of them.
+func mailKey(dir string, from io.Reader) (key [32]byte, err error) {
+	path := filepath.Join(dir, "mail.key")
+	b, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(b) == len(key):
+		return [32]byte(b), nil
+	case err == nil:
+		return key, fmt.Errorf("%s: %d bytes are no key", path, len(b))
+	case !errors.Is(err, fs.ErrNotExist):
+		return key, err
 	}
-	// The key is the same at every attempt and tells nothing of the token.
-	sum := sha256.Sum256([]byte(string(m.Tenant) + "\x00" + string(m.Employee) + "\x00" + m.Path))
-	return courier.Letter{To: m.Address, Subject: words.Subject, Text: words.Text, HTML: words.HTML, Key: hex.EncodeToString(sum[:16])}, nil
+	if _, err := io.ReadFull(from, key[:]); err != nil {
+		return key, err
+	}
+	return key, durable.WriteFile(path, key[:])
 }

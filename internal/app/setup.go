@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"satchel/internal/command"
+	"satchel/internal/durable"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/session/password"
@@ -42,12 +46,51 @@ func (ts *Tenants) SetUp(ctx context.Context, id ident.TenantID, admin Administr
 		}
 		setup.Employee = ident.NewRecordID(b)
 	}
-	t, err := ts.Create(id)
+	return ts.begin(ctx, id, &command.Command{Setup: setup})
+}
+
+// sweep removes what a process that was killed left of a file that was being
+// made, and of what it was made from.
+func sweep(partial string) error {
+	dir, name := filepath.Split(partial)
+	list, err := os.ReadDir(dir)
+	for _, e := range list {
+		if strings.HasPrefix(e.Name(), name) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// begin makes a new tenant's file beside its place, with what a command puts
+// into it, and moves it there when it is whole: a tenant that is there is one
+// that people can sign in to.
+func (ts *Tenants) begin(ctx context.Context, id ident.TenantID, first *command.Command) (*tenant.Tenant, error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if err := ts.vacant(id); err != nil {
+		return nil, err
+	}
+	partial := ts.Path(id) + ".new"
+	if err := sweep(partial); err != nil {
+		return nil, err
+	}
+	eng, err := ts.engine(partial)
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.Submit(ctx, &command.Command{Setup: setup})
-	return t, err
+	t, err := ts.tenant(id, eng)
+	if err == nil {
+		_, err = t.Submit(ctx, first)
+		err = errors.Join(err, t.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(partial))
+	}
+	if err := durable.Rename(partial, ts.Path(id)); err != nil {
+		return nil, err
+	}
+	return ts.start(id)
 }
 
 // firstTenant is the slug of the tenant that a new data folder is given.
@@ -62,8 +105,8 @@ func NewPassword() (string, error) {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:])), nil
 }
 
-// FirstTenant gives a new data folder its first tenant and tells how to sign
-// in; the password is shown this once.
+// FirstTenant gives a data folder that has no tenant its first and tells how to
+// sign in; the password is shown this once. One with a tenant is left as it is.
 func (a *App) FirstTenant(ctx context.Context) (string, error) {
 	list, err := a.tenants.List()
 	if err != nil || len(list) > 0 {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"satchel/internal/durable"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/suite"
@@ -32,12 +34,20 @@ type Tenants struct {
 	clock func() time.Time
 	// columns bounds the memory of the columns of all tenants.
 	columns *column.Budget
+	// random is what tenants make tokens and ids of.
+	random io.Reader
 	// opened is told of every tenant that is opened; nil for nobody.
 	opened func(*tenant.Tenant)
 
-	mu     sync.Mutex
-	open   map[ident.TenantID]*tenant.Tenant
-	closed bool
+	// reserve is how much of the disk is kept, see Config.Reserve; engine opens
+	// the file of a tenant.
+	reserve uint64
+	engine  func(path string) (store.Engine, error)
+
+	mu      sync.Mutex
+	open    map[ident.TenantID]*tenant.Tenant
+	mending mending
+	closed  bool
 }
 
 // NewTenants serves the tenants of a data folder.
@@ -46,10 +56,17 @@ func NewTenants(dir string, log *slog.Logger, clock func() time.Time) (*Tenants,
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "tenants"), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Join(dir, "tenants")); err != nil {
 		return nil, err
 	}
-	return &Tenants{dir: dir, suite: all, log: log, clock: clock, columns: column.NewBudget(column.DefaultBytes), open: map[ident.TenantID]*tenant.Tenant{}}, nil
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ts := &Tenants{dir: dir, suite: all, log: log, clock: clock, columns: column.NewBudget(column.DefaultBytes), random: rand.Reader, open: map[ident.TenantID]*tenant.Tenant{}, mending: newMending()}
+	ts.engine = func(path string) (store.Engine, error) {
+		return store.OpenBolt(path, store.Options{Timeout: 2 * time.Second, Reserve: ts.reserve})
+	}
+	return ts, nil
 }
 
 // Path returns the file of a tenant.
@@ -73,7 +90,8 @@ func (ts *Tenants) List() ([]ident.TenantID, error) {
 }
 
 // Tenant implements edge.Tenants: it returns a running tenant, opening it
-// where needed. One that stopped after a storage error is opened again.
+// where needed. One that stopped after a storage error is opened again, once
+// all of it was checked; until then it is refused with [fault.TenantStopped].
 func (ts *Tenants) Tenant(id ident.TenantID) (*tenant.Tenant, error) {
 	if !slug.MatchString(string(id)) {
 		return nil, fault.New(fault.InvalidCredentials)
@@ -87,8 +105,8 @@ func (ts *Tenants) Tenant(id ident.TenantID) (*tenant.Tenant, error) {
 		if t.Failed() == nil {
 			return t, nil
 		}
-		_ = t.Close() // its error is the one that stopped it, logged then
-		delete(ts.open, id)
+		ts.mend(id, t)
+		return nil, ts.halted(id, t)
 	}
 	if _, err := os.Stat(ts.Path(id)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.InvalidCredentials)
@@ -98,32 +116,54 @@ func (ts *Tenants) Tenant(id ident.TenantID) (*tenant.Tenant, error) {
 
 // Create makes a new tenant's file and opens it.
 func (ts *Tenants) Create(id ident.TenantID) (*tenant.Tenant, error) {
-	if !slug.MatchString(string(id)) {
-		return nil, fmt.Errorf("tenant %q: a slug has 1 to 40 characters of a-z, 0-9 and -", id)
-	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if _, err := os.Stat(ts.Path(id)); err == nil {
-		return nil, fmt.Errorf("tenant %q exists already", id)
+	if err := ts.vacant(id); err != nil {
+		return nil, err
 	}
 	return ts.start(id)
 }
 
+// vacant refuses what can't be the name of a new tenant.
+func (ts *Tenants) vacant(id ident.TenantID) error {
+	if !slug.MatchString(string(id)) {
+		return fmt.Errorf("tenant %q: a slug has 1 to 40 characters of a-z, 0-9 and -", id)
+	}
+	if _, err := os.Lstat(ts.Path(id)); err == nil {
+		return fmt.Errorf("tenant %q exists already", id)
+	}
+	return nil
+}
+
 func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
-	eng, err := store.OpenBolt(ts.Path(id), store.Options{Timeout: 2 * time.Second})
+	eng, err := ts.engine(ts.Path(id))
 	if err != nil {
 		return nil, fault.New(fault.TenantStopped).Because(err)
 	}
-	t, err := tenant.Open(tenant.Options{
-		ID: id, Cat: ts.suite.Cat, Roles: ts.suite.Roles, Field: ts.suite.Field, Rules: ts.suite.Rules, Engine: eng,
-		Clock: ts.clock, Random: rand.Reader, Log: ts.log, Columns: ts.columns,
-	})
+	t, err := ts.tenant(id, eng)
 	if err != nil {
-		return nil, fault.New(fault.TenantStopped).Because(errors.Join(err, eng.Close()))
+		return nil, fault.New(fault.TenantStopped).Because(err)
 	}
-	ts.open[id] = t
+	ts.run(t)
+	return t, nil
+}
+
+// run has an open tenant served. The caller holds ts.mu.
+func (ts *Tenants) run(t *tenant.Tenant) {
+	ts.open[t.ID()] = t
 	if ts.opened != nil {
 		ts.opened(t)
+	}
+}
+
+// tenant starts a tenant on its engine, which is closed where that fails.
+func (ts *Tenants) tenant(id ident.TenantID, eng store.Engine) (*tenant.Tenant, error) {
+	t, err := tenant.Open(tenant.Options{
+		ID: id, Cat: ts.suite.Cat, Roles: ts.suite.Roles, Field: ts.suite.Field, Rules: ts.suite.Rules, Engine: eng,
+		Clock: ts.clock, Random: ts.random, Log: ts.log, Columns: ts.columns,
+	})
+	if err != nil {
+		return nil, errors.Join(err, eng.Close())
 	}
 	return t, nil
 }
@@ -156,8 +196,11 @@ func (ts *Tenants) Each(f func(*tenant.Tenant)) {
 // Close finishes and closes every tenant.
 func (ts *Tenants) Close() error {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
 	ts.closed = true
+	ts.mu.Unlock()
+	ts.mending.work.Wait() // none begins once closed
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
 	var errs []error
 	for id, t := range ts.open {
 		errs = append(errs, t.Close())

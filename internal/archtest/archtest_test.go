@@ -13,7 +13,9 @@ var floors = []struct {
 	prefix string
 	level  int
 }{
+	{"satchel/internal/mutant", 0},
 	{"satchel/internal/fault", 0},
+	{"satchel/internal/durable", 0},
 	{"satchel/internal/ident", 0},
 	{"satchel/sync/wire", 0},
 	{"satchel/mobile-api/wire", 0},
@@ -37,6 +39,7 @@ var floors = []struct {
 	{"satchel/sync/verify", 7},
 	{"satchel/sync/tenant", 7},
 	{"satchel/server/session/token", 7},
+	{"satchel/server/session/limit", 7},
 	{"satchel/server/session/password", 7},
 	{"satchel/server/ws/upgrade", 7},
 	{"satchel/server/edge", 8},
@@ -48,7 +51,12 @@ var floors = []struct {
 	{"satchel/internal/testworld", 11},
 	{"satchel/internal/app", 11},
 	{"satchel/internal/bench", 12},
+	{"satchel/internal/crashtest", 12},
 	{"satchel/internal/e2e", 12},
+	{"satchel/internal/history", 12},
+	{"satchel/internal/badinput", 12},
+	{"satchel/internal/canary", 12},
+	{"satchel/internal/mutant/mutanttest", 12},
 	{"satchel/internal/archtest", 13},
 	{"satchel/cmd", 13},
 }
