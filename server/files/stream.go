@@ -9,13 +9,15 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"satchel/server/edge"
 )
 
 // Limits of what is read of a body that nobody wants: enough that a client
 // that sends before it reads gets its answer, and no more.
 const (
-	maxDrained = 1 << 20 // bytes
-	drainTime  = time.Second
+	maxDrained = 2 * edge.MaxBody // bytes: who sends more than is read may find a reset instead of the answer
+	drainTime  = 2 * time.Second
 )
 
 // Configure makes the application's server hand the bodies of requests beneath

@@ -91,7 +91,7 @@ func TestNoSmuggling(t *testing.T) {
 		goesOn           bool
 	}{
 		{"refused, small", "POST /files/ HTTP/1.1\r\nContent-Length: %LEN%\r\n", inner, true},
-		{"refused, large", "POST /files/ HTTP/1.1\r\nContent-Length: %LEN%\r\n", strings.Repeat("x", 2<<20) + inner, false},
+		{"refused, large", "POST /files/ HTTP/1.1\r\nContent-Length: %LEN%\r\n", strings.Repeat("x", 18<<20) + inner, false},
 		{"no such route", "POST /files/a/b HTTP/1.1\r\nContent-Length: %LEN%\r\n", inner, true},
 		{"no such method", "PUT /files/ HTTP/1.1\r\nContent-Length: %LEN%\r\n", inner, true},
 		{"with a query", "PATCH /files?x=1 HTTP/1.1\r\nContent-Length: %LEN%\r\n", inner, true},
