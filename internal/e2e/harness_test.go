@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -118,21 +117,6 @@ func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Lo
 
 func (c *clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// failures collects what a server logs at level Error.
-type failures struct {
-	slog.Handler
-	t testing.TB
-}
-
-func (f failures) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
-
-func (f failures) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	r.Attrs(func(a slog.Attr) bool { b.WriteString(a.String() + "\n"); return true })
-	f.t.Errorf("server logged: %s\n%s", r.Message, b.String())
-	return nil
-}
-
 // server is one running server with the tenant acme.
 type server struct {
 	t     testing.TB
@@ -197,7 +181,7 @@ func (s *server) boot(listen string) {
 	s.t.Helper()
 	cfg := app.Config{Dir: s.dir, Listen: listen, Clock: s.clock.Now, Hasher: passwordtest.New(s.t)}
 	if !s.quiet {
-		cfg.Log = slog.New(failures{slog.DiscardHandler, s.t})
+		cfg.Log = testworld.ErrorLog(s.t)
 	}
 	for _, f := range s.setup {
 		f(&cfg)

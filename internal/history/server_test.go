@@ -3,10 +3,8 @@ package history
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,21 +34,6 @@ const (
 
 // row is an import row.
 var row = testworld.Row
-
-// failures makes whatever a server logs as an error fail the test.
-type failures struct {
-	slog.Handler
-	t testing.TB
-}
-
-func (f failures) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
-
-func (f failures) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	r.Attrs(func(a slog.Attr) bool { b.WriteString(a.String() + "\n"); return true })
-	f.t.Errorf("server logged: %s\n%s", r.Message, b.String())
-	return nil
-}
 
 // server is a whole server in a folder of its own, that can be ended and
 // started again at its address.
@@ -99,7 +82,7 @@ func (s *server) boot() {
 	s.t.Helper()
 	var err error
 	if s.app, err = app.New(app.Config{
-		Dir: s.dir, Listen: s.addr, Hasher: passwordtest.New(s.t), Log: slog.New(failures{slog.DiscardHandler, s.t}),
+		Dir: s.dir, Listen: s.addr, Hasher: passwordtest.New(s.t), Log: testworld.ErrorLog(s.t),
 	}); err != nil {
 		s.t.Fatal(err)
 	}
