@@ -52,7 +52,7 @@ const (
 	AreaKeepsClient
 	UndoLeavesIndex
 	UndoLeavesRows
-	OldChangeLeft
+	JoinedChangeLost
 	OldValueIndexed
 
 	// Of sync/project: what a reader sees of a record.

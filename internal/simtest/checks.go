@@ -751,7 +751,7 @@ func (s *sim) checkIndexes() {
 		}
 		want[k][o] = true
 	}
-	changes := map[string]bool{}
+	changed := map[uint64][]ident.Ordinal{} // by position
 	s.snap.Scan(store.Records, nil, func(k, v []byte) bool {
 		o := binary.BigEndian.Uint32(k)
 		r, err := s.cat.Decode(o, v)
@@ -775,8 +775,8 @@ func (s *sim) checkIndexes() {
 				add(k, o)
 			}
 		}
-		row := binary.BigEndian.AppendUint64(nil, uint64(r.Last(^entity.Mask(0)).Pos))
-		changes[string(binary.BigEndian.AppendUint32(row, o))] = true
+		p := uint64(r.Last(^entity.Mask(0)).Pos)
+		changed[p] = append(changed[p], o)
 		return true
 	})
 	got := map[state.Key]bits.Set{}
@@ -800,16 +800,32 @@ func (s *sim) checkIndexes() {
 			s.fail("index %q has %d records, none belong there", string(k), g.Len())
 		}
 	}
-	n := 0
-	s.snap.Scan(store.Changes, nil, func(k, _ []byte) bool {
-		n++
-		if !changes[string(k)] {
-			s.fail("the change index has a row too many")
+	var before uint64
+	s.snap.Scan(store.Changes, nil, func(k, v []byte) bool {
+		last := binary.BigEndian.Uint64(k)
+		first, n := binary.Uvarint(v)
+		if n <= 0 || first <= before || last < first {
+			s.fail("a row of the change index speaks of %d to %d, the one before it ends at %d", first, last, before)
+			return true
+		}
+		if last > first {
+			s.count("change index: rows joined")
+		}
+		before = last
+		set, err := bits.Parse(v[n:])
+		must(err)
+		for p := first; p <= last; p++ {
+			for _, o := range changed[p] {
+				if !set.Contains(o) {
+					s.fail("record %d changed at %d, the row of the change index does not say so", o, p)
+				}
+			}
+			delete(changed, p)
 		}
 		return true
 	})
-	if n != len(changes) {
-		s.fail("the change index has %d rows, not %d", n, len(changes))
+	for p, ords := range changed {
+		s.fail("the change index has nothing of %d, when records %v changed", p, ords)
 	}
 	s.checkHeld()
 }

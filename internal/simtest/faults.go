@@ -195,13 +195,6 @@ func (s *sim) draw() {
 			s.weather[f.name] = f.rate
 		}
 	}
-	if s.weather[restored] > 0 {
-		// While the clock is behind, all writes bear one instant; of two histories
-		// of one backup that a record was written in as often, its revs are then the
-		// same whatever was written. See "Known" in DESIGN.md.
-		delete(s.weather, clockAhead)
-		delete(s.weather, clockBack)
-	}
 	if _, mem := s.eng.(*store.Mem); !mem && mood != 0 { // a few histories have a file at all
 		s.weather[tornWrite], s.weather[compacted] = 60, 20
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 
@@ -150,7 +151,10 @@ func (s *sim) torn(d oplog.Draft, reqs []request) bool {
 	must(s.log.Close())
 	s.dead = append(s.dead, s.eng)
 	next := s.path()
-	must(os.WriteFile(next, store.Torn(before, after, s.rng.IntN), 0o600))
+	// Dice of their own: how many are thrown depends on where in the file bbolt put
+	// its pages, which is not the same twice. Whether the commit was kept is.
+	dice := rand.New(rand.NewPCG(s.rng.Uint64(), 0))
+	must(os.WriteFile(next, store.Torn(before, after, dice.IntN), 0o600))
 	s.eng = s.openBolt(next)
 	must(s.eng.(*store.Bolt).Check())
 	s.folded = false

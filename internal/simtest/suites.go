@@ -36,10 +36,10 @@ var worlds = sync.OnceValue(func() *suites {
 	must(err)
 	must(cat.Evolve(entity.Edition{Version: 2, Fields: novelties}))
 	return &suites{
-		plain:   apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field, Rules: all.Rules},
-		altered: apply.Config{Cat: all.Cat, Roles: rolesFor(all.Cat, true), Field: all.Field, Rules: all.Rules},
-		evolved: apply.Config{Cat: cat, Roles: rolesFor(cat, false), Field: all.Field, Rules: all.Rules},
-		another: apply.Config{Cat: cat, Roles: rolesFor(cat, true), Field: all.Field, Rules: all.Rules},
+		plain:   apply.Config{Cat: all.Cat, Roles: all.Roles, Field: all.Field, Rules: all.Rules, ChangeBlock: changeBlock},
+		altered: apply.Config{Cat: all.Cat, Roles: rolesFor(all.Cat, true), Field: all.Field, Rules: all.Rules, ChangeBlock: changeBlock},
+		evolved: apply.Config{Cat: cat, Roles: rolesFor(cat, false), Field: all.Field, Rules: all.Rules, ChangeBlock: changeBlock},
+		another: apply.Config{Cat: cat, Roles: rolesFor(cat, true), Field: all.Field, Rules: all.Rules, ChangeBlock: changeBlock},
 	}
 })
 
@@ -76,6 +76,10 @@ func rolesFor(cat *entity.Catalogue, altered bool) *subject.Roles {
 	must(err)
 	return rs
 }
+
+// changeBlock is how many entries the change index joins: few, so that phones
+// meet rows of every size.
+const changeBlock = 8
 
 // grown reports whether the record types have their second edition.
 func (s *sim) grown() bool { return s.cfg.Cat == s.suites.evolved.Cat }

@@ -32,7 +32,7 @@ import (
 
 // Version is the apply version: it changes whenever the same entry would
 // lead to another state.
-const Version = 4
+const Version = 5
 
 // Config is what a machine is made of.
 type Config struct {
@@ -41,6 +41,8 @@ type Config struct {
 	Field []policy.Selection // what a field device carries
 	Rules *outbox.Rules      // what is told to whom; nil for nothing
 	Log   *slog.Logger       // panics in commands; nil for none
+	// ChangeBlock is for tests: see [state.Writer.Block]. 0 leaves it as it is.
+	ChangeBlock int
 }
 
 // Result answers one command. Err is a *fault.Error or nil.
@@ -144,6 +146,9 @@ type view struct {
 // New makes a machine. Open reads what it keeps in memory.
 func New(cfg Config) *Machine {
 	m := &Machine{cfg: cfg, w: state.NewWriter(cfg.Cat)}
+	if cfg.ChangeBlock > 0 {
+		m.w.Block(cfg.ChangeBlock)
+	}
 	m.forget()
 	return m
 }
@@ -180,6 +185,7 @@ func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 	}
 	m.trim()
 	m.w.Begin(tx, e.Pos, e.Time)
+	m.w.Enter(e.Epoch)
 	m.epoch = e.Epoch
 	m.results, m.trail = m.results[:0], m.trail[:0]
 	m.effects = Effects{Ended: map[ident.SessionID]int{}}
@@ -213,6 +219,9 @@ func (m *Machine) commands(e oplog.Entry) error {
 			continue
 		}
 		m.results[i] = m.command(c)
+	}
+	if len(pulls) > 0 {
+		m.w.NoteChanges()
 	}
 	for _, i := range pulls {
 		m.results[i] = m.command(held[i])

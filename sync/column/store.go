@@ -164,12 +164,12 @@ func (s *Store) At(rd *state.Reader, t *entity.Type, wants []Want) (view *View, 
 	return &View{v, changed, s.heaped}, false
 }
 
-// since returns the records changed after a position, and whether those are
-// all or there are more than so many.
+// since returns the records changed after a position, perhaps with some that
+// were not, and whether those are all or there are more than so many.
 func since(rd *state.Reader, pos ident.Position, most int) (bits.Set, bool) {
 	var b bits.Builder
 	n := 0
-	rd.Changed(pos, func(_ ident.Position, o ident.Ordinal) bool {
+	rd.Changed(pos, func(o ident.Ordinal) bool {
 		b.Add(o)
 		n++
 		return n <= most
@@ -318,13 +318,14 @@ func (v *version) sizes() map[ID]int64 {
 // the columns that it had to leave as they were.
 func (t *table) next(v *version, dir *directory, rd *state.Reader, live bits.Set) (*version, []ID) {
 	var ords []ident.Ordinal
-	rd.Changed(v.pos, func(_ ident.Position, o ident.Ordinal) bool {
+	rd.Changed(v.pos, func(o ident.Ordinal) bool {
 		if live.Contains(o) {
 			ords = append(ords, o)
 		}
 		return true
 	})
 	slices.Sort(ords)
+	ords = slices.Compact(ords)
 	known, _ := slices.BinarySearch(ords, dir.last()+1)
 	for _, o := range ords[:known] {
 		if _, ok := dir.local(o); !ok {

@@ -198,7 +198,7 @@ type computation struct {
 	rebased bool
 	agreed  scope.Sets
 	lost    bits.Set
-	// scanned counts rows of the change index that were looked at.
+	// scanned counts what of the change index was looked at.
 	scanned int
 
 	parts  scope.Sets // of what is held, those that count
@@ -340,12 +340,12 @@ func (c *computation) updates() bool {
 			found = append(found, change{m, cl, size})
 		}
 	}
-	// The rows of the change index after the mark, or all that is held,
-	// whichever are fewer.
+	// What the change index has after the mark, or all that is held, whichever is
+	// less.
 	budget := c.parts.Len()
 	few := true
 	n := 0
-	c.rd.Changed(c.mark.Pos-1, func(_ ident.Position, o ident.Ordinal) bool {
+	c.rd.Changed(c.mark.Pos-1, func(o ident.Ordinal) bool {
 		if n++; n > budget {
 			few = false
 			return false
@@ -367,6 +367,8 @@ func (c *computation) updates() bool {
 	slices.SortFunc(found, func(a, b change) int {
 		return cmp.Or(cmp.Compare(a.mark.Pos, b.mark.Pos), cmp.Compare(a.mark.Ord, b.mark.Ord))
 	})
+	// A record that changed several times was found as often.
+	found = slices.CompactFunc(found, func(a, b change) bool { return a.mark == b.mark })
 	for _, f := range found {
 		if !c.send(f.mark.Ord, f.class, f.size) {
 			return false

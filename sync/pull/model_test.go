@@ -1,8 +1,10 @@
 package pull_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -59,22 +61,29 @@ func (r *rows) Scan(b store.Bucket, from []byte, fn func(k, v []byte) bool) {
 			}
 		}
 	case store.Changes:
-		at := binary.BigEndian.Uint64(from)
-		for {
-			best := -1
-			for i, c := range r.changed {
-				if c >= at && (best < 0 || c < r.changed[best]) {
-					best = i
-				}
-			}
-			if best < 0 {
-				return
-			}
-			k := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, r.changed[best]), uint32(best+1))
-			if !fn(k, nil) {
-				return
-			}
-			at = r.changed[best] + 1 // one record a position
+		r.scanChanges(binary.BigEndian.Uint64(from), fn)
+	}
+}
+
+// scanChanges gives the newest positions rows of their own and joins older ones
+// by four: who is behind is told too much.
+func (r *rows) scanChanges(from uint64, fn func(k, v []byte) bool) {
+	type span struct{ first, last uint64 }
+	changed := map[span][]uint32{}
+	for i, p := range r.changed {
+		at := span{p, p}
+		if block := (span{p - p%4, p - p%4 + 3}); block.last+2 < r.pos {
+			at = block
+		}
+		changed[at] = append(changed[at], uint32(i+1))
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(changed), func(a, b span) int { return cmp.Compare(a.last, b.last) }) {
+		if at.last < from {
+			continue
+		}
+		v := bits.Of(changed[at]...).AppendTo(binary.AppendUvarint(nil, at.first))
+		if !fn(binary.BigEndian.AppendUint64(nil, at.last), v) {
+			return
 		}
 	}
 }

@@ -78,6 +78,7 @@ const (
 	metaTime    = "time"    // i64, tenant time
 	metaPolicy  = "policy"  // u64, counts changes of anybody's rights
 	metaPos     = "applied" // u64, position of the last entry applied
+	metaEpoch   = "epoch"   // u64, of the last entry applied
 )
 
 // Reader reads one state.
@@ -280,13 +281,4 @@ func (r *Reader) Naming(id ident.RecordID, f func(*entity.Record, uint8) bool) {
 			}
 		}
 	}
-}
-
-// Changed calls f for each record changed after the position, in change
-// order, until f returns false.
-func (r *Reader) Changed(after ident.Position, f func(ident.Position, ident.Ordinal) bool) {
-	from := binary.BigEndian.AppendUint64(nil, uint64(after)+1)
-	r.kv.Scan(store.Changes, from, func(k, _ []byte) bool {
-		return f(ident.Position(binary.BigEndian.Uint64(k)), binary.BigEndian.Uint32(k[8:]))
-	})
 }

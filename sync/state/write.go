@@ -43,11 +43,13 @@ type Writer struct {
 	Reader
 	*store.Stage
 	pos     ident.Position
+	before  ident.Millis // tenant time of the batch before
 	now     ident.Millis
 	base    map[Key]bits.Set // as before the batch
 	undo    []indexUndo
 	effects Effects
 	moves   uint64
+	block   ident.Position // of the change index
 }
 
 type indexUndo struct {
@@ -64,7 +66,10 @@ type Mark struct {
 // NewWriter makes a writer; it reads nothing before Begin.
 func NewWriter(cat *entity.Catalogue) *Writer {
 	st := store.NewStage(nil)
-	return &Writer{Reader: Reader{Cat: cat, kv: st, index: map[Key]bits.Set{}}, Stage: st, base: map[Key]bits.Set{}}
+	return &Writer{
+		Reader: Reader{Cat: cat, kv: st, index: map[Key]bits.Set{}}, Stage: st, base: map[Key]bits.Set{},
+		block: ChangeBlock,
+	}
 }
 
 // Begin starts a batch on a state, at the position and time of its entry.
@@ -78,9 +83,38 @@ func (w *Writer) Begin(base store.Reader, pos ident.Position, at ident.Millis) {
 		w.index = map[Key]bits.Set{}
 	}
 	w.pos = pos
-	w.now = max(w.Reader.Now(), at)
+	w.before = w.Reader.Now()
+	w.now = max(w.before, at)
 	w.Put(store.Meta, []byte(metaTime), binary.BigEndian.AppendUint64(nil, uint64(w.now)))
 	w.Put(store.Meta, []byte(metaPos), binary.BigEndian.AppendUint64(nil, uint64(pos)))
+}
+
+// Enter tells the writer the epoch of the batch's entry, after Begin. The first
+// entry of a new epoch carries time forward by up to [maxStride], as much as
+// the epoch says. Two histories that begin with the same backup would otherwise
+// write at the same instants for as long as their clock is behind tenant time,
+// and what is told apart by counts and instants, as revs are, would be the same
+// in both.
+func (w *Writer) Enter(epoch uint64) {
+	last := u64(w.Get(store.Meta, []byte(metaEpoch)))
+	if last == epoch {
+		return
+	}
+	w.Put(store.Meta, []byte(metaEpoch), binary.BigEndian.AppendUint64(nil, epoch))
+	if last == 0 {
+		return // the first entry of all, or the first since epochs are noted
+	}
+	w.now = max(w.now, w.before+stride(epoch))
+	w.Put(store.Meta, []byte(metaTime), binary.BigEndian.AppendUint64(nil, uint64(w.now)))
+}
+
+// maxStride is the most that a new epoch carries time forward, in milliseconds.
+const maxStride = 1 << 16
+
+// stride spreads epochs, which may be neighbours, over the milliseconds up to
+// maxStride: Fibonacci hashing.
+func stride(epoch uint64) ident.Millis {
+	return 1 + ident.Millis(epoch*0x9e3779b97f4a7c15>>48)%maxStride
 }
 
 // Like lets the writer take the indexes that its batch does not change from a
@@ -122,6 +156,8 @@ func (w *Writer) Rollback(m Mark) {
 
 // Flush writes the batch's rows and index chunks.
 func (w *Writer) Flush(to store.Writer) (Effects, error) {
+	w.NoteChanges()
+	w.joinOld()
 	for _, k := range slices.Sorted(maps.Keys(w.base)) {
 		for hi, c := range bits.Changed(w.base[k], w.index[k]) {
 			row := binary.BigEndian.AppendUint16([]byte(k), hi)
@@ -179,10 +215,6 @@ func (w *Writer) BumpPolicy() {
 
 func ordRow(o ident.Ordinal) []byte { return binary.BigEndian.AppendUint32(nil, o) }
 
-func changeRow(p ident.Position, o ident.Ordinal) []byte {
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(p)), o)
-}
-
 // New gives a fresh id its ordinal and returns the empty record; the caller
 // has made sure that the id was never used.
 func (w *Writer) New(t *entity.Type, id ident.RecordID) *entity.Record {
@@ -205,10 +237,6 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 	}
 	after.Seal(entity.Stamp{Pos: w.pos, At: w.now, By: by})
 	w.Put(store.Records, ordRow(after.Ord), after.Append(nil))
-	if before != nil && !mutant.On(mutant.OldChangeLeft) {
-		w.Delete(store.Changes, changeRow(before.Last(^entity.Mask(0)).Pos, after.Ord))
-	}
-	w.Put(store.Changes, changeRow(w.pos, after.Ord), nil)
 	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type, w.named(before, after, dirty)})
 	w.reindex(before, after, dirty)
 }
@@ -216,7 +244,6 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 // Remove deletes a record; its id stays taken and its ordinal named.
 func (w *Writer) Remove(r *entity.Record) {
 	w.Delete(store.Records, ordRow(r.Ord))
-	w.Delete(store.Changes, changeRow(r.Last(^entity.Mask(0)).Pos, r.Ord))
 	w.Put(store.IDs, []byte(r.ID), append(binary.BigEndian.AppendUint16(ordRow(r.Ord), r.Type.No), 1))
 	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type, w.named(r, nil, r.Type.All())})
 	w.reindex(r, nil, r.Type.All())

@@ -73,7 +73,7 @@ type Bolt struct {
 
 // OpenBolt opens the store at path, or makes a new one when there is no such
 // file, in a folder that exists. The error names the file and says whether it
-// is in use by another process, empty, cut short, damaged, no store at all, or
+// is in use by another process ([ErrInUse]), empty, cut short, damaged, no store at all, or
 // of a format this program doesn't know ([ErrFormat]).
 func OpenBolt(path string, opts Options) (*Bolt, error) { return openBolt(path, opts, migrations) }
 

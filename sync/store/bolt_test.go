@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"satchel/internal/fault"
+	"satchel/sync/bits"
 )
 
 func mustOpen(t testing.TB, path string, opts Options) *Bolt {
@@ -820,5 +821,54 @@ func TestFormat1(t *testing.T) {
 	}
 	if _, err := openBolt(path, Options{}, nil); !errors.Is(err, ErrFormat) {
 		t.Errorf("a program that knows no audit trail opens the file: %v", err)
+	}
+}
+
+// TestChangesByEntry: the change index of a store of format 4 says the same
+// afterwards.
+func TestChangesByEntry(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.db")
+	old, err := openBolt(path, Options{}, migrations[:3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[uint64][]uint32{3: {1, 2, 70_000}, 4: {9}, 900: {3, 5}}
+	if err := old.Update(func(w Writer) error {
+		for pos, ords := range want {
+			for _, o := range ords {
+				if err := w.Put(Changes, binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, pos), o), nil); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := OpenBolt(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	got := map[uint64][]uint32{}
+	if err := b.view(func(r Reader) error {
+		r.Scan(Changes, nil, func(k, v []byte) bool {
+			pos, n := binary.Uvarint(v)
+			set, err := bits.Parse(v[n:])
+			if err != nil || len(k) != 8 || pos != binary.BigEndian.Uint64(k) {
+				t.Errorf("row %x: %x, %v", k, v, err)
+			}
+			got[pos] = set.Slice()
+			return true
+		})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v, was %v", got, want)
 	}
 }

@@ -16,6 +16,9 @@ import (
 // ErrCorrupt says that a file is empty, cut short, damaged or no store.
 var ErrCorrupt = errors.New("store: damaged")
 
+// ErrInUse says that another process has the file open.
+var ErrInUse = errors.New("in use by another process")
+
 var errPanic = errors.New("unreadable")
 
 // guard runs fn and turns a panic, or a fault on a page of the file that can't
@@ -77,7 +80,7 @@ func openMapped(path string, opts Options, mmap int, readOnly bool) (db *bolt.DB
 	case err == nil:
 		return db, nil
 	case errors.Is(err, berrors.ErrTimeout):
-		err = fmt.Errorf("in use by another process (waited %s): %w", opts.Timeout, err)
+		err = fmt.Errorf("%w (waited %s): %w", ErrInUse, opts.Timeout, err)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}

@@ -1,14 +1,17 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"satchel/sync/bits"
 )
 
 // Format is the version of the stores this program writes. It goes up by one
 // with each entry of the migrations table.
-const Format = 4
+const Format = 5
 
 // ErrFormat says that a store has a format that this program can't use.
 var ErrFormat = errors.New("store: format not supported")
@@ -42,6 +45,58 @@ var migrations = []migration{
 		run:    func(Writer) error { return nil },
 		verify: func(Reader) error { return nil },
 	},
+	{to: 5, name: "change index by entry", run: changesByEntry, verify: changesAreByEntry},
+}
+
+// changesByEntry makes one row of the change index out of those that each
+// record had, a position and an ordinal, by positions.
+func changesByEntry(w Writer) error {
+	type entry struct {
+		pos  uint64
+		ords []uint32
+	}
+	var entries []entry
+	var old [][]byte
+	bad := false
+	w.Scan(Changes, nil, func(k, _ []byte) bool {
+		if bad = len(k) != 12; bad {
+			return false
+		}
+		pos, ord := binary.BigEndian.Uint64(k), binary.BigEndian.Uint32(k[8:])
+		if n := len(entries); n == 0 || entries[n-1].pos != pos {
+			entries = append(entries, entry{pos: pos})
+		}
+		e := &entries[len(entries)-1]
+		e.ords = append(e.ords, ord)
+		old = append(old, bytes.Clone(k))
+		return true
+	})
+	if bad {
+		return fmt.Errorf("%w: the change index has a row that is none", ErrCorrupt)
+	}
+	for _, k := range old {
+		if err := w.Delete(Changes, k); err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		v := bits.Of(e.ords...).AppendTo(binary.AppendUvarint(nil, e.pos))
+		if err := w.Put(Changes, binary.BigEndian.AppendUint64(nil, e.pos), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func changesAreByEntry(r Reader) (err error) {
+	r.Scan(Changes, nil, func(k, v []byte) bool {
+		pos, n := binary.Uvarint(v)
+		if len(k) != 8 || n <= 0 || pos != binary.BigEndian.Uint64(k) {
+			err = fmt.Errorf("%w: row %x of the change index was not made anew", ErrCorrupt, k)
+		}
+		return err == nil
+	})
+	return err
 }
 
 // readFormat returns the format that a store says it has.

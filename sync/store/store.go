@@ -20,7 +20,7 @@ const (
 	Records     Bucket = 3  // ordinal u32 -> record
 	IDs         Bucket = 4  // record id -> ordinal, type
 	Index       Bucket = 5  // index name, chunk u16 -> chunk of a set of ordinals
-	Changes     Bucket = 6  // position u64, ordinal u32 -> what changed
+	Changes     Bucket = 6  // last position u64 -> first position, ordinals that changed between
 	Devices     Bucket = 7  // device id -> device
 	Held        Bucket = 8  // device id, class, chunk u16 -> chunk of what the device has
 	Results     Bucket = 9  // device id, mutation number u64 -> result not yet acknowledged

@@ -471,6 +471,9 @@ func (t *Tenant) append(batch []*request) {
 	t.number++
 	now := t.Now()
 	err := t.fold(oplog.Draft{Time: now, Version: apply.Version, Proposer: t.proposer, Number: t.number, Commands: cmds})
+	if err == nil && t.answers == nil {
+		err = errTaken
+	}
 	if err != nil {
 		t.fail(batch, err)
 		return
@@ -505,6 +508,11 @@ func (t *Tenant) append(batch []*request) {
 	})
 	t.truncate()
 }
+
+// errTaken says that the log has an entry of this number of this proposer,
+// which another run of the tenant must have appended: what names proposers is
+// not random. Nothing of the batch was done.
+var errTaken = errors.New("tenant: the log has an entry by this proposer and number already")
 
 // truncate cuts the far end of the log from time to time.
 func (t *Tenant) truncate() {

@@ -533,6 +533,14 @@ func TestStops(t *testing.T) {
 			t.Fatalf("ended with %d", c)
 		}
 	})
+	t.Run("randomness that repeats", func(t *testing.T) {
+		mem := store.NewMem()
+		small(t, mem)
+		again := open(t, mem.Clone()) // names itself as the one before did
+		if _, err := again.ten.Submit(context.Background(), title("x")); !fault.Is(err, fault.TenantStopped) {
+			t.Fatal(err)
+		}
+	})
 	t.Run("damage", func(t *testing.T) {
 		mem := store.NewMem()
 		w := small(t, mem)

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sort"
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
@@ -67,8 +68,10 @@ type checker struct {
 	want  map[state.Key]*bits.Builder
 	areas map[ident.Ordinal]ident.Ordinal // of clients
 	live  bits.Builder
-	step  func(done, total int)
-	trail *audit.Report
+	// changed are the rows of the change index, in order.
+	changed []state.ChangedIn
+	step    func(done, total int)
+	trail   *audit.Report
 }
 
 // Run checks the state of a snapshot. step, where given, is told how many of
@@ -90,8 +93,8 @@ func Run(cat *entity.Catalogue, snap store.Reader, step func(done, total int)) (
 	}
 	c.clients()
 	c.audit()
-	c.records()
 	c.changes()
+	c.records()
 	c.ids()
 	c.indexes()
 	c.devices()
@@ -228,10 +231,8 @@ func (c *checker) record(r *entity.Record) {
 	}
 	last := r.Last(^entity.Mask(0))
 	c.traced(r, last)
-	p := last.Pos
-	row := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(p)), r.Ord)
-	if c.rd.KV().Get(store.Changes, row) == nil {
-		c.fail("%s/%s: no row in the change index at its last change", r.Type.Name, r.ID)
+	if !c.changedAt(last.Pos).Contains(r.Ord) {
+		c.fail("%s/%s: not in the change index at its last change", r.Type.Name, r.ID)
 	}
 	c.add(state.TypeKey(r.Type.No), r.Ord)
 	if client := c.rd.Ordinal(r.Client()); client == 0 {
@@ -275,19 +276,35 @@ func (c *checker) client(r *entity.Record) ident.RecordID {
 	return parent.Client()
 }
 
+// changes reads the change index, before the records that must be in it.
 func (c *checker) changes() {
-	live := c.live.Set()
-	n := 0
-	c.rd.KV().Scan(store.Changes, nil, func(k, _ []byte) bool {
-		n++
-		if len(k) != 12 || !live.Contains(binary.BigEndian.Uint32(k[8:])) {
-			c.fail("change index: row %x leads to no record", k)
+	var before ident.Position
+	c.rd.KV().Scan(store.Changes, nil, func(k, v []byte) bool {
+		row, err := state.ParseChanges(k, v)
+		if err != nil {
+			c.fail("%v", err)
+			return true
 		}
+		if row.First <= before || row.Last > c.rd.Position() {
+			c.fail("change index: a row speaks of positions %d to %d, the one before it ends at %d, the log at %d", row.First, row.Last, before, c.rd.Position())
+		}
+		before = row.Last
+		if o, ok := row.Set.Max(); ok && o > c.rd.LastOrdinal() {
+			c.fail("change index: the row of %d names ordinal %d, which nothing has", row.Last, o)
+		}
+		c.changed = append(c.changed, row)
 		return true
 	})
-	if n != c.Records {
-		c.fail("change index: %d rows for %d records", n, c.Records)
+}
+
+// changedAt returns what the change index has of the range that a position lies
+// in.
+func (c *checker) changedAt(p ident.Position) bits.Set {
+	i := sort.Search(len(c.changed), func(i int) bool { return c.changed[i].Last >= p })
+	if i == len(c.changed) || c.changed[i].First > p {
+		return bits.Set{}
 	}
+	return c.changed[i].Set
 }
 
 func (c *checker) ids() {
