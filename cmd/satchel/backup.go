@@ -71,6 +71,8 @@ const (
 	// leftover is how old a file must be that a backup which broke off left
 	// behind, for the next one to remove it.
 	leftover = 24 * time.Hour
+	// stampLayout is when a backup was made, in the names of its files.
+	stampLayout = "20060102T150405.000Z"
 )
 
 // source is what a backup is made of: a running server or a data folder.
@@ -90,6 +92,10 @@ type report struct {
 	Copied   int    `json:"copied"` // of Files; the others were there
 	Bytes    int64  `json:"bytes"`  // of Copied
 	Missing  int    `json:"missing"`
+	// Pruned is how many older backups were removed, PrunedContent how many
+	// files of content that only they named.
+	Pruned        int `json:"pruned,omitempty"`
+	PrunedContent int `json:"prunedContent,omitempty"`
 }
 
 // backupTo makes a backup in a folder: the records first, then the content they
@@ -103,7 +109,7 @@ func backupTo(ctx context.Context, from source, dir, tenantID string, rehash boo
 		return out, err
 	}
 	m := manifest{Format: manifestFormat, Tenant: tenantID, Made: time.Now().UTC().Truncate(time.Millisecond), Files: []contained{}}
-	name := tenantID + "-" + m.Made.Format("20060102T150405.000Z")
+	name := tenantID + "-" + m.Made.Format(stampLayout)
 	tmp, err := os.CreateTemp(dir, ".new-*.db")
 	if err != nil {
 		return out, err
@@ -139,6 +145,9 @@ func backupTo(ctx context.Context, from source, dir, tenantID string, rehash boo
 		}
 		m.Files = append(m.Files, c)
 		step(int64(i+1), int64(len(want)))
+	}
+	if err := complete(ctx, kept, &m); err != nil {
+		return out, err
 	}
 	m.Records.File = name + ".db"
 	if err := durable.Rename(tmp.Name(), filepath.Join(dir, m.Records.File)); err != nil {
@@ -282,7 +291,12 @@ func hashFile(path string) (int64, string, error) {
 type running struct{ admin, tenant string }
 
 func (s running) get(ctx context.Context, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(s.admin, "/")+"/backup/"+s.tenant+path, http.NoBody)
+	return s.ask(ctx, http.MethodGet, "/backup/"+s.tenant+path)
+}
+
+// ask asks for something; content that is not there is blob.ErrNotFound.
+func (s running) ask(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(s.admin, "/")+path, http.NoBody)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -294,7 +308,7 @@ func (s running) get(ctx context.Context, path string) (*http.Response, error) {
 	defer res.Body.Close() //nolint:errcheck // only words
 	b, _ := io.ReadAll(io.LimitReader(res.Body, 500))
 	err = fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(b)))
-	if path != "" && res.StatusCode == http.StatusNotFound {
+	if strings.Contains(path, "/content/") && res.StatusCode == http.StatusNotFound {
 		err = errors.Join(blob.ErrNotFound, err)
 	}
 	return nil, err
@@ -344,8 +358,9 @@ func (s resting) content(ctx context.Context, k blob.Key) (io.ReadCloser, error)
 	return s.kept.Open(ctx, s.t.ID(), k, 0, -1)
 }
 
-// backup makes a backup of a server or a folder, in a folder.
-func (f *folder) backup(ctx context.Context, admin, to, config string, rehash bool) error {
+// backup makes a backup of a server or a folder, in a folder, and leaves there
+// the newest, keep in all; 0 for every one.
+func (f *folder) backup(ctx context.Context, admin, to, config string, rehash bool, keep int) error {
 	var out report
 	write := func(from source) (err error) {
 		out, err = backupTo(ctx, from, to, f.tenant, rehash)
@@ -366,9 +381,17 @@ func (f *folder) backup(ctx context.Context, admin, to, config string, rehash bo
 	if err != nil {
 		return err
 	}
+	if keep > 0 {
+		if out.Pruned, out.PrunedContent, err = prune(ctx, to, f.tenant, out.Manifest, keep); err != nil {
+			return fmt.Errorf("%s was made, but: %w", out.Manifest, err)
+		}
+	}
 	text := fmt.Sprintf("%s: %d files of content, %d of them copied\n", out.Manifest, out.Files, out.Copied)
 	if out.Content == app.ContentElsewhere {
 		text = fmt.Sprintf("%s: the keys of %d files of content, which are kept elsewhere\n", out.Manifest, out.Files)
+	}
+	if out.Pruned+out.PrunedContent > 0 {
+		text += fmt.Sprintf("removed: %d older backups, %d files of content\n", out.Pruned, out.PrunedContent)
 	}
 	if err := f.print(out, text); err != nil {
 		return err
@@ -399,12 +422,8 @@ func findManifest(path, tenantID string) (string, error) {
 	}
 	newest := ""
 	for _, n := range names {
-		at, ok := strings.CutPrefix(n.Name(), tenantID+"-")
-		if at, ok2 := strings.CutSuffix(at, ".json"); ok && ok2 && n.Type().IsRegular() {
-			// A tenant's name may begin with another's.
-			if _, err := time.Parse("20060102T150405.000Z", at); err == nil && n.Name() > newest {
-				newest = n.Name()
-			}
+		if _, ending, ok := stamped(n.Name(), tenantID); ok && ending == ".json" && n.Type().IsRegular() && n.Name() > newest {
+			newest = n.Name()
 		}
 	}
 	if newest == "" {

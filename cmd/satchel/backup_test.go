@@ -45,6 +45,11 @@ func newFiled(t *testing.T) *filed {
 
 func (f *filed) rows(rows ...command.Row) {
 	f.t.Helper()
+	f.submit(&command.Command{Import: &command.Import{Rows: rows}})
+}
+
+func (f *filed) submit(c *command.Command) {
+	f.t.Helper()
 	ts, err := app.NewTenants(f.data, nil, time.Now)
 	if err != nil {
 		f.t.Fatal(err)
@@ -53,7 +58,7 @@ func (f *filed) rows(rows ...command.Row) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	res, err := ten.Submit(f.t.Context(), &command.Command{Import: &command.Import{Rows: rows}})
+	res, err := ten.Submit(f.t.Context(), c)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,12 +15,14 @@ import (
 
 	"satchel/internal/app"
 	"satchel/internal/bench"
-	"satchel/sync/tenant"
 )
 
 func benchCommand() *cobra.Command {
-	cfg := bench.Config{}
+	cfg := bench.Config{Growth: bench.DefaultGrowth(), Link: bench.BadLink()}
 	var asJSON, skipLarge bool
+	var roundTrip time.Duration
+	var rate int
+	var farthest, crowd amount
 	var keep string
 	var list strings.Builder
 	for _, w := range bench.Works() {
@@ -39,6 +43,13 @@ func benchCommand() *cobra.Command {
 					}
 				}
 			}
+			cfg.Link.Latency, cfg.Link.Up, cfg.Link.Down = roundTrip/2, rate, rate
+			if farthest > 0 {
+				cfg.Growth.Records = append(cfg.Growth.Records, int(farthest))
+			}
+			if crowd > 0 {
+				cfg.Growth.Users = append(cfg.Growth.Users, int(crowd))
+			}
 			if err := cfg.Check(); err != nil {
 				return usageError{err}
 			}
@@ -54,11 +65,43 @@ func benchCommand() *cobra.Command {
 	f.IntVar(&cfg.Sockets, "sockets", 10_000, "devices of storm and soak")
 	f.DurationVar(&cfg.SoakTime, "for", 5*time.Minute, "how long a soak lasts")
 	f.IntVar(&cfg.SoakRate, "rate", 200, "records that a soak changes a second")
-	f.BoolVar(&skipLarge, "skip-large", false, "leave start1M, whatif and areas out of all")
+	f.DurationVar(&roundTrip, "rtt", 2*cfg.Link.Latency, "round trip of the bad link")
+	f.IntVar(&rate, "kbits", cfg.Link.Down, "rate of the bad link each way in kbit/s, 0 for boundless")
+	f.Float64Var(&cfg.Link.Loss, "loss", cfg.Link.Loss, "share of segments that the bad link loses")
+	f.Var(&farthest, "largest", "let growth go on to so many records, as 5M")
+	f.Var(&crowd, "most-users", "let growth go on to so many users, as 10k")
+	f.StringVar(&cfg.Charts, "charts", "", "folder for the drawings of growth and growth.json")
+	f.IntVar(&cfg.Tenants, "tenants", 1000, "tenants of tenants")
+	f.BoolVar(&skipLarge, "skip-large", false, "leave what makes tenants of its own out of all")
 	f.DurationVar(&cfg.WriteTime, "write-time", 5*time.Second, "how long a run of B writes")
 	f.StringVar(&keep, "keep", "", "folder to make the data in and to leave it in; it must be absent or empty")
 	return cmd
 }
+
+// amount is a flag's number, which may end in k or M.
+type amount int
+
+// String implements pflag.Value.
+func (a *amount) String() string { return strconv.Itoa(int(*a)) }
+
+// Set implements pflag.Value.
+func (a *amount) Set(s string) error {
+	times := 1
+	if digits, ok := strings.CutSuffix(s, "k"); ok {
+		s, times = digits, 1000
+	} else if digits, ok := strings.CutSuffix(s, "M"); ok {
+		s, times = digits, 1_000_000
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > math.MaxInt/times {
+		return errors.New("it must be a number above 0, as 5000, 50k or 5M")
+	}
+	*a = amount(n * times)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (a *amount) Type() string { return "number" }
 
 func runBench(c *cobra.Command, cfg bench.Config, asJSON bool, keep string) (err error) {
 	self, err := os.Executable()
@@ -89,13 +132,12 @@ func runBench(c *cobra.Command, cfg bench.Config, asJSON bool, keep string) (err
 		}
 		cfg.Folder = keep
 	}
-	cfg.Open = func(dir string) (*tenant.Tenant, func() error, error) {
+	cfg.Open = func(dir string) (bench.DataFolder, error) {
 		ts, err := app.NewTenants(dir, nil, time.Now)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		t, err := ts.Create("bench")
-		return t, ts.Close, err
+		return ts, nil
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		cfg.Progress = func(s string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", s) }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -214,7 +215,35 @@ func tenantCommand() *cobra.Command {
 		},
 	}
 	administratorFlags(create, &admin, &generate)
-	cmd.AddCommand(add.flags(create, false))
+	cmd.AddCommand(add.flags(create, false), reopenCommand())
+	return cmd
+}
+
+func reopenCommand() *cobra.Command {
+	var f folder
+	var admin string
+	cmd := &cobra.Command{
+		Use: "reopen SLUG", Short: "Have a running server check a tenant that it closed, and open it where it is sound", Args: cobra.ExactArgs(1),
+		Long: `Have a running server check a tenant that it closed, and open it where it is sound.
+
+A server closes a tenant when storing failed, and opens it again by itself where
+it is sound. One that it finds damaged stays closed: put a backup in its place
+(satchel restore --force, which needs no stop for a tenant that is closed), then
+have it opened.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			res, err := running{admin, args[0]}.ask(c.Context(), http.MethodPost, "/tenants/"+args[0]+"/reopen")
+			if err != nil {
+				return err
+			}
+			if err := res.Body.Close(); err != nil {
+				return err
+			}
+			return f.print(map[string]any{"tenant": args[0]}, fmt.Sprintf("tenant %s is checked and open\n", args[0]))
+		},
+	}
+	cmd.Flags().StringVar(&admin, "admin", "", "admin address of the server, like http://127.0.0.1:9090")
+	_ = cmd.MarkFlagRequired("admin") // the flag is there
+	cmd.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
 	return cmd
 }
 
@@ -489,6 +518,7 @@ func backupCommand() *cobra.Command {
 	var f folder
 	var admin, out, to, config string
 	var rehash bool
+	var keep int
 	cmd := &cobra.Command{
 		Use: "backup", Short: "Write a consistent copy of a tenant, of a running server (--admin) or a folder", Args: cobra.NoArgs,
 		Long: `Write a consistent copy of a tenant, of a running server (--admin) or a folder.
@@ -498,13 +528,19 @@ yet, and a manifest, by which restore knows the backup and checks it. Backups
 may share a folder; what they have in common is kept once. Content in a bucket
 stays there, and only its keys are noted: turn on the bucket's versioning.
 
+With --keep the tenant's newest backups stay, so many with this one; the older
+ones go, then the content that none of the others names, and what backups that
+broke off left more than a day ago.
+
 With --out a file gets the records alone.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case (out == "") == (to == ""):
 				return usageError{errors.New("either --to FOLDER or --out FILE is required")}
+			case c.Flags().Changed("keep") && (keep < 1 || to == ""):
+				return usageError{errors.New("--keep is at least 1, and goes with --to")}
 			case to != "":
-				return f.backup(c.Context(), admin, to, config, rehash)
+				return f.backup(c.Context(), admin, to, config, rehash, keep)
 			}
 			return writeWhole(out, func(w io.Writer) error {
 				if admin != "" {
@@ -523,6 +559,7 @@ With --out a file gets the records alone.`,
 	cmd.Flags().StringVar(&out, "out", "", "file to write the records to, without the content of files")
 	cmd.Flags().StringVar(&config, "config", "", "the server's configuration file, where it says where content is kept; not with --admin")
 	cmd.Flags().BoolVar(&rehash, "rehash", false, "read the content that the folder has already, and copy anew what is damaged")
+	cmd.Flags().IntVar(&keep, "keep", 0, "how many backups of the tenant to leave in the folder, this one among them; all by default")
 	return f.flags(cmd, true)
 }
 

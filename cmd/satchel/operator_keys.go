@@ -35,6 +35,14 @@ takes a change over by itself, within a second:
                             every client refreshes
   keys remove KID           the tokens of an old key are void at once
 
+Links and addresses in mails (invitations, resets, to be unsubscribed by, where
+mail comes back to) are made with a key of the whole folder, which a running
+server takes over likewise:
+
+  keys rotate --mail        a new key; what stands in mails sent before is good
+                            for thirty days more
+  keys rotate --mail --void what stands in mails sent before is void at once
+
 Each tenant has a secret of its own, for its refresh tokens and for the second
 factors that it stores. The server must be stopped:
 
@@ -55,30 +63,62 @@ passwords: whoever has a file has its hashes and the secrets of second factors.`
 			return list.keys(keys, err)
 		},
 	}, false))
-	void := false
+	void, mail := false, false
 	turn := &cobra.Command{
-		Use: "rotate", Short: "Change the key of access tokens, or with --tenant a tenant's secret", Args: cobra.NoArgs,
+		Use: "rotate", Short: "Change the key of access tokens, with --mail of mails, or with --tenant a tenant's secret", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if rotate.tenant != "" {
-				if void {
-					return usageError{errors.New("--void is of access tokens, which are no tenant's")}
-				}
+			switch {
+			case rotate.tenant != "" && (void || mail):
+				return usageError{errors.New("--void and --mail are of the whole folder, and no tenant's")}
+			case mail:
+				return rotate.mailKey(c.Context(), void)
+			case rotate.tenant != "":
 				return rotate.open(func(t *tenant.Tenant) error { return rotate.rekey(c.Context(), t) })
 			}
-			keys, err := app.RotateAccessKeys(rotate.data, rand.Reader, time.Now(), void)
-			return rotate.keys(keys, err)
+			return rotate.changeKeys(c.Context(), func() ([]token.KeyInfo, error) {
+				return app.RotateAccessKeys(rotate.data, rand.Reader, time.Now(), void)
+			})
 		},
 	}
-	turn.Flags().BoolVar(&void, "void", false, "make all access tokens void at once")
+	turn.Flags().BoolVar(&void, "void", false, "make all access tokens, or what stands in mails, void at once")
+	turn.Flags().BoolVar(&mail, "mail", false, "change the key of links and addresses in mails")
 	turn.Flags().StringVar(&rotate.tenant, "tenant", "", "change the secret of this tenant")
 	cmd.AddCommand(rotate.flags(turn, false), remove.flags(&cobra.Command{
 		Use: "remove KID", Short: "Make the tokens of an earlier key void at once", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			keys, err := app.RemoveAccessKey(remove.data, args[0])
-			return remove.keys(keys, err)
+		RunE: func(c *cobra.Command, args []string) error {
+			return remove.changeKeys(c.Context(), func() ([]token.KeyInfo, error) { return app.RemoveAccessKey(remove.data, args[0]) })
 		},
 	}, false))
 	return cmd
+}
+
+// changeKeys changes the keys of access tokens, which leaves a row in the trail
+// of every tenant.
+func (f *folder) changeKeys(ctx context.Context, change func() ([]token.KeyInfo, error)) error {
+	var keys []token.KeyInfo
+	err := app.ActOnAll(ctx, f.data, actOf(f.cmd), operatorName(), func() (err error) {
+		keys, err = change()
+		return err
+	})
+	return f.keys(keys, err)
+}
+
+// mailKey changes the key of what stands in mails, likewise.
+func (f *folder) mailKey(ctx context.Context, void bool) error {
+	err := app.ActOnAll(ctx, f.data, actOf(f.cmd)+" mail", operatorName(), func() error {
+		return app.RotateMailKey(f.data, rand.Reader, time.Now(), void)
+	})
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("no key of mails in %s; a server that sends mail makes it when it first starts", f.data)
+	case err != nil:
+		return err
+	}
+	text := "mails have a new key; what stands in those sent before is good for thirty days\n"
+	if void {
+		text = "mails have a new key; what stands in those sent before is void\n"
+	}
+	return f.print(map[string]bool{"void": void}, text)
 }
 
 // keys shows the keys of access tokens.

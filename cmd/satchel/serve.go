@@ -32,6 +32,8 @@ type serveFile struct {
 	ListMemory int `json:"listMemory"`
 	// Reserve is in MiB.
 	Reserve uint64 `json:"reserve"`
+	// AcceptClock is only on the command line: it is meant for one start.
+	AcceptClock bool `json:"-"`
 	// PublicURL is where people's browsers reach the server.
 	PublicURL string `json:"publicUrl"`
 	// TrustedProxies are addresses or networks, as 10.0.0.5 or 10.0.0.0/8.
@@ -131,6 +133,7 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.IntVar(&cfg.ListMemory, "list-memory", 256, "MiB of memory by which long lists are sorted and searched; 0 for none")
 	f.Uint64Var(&cfg.Reserve, "reserve", store.DefaultReserve>>20, "MiB of the disk to keep free: with less, changes are refused until there is space, with a quarter of it everything but reading")
+	f.BoolVar(&cfg.AcceptClock, "accept-clock", false, "the clock is right, although it is more than a year ahead of when the data folder was last served")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "where browsers reach this server, as https://satchel.example.com; needed for identity providers")
 	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", nil, "address or network of a proxy in front, whose X-Forwarded-For is believed")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file with the certificate and its chain, to serve https; read again when it changes")
@@ -186,7 +189,7 @@ func serve(ctx context.Context, cfg serveFile, demo bool) error {
 		return usageError{errors.New("--reserve must be at least 1")}
 	}
 	made := app.Config{
-		Dir: cfg.Data, Listen: cfg.Listen, AdminListen: cfg.AdminListen, Origins: cfg.Origins, MaxSockets: cfg.MaxSockets,
+		Dir: cfg.Data, AcceptClock: cfg.AcceptClock, Listen: cfg.Listen, AdminListen: cfg.AdminListen, Origins: cfg.Origins, MaxSockets: cfg.MaxSockets,
 		ColumnBytes: cmp.Or(int64(cfg.ListMemory)<<20, -1), PublicURL: cfg.PublicURL, OIDC: idps, TrustedProxies: trusted,
 		Out: os.Stdout, Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Product: cfg.Product, DevicesLink: cfg.DevicesLink, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey,

@@ -17,7 +17,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +44,6 @@ import (
 	"satchel/server/syncapi"
 	"satchel/server/ws/upgrade"
 	"satchel/sync/column"
-	"satchel/sync/store"
 	"satchel/sync/tenant"
 )
 
@@ -59,7 +57,11 @@ type Config struct {
 	MaxSockets  int
 	Out         io.Writer // the lines that programs read
 	Log         *slog.Logger
-	Clock       func() time.Time
+	// Clock is nil for the system's, which is not followed where it leaps ahead.
+	Clock func() time.Time
+	// AcceptClock says that the clock is right although it is years ahead of when
+	// Dir was last served.
+	AcceptClock bool
 	Hasher      *password.Hasher // nil for one of the default strength
 	// ColumnBytes bounds the memory of the columns that lists of all tenants
 	// use; 0 for 256 MiB, negative for none: then every list reads records.
@@ -118,6 +120,7 @@ type Config struct {
 // App is a server: New, then Run; Close is Run's end.
 type App struct {
 	cfg     Config
+	clock   *steady // nil where Config.Clock is given
 	tenants *Tenants
 	fiber   *fiber.App
 	session *session.Service
@@ -131,8 +134,10 @@ type App struct {
 	admin   net.Listener
 	signer  *token.Signer
 	keys    watched
+	acts    watched
 	cert    *certificate // nil where TLS ends in front of the server
 	letters *letters
+	copies  *copies
 }
 
 // Signing names of access tokens.
@@ -146,9 +151,6 @@ const rememberedTokens = 65536
 
 // New wires a server on a data folder, which is made where it is not there.
 func New(cfg Config) (*App, error) {
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -163,6 +165,14 @@ func New(cfg Config) (*App, error) {
 	}
 	if err := durable.MkdirAll(cfg.Dir); err != nil {
 		return nil, err
+	}
+	var clock *steady
+	if cfg.Clock == nil {
+		var err error
+		if clock, err = newSteady(cfg.Dir, time.Now, monotonic(), cfg.AcceptClock, cfg.Log); err != nil {
+			return nil, err
+		}
+		cfg.Clock = clock.Now
 	}
 	quotas := limit.DefaultQuotas()
 	if cfg.Quotas != nil {
@@ -192,7 +202,8 @@ func New(cfg Config) (*App, error) {
 	ts.columns, ts.random = column.NewBudget(cmp.Or(cfg.ColumnBytes, column.DefaultBytes)), cfg.Random
 	ts.reserve = cfg.Reserve
 	a := &App{
-		cfg: cfg, tenants: ts, hasher: hasher, signer: signer, keys: watched{paths: []string{filepath.Join(cfg.Dir, keysFile)}},
+		cfg: cfg, clock: clock, tenants: ts, hasher: hasher, signer: signer, keys: watched{paths: []string{filepath.Join(cfg.Dir, keysFile)}},
+		acts: watched{paths: []string{filepath.Join(cfg.Dir, actsFolder)}},
 	}
 	a.keys.changed()
 	if cfg.TLSCert != "" || cfg.TLSKey != "" {
@@ -226,6 +237,9 @@ func New(cfg Config) (*App, error) {
 	}), secure)
 	a.fiber.Get("/healthz", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	a.fiber.Get("/readyz", a.ready)
+	if a.copies, err = newCopies(cfg.Dir, cfg.Reserve); err != nil {
+		return nil, err
+	}
 	if a.letters, err = newLetters(&a.cfg, ts); err != nil {
 		return nil, err
 	}
@@ -399,6 +413,9 @@ func (a *App) Run(ctx context.Context) error {
 	failed = errors.Join(failed, a.letters.close(), <-reports)
 	a.session.Close()
 	leave()
+	if a.clock != nil {
+		failed = errors.Join(failed, a.clock.note())
+	}
 	return errors.Join(failed, a.tenants.Close())
 }
 
@@ -437,6 +454,8 @@ func ownHost(at net.Addr, next http.Handler) http.Handler {
 func (a *App) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /readyz", a.readiness)
+	mux.Handle("POST /tenants/{tenant}/reopen", http.NewCrossOriginProtection().Handler(http.HandlerFunc(a.reopen)))
 	mux.HandleFunc("GET /backup/{tenant}", a.backup)
 	mux.HandleFunc("GET /backup/{tenant}/content/{digest}", a.backupContent)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -445,31 +464,6 @@ func (a *App) adminHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
-}
-
-// backup streams a consistent copy of a tenant's file. The trailer says how
-// many bytes it has, so that a copy that broke off is noticed.
-func (a *App) backup(w http.ResponseWriter, r *http.Request) {
-	t, err := a.tenants.Tenant(ident.TenantID(r.PathValue("tenant")))
-	if err != nil {
-		http.Error(w, "no such tenant", http.StatusNotFound)
-		return
-	}
-	bolt, ok := t.Engine().(*store.Bolt)
-	if !ok {
-		http.Error(w, "the tenant is not kept in a file", http.StatusNotImplemented)
-		return
-	}
-	a.acted(r, t, "backup")
-	w.Header().Set("Trailer", "X-Satchel-Complete")
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set(ContentHeader, a.place())
-	n, err := bolt.Backup(w)
-	if err != nil {
-		a.cfg.Log.Error("backup failed", slog.String("error", err.Error()))
-		return
-	}
-	w.Header().Set("X-Satchel-Complete", strconv.FormatInt(n, 10))
 }
 
 // metrics counts what the server does; labels are routes and codes, never
@@ -498,6 +492,8 @@ func newMetrics(a *App) *metrics {
 		}
 		m.registry.MustRegister(&perTenant{a, prometheus.NewDesc(name, help, []string{"tenant"}, nil), kind, f})
 	}
+	m.registry.MustRegister(&closedTenants{a.tenants, prometheus.NewDesc("satchel_tenant_closed",
+		"1 for each tenant that is not served: stopped after a storage error, found damaged, or unopened.", []string{"tenant", "why"}, nil)})
 	m.registry.MustRegister(m.requests, m.sends, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge("satchel_entries_total", "Log entries appended.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Entries.Load()) })
 	gauge("satchel_commands_total", "Commands that went through the log.", func(t *tenant.Tenant) float64 { return float64(t.Stats.Commands.Load()) })
@@ -529,6 +525,14 @@ func newMetrics(a *App) *metrics {
 	columns("satchel_columns_dropped_total", "Columns that made room for others.", func(s column.Stats) float64 { return float64(s.Dropped) })
 	columns("satchel_columns_mistaken_total", "Times that columns disagreed with records; never, unless the program is wrong.",
 		func(s column.Stats) float64 { return float64(s.Mistaken) })
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "satchel_clock_held", Help: "1 while the clock is far ahead and not followed.",
+	}, func() float64 {
+		if a.clock != nil && a.clock.Held() {
+			return 1
+		}
+		return 0
+	}))
 	gauge("satchel_tenant_stopped", "1 where a storage error stopped the tenant.", func(t *tenant.Tenant) float64 {
 		if t.Failed() != nil {
 			return 1

@@ -1,14 +1,24 @@
 package app
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
+	"sync"
+	"time"
 
+	"satchel/internal/durable"
+	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/blob"
+	"satchel/sync/store"
 )
 
 // ContentHeader says, with the copy of a tenant's file, where the content of
@@ -26,6 +36,176 @@ func (a *App) place() string {
 		return ContentHere
 	}
 	return ContentElsewhere
+}
+
+// completeTrailer says how many bytes a copy has, so that one that broke off is
+// noticed.
+const completeTrailer = "X-Satchel-Complete"
+
+// backup sends a consistent copy of a tenant's file. It is made beside the data
+// first: whoever takes it slowly holds no state of the tenant open meanwhile,
+// and what can't be made is refused rather than broken off.
+func (a *App) backup(w http.ResponseWriter, r *http.Request) {
+	t, err := a.tenants.Tenant(ident.TenantID(r.PathValue("tenant")))
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	bolt, ok := t.Engine().(*store.Bolt)
+	if !ok {
+		http.Error(w, "the tenant is not kept in a file", http.StatusNotImplemented)
+		return
+	}
+	a.acted(r, t, "backup")
+	file, err := a.copies.of(r.Context(), bolt)
+	if err != nil {
+		a.cfg.Log.Error("backup failed", slog.String("tenant", string(t.ID())), slog.String("error", err.Error()))
+		refuse(w, err)
+		return
+	}
+	defer func() {
+		if err := file.Close(); err != nil {
+			a.cfg.Log.Error("the copy of a backup could not be removed", slog.String("error", err.Error()))
+		}
+	}()
+	w.Header().Set("Trailer", completeTrailer)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set(ContentHeader, a.place())
+	n, err := io.Copy(&patient{w, http.NewResponseController(w)}, file)
+	if err != nil {
+		a.cfg.Log.Warn("backup broke off", slog.String("tenant", string(t.ID())), slog.String("error", err.Error()))
+		return
+	}
+	w.Header().Set(completeTrailer, strconv.FormatInt(n, 10))
+}
+
+// refuse answers an operator why something can't be had; what has no code of its
+// own stands in the log.
+func refuse(w http.ResponseWriter, err error) {
+	f := fault.Of(err)
+	switch f.Code {
+	case fault.InvalidCredentials: // as people who sign in are told
+		http.Error(w, "no such tenant", http.StatusNotFound)
+	case fault.DiskFull:
+		http.Error(w, "the disk has no room for a copy beside its reserve", f.Code.Kind().Status())
+	case fault.TenantStopped: // with why: it is the operator who can do something about it
+		http.Error(w, f.Error(), f.Code.Kind().Status())
+	default:
+		http.Error(w, f.Message, f.Code.Kind().Status())
+	}
+}
+
+// takeTime bounds how long a receiver may take for each part of a copy: one that
+// is gone without a word must not keep it for ever.
+const takeTime = 5 * time.Minute
+
+// patient writes a part of an answer after the other, each within takeTime.
+type patient struct {
+	w  io.Writer
+	to *http.ResponseController
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.to.SetWriteDeadline(time.Now().Add(takeTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.w.Write(b)
+}
+
+// copies are the copies of tenants' files that are being sent. They stand in a
+// folder of their own beside the tenants, each until it was sent; what a process
+// that was killed left there is removed when the next one starts.
+type copies struct {
+	dir     string
+	reserve uint64 // bytes of the disk that copies leave free
+	free    func(dir string) (uint64, error)
+	making  sync.Mutex // held while one is made: what it takes shows on the disk before the next
+}
+
+// newCopies empties the folder of copies.
+func newCopies(data string, reserve uint64) (*copies, error) {
+	c := &copies{dir: filepath.Join(data, "copies"), reserve: reserve, free: store.Free}
+	if c.reserve == 0 {
+		c.reserve = store.DefaultReserve
+	}
+	left, err := os.ReadDir(c.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	for _, e := range left {
+		err = errors.Join(err, os.Remove(filepath.Join(c.dir, e.Name())))
+	}
+	return c, err
+}
+
+// of makes a copy of a tenant's file, to be read from its beginning; closed, it
+// is gone. It refuses with [fault.DiskFull] what would reach into the reserve.
+func (c *copies) of(ctx context.Context, bolt *store.Bolt) (_ io.ReadCloser, err error) {
+	c.making.Lock()
+	defer c.making.Unlock()
+	if err := ctx.Err(); err != nil { // whoever asked left while others' were made
+		return nil, err
+	}
+	size, err := bolt.Size()
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.MkdirAll(c.dir); err != nil {
+		return nil, err
+	}
+	if err := c.room(uint64(size)); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(c.dir, "*.db")
+	if err != nil {
+		return nil, err
+	}
+	out := &passing{f}
+	_, err = bolt.Backup(&sparing{to: f, room: c.room})
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return out, nil
+}
+
+// room refuses to write so many bytes where they would reach into the reserve. A
+// disk that can't be asked shows that it is full by a failed write.
+func (c *copies) room(bytes uint64) error {
+	free, err := c.free(c.dir)
+	if err != nil || free >= bytes && free-bytes >= c.reserve {
+		return nil //nolint:nilerr // see above
+	}
+	return fault.New(fault.DiskFull).Because(fmt.Errorf("%d bytes free in %s, %d wanted beside the reserve", free, c.dir, bytes))
+}
+
+// passing is a file that is gone once it is closed.
+type passing struct{ *os.File }
+
+// Close closes and removes the file.
+func (p *passing) Close() error { return errors.Join(p.File.Close(), os.Remove(p.Name())) }
+
+// lookEvery is after how many bytes it is looked again what the disk has left:
+// others write meanwhile.
+const lookEvery = 8 << 20
+
+// sparing writes until the disk has no more to spare.
+type sparing struct {
+	to    io.Writer
+	room  func(bytes uint64) error
+	since int // written since it was looked
+}
+
+func (s *sparing) Write(b []byte) (int, error) {
+	if s.since += len(b); s.since >= lookEvery {
+		s.since = 0
+		if err := s.room(uint64(len(b))); err != nil {
+			return 0, err
+		}
+	}
+	return s.to.Write(b)
 }
 
 // backupContent answers the content of a tenant's documents, by its digest: a

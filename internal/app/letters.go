@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
+	"time"
 
-	"satchel/internal/durable"
+	"satchel/internal/ident"
 	"satchel/server/courier"
 	"satchel/server/push/mail"
 	"satchel/server/session"
@@ -31,8 +29,12 @@ type Bounces struct {
 }
 
 // letters is what mail needs besides somebody who sends it. All of it hangs on
-// one key, which stands in the data folder and outlives the mails.
+// one key, which stands in the data folder and outlives the mails, or another
+// that followed it.
 type letters struct {
+	dir         string
+	now         func() time.Time
+	keys        watched // no paths where no mail is sent
 	links       *session.Links
 	unsubscribe *courier.Unsubscriber
 	returns     *courier.Returns // nil where no reports come in
@@ -44,25 +46,30 @@ type letters struct {
 // newLetters sets mail up. Without Config.Letters there is none, without
 // Config.PublicURL none that has a link.
 func newLetters(cfg *Config, ts *Tenants) (*letters, error) {
-	l := &letters{}
+	l := &letters{dir: cfg.Dir, now: cfg.Clock}
 	if cfg.Bounces != nil && cfg.Letters == nil {
 		return nil, errors.New("app: mail comes back where none is sent")
 	}
 	if cfg.Letters == nil || cfg.PublicURL == "" && cfg.Bounces == nil {
 		return l, nil
 	}
-	key, err := mailKey(cfg.Dir, cfg.Random)
+	keys, err := someMailKeys(cfg.Dir, cfg.Random)
 	if err != nil {
 		return nil, err
 	}
+	l.keys.paths = []string{filepath.Join(cfg.Dir, mailKeyFile)}
+	l.keys.changed()
+	key := [32]byte(keys.Keys[0].Key)
 	if cfg.PublicURL != "" {
 		l.links, l.unsubscribe = session.NewLinks(key, cfg.PublicURL), courier.NewUnsubscriber(key, cfg.PublicURL, ts)
 	}
 	b := cfg.Bounces
 	if b == nil {
+		l.rekey(keys)
 		return l, nil
 	}
 	l.returns = courier.NewReturns(key, b.Domain, ts, cfg.Clock)
+	l.rekey(keys)
 	in := mail.InboundConfig{Domain: b.Domain, To: returned{l.returns}, Connections: b.Connections, PerMinute: b.PerMinute, Log: cfg.Log}
 	if b.TLSCert != "" || b.TLSKey != "" {
 		if l.cert, err = newCertificate(b.TLSCert, b.TLSKey); err != nil {
@@ -75,6 +82,28 @@ func newLetters(cfg *Config, ts *Tenants) (*letters, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// reload takes over changed keys.
+func (l *letters) reload() error {
+	keys, err := readMailKeys(l.dir)
+	if err == nil {
+		l.rekey(keys)
+	}
+	return err
+}
+
+// rekey has mails made with the first key, and takes what stands in those that
+// were made with the others.
+func (l *letters) rekey(keys mailKeys) {
+	good := keys.good(ident.MillisOf(l.now()))
+	if l.links != nil {
+		l.links.Rekey(good)
+		l.unsubscribe.Rekey(good)
+	}
+	if l.returns != nil {
+		l.returns.Rekey(good)
+	}
 }
 
 // open binds the listener of reports, if there is one, and says so.
@@ -121,23 +150,4 @@ func (r returned) Take(ctx context.Context, address string, v mail.Verdict) erro
 		return nil
 	}
 	return r.Returns.Take(ctx, address, v == mail.HardBounce)
-}
-
-// mailKey reads the key that addresses and links in mails are made with,
-// making it in a new folder. Mails are old when people think better of them.
-func mailKey(dir string, from io.Reader) (key [32]byte, err error) {
-	path := filepath.Join(dir, "mail.key")
-	b, err := os.ReadFile(path)
-	switch {
-	case err == nil && len(b) == len(key):
-		return [32]byte(b), nil
-	case err == nil:
-		return key, fmt.Errorf("%s: %d bytes are no key", path, len(b))
-	case !errors.Is(err, fs.ErrNotExist):
-		return key, err
-	}
-	if _, err := io.ReadFull(from, key[:]); err != nil {
-		return key, err
-	}
-	return key, durable.WriteFile(path, key[:])
 }

@@ -3,8 +3,10 @@ package app_test
 import (
 	"bytes"
 	"context"
+	cryptorand "crypto/rand"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -87,14 +89,16 @@ func TestComesBack(t *testing.T) {
 	defer out.Close()
 	mailer, err := mail.New(mail.Config{
 		Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, Security: mail.Plain, From: "Satchel <satchel@example.com>", Random: rand.Float64,
+		Confirm: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mailer.Close()
 	lines := &said{}
+	dir := t.TempDir()
 	a, err := app.New(app.Config{
-		Dir: t.TempDir(), Listen: "127.0.0.1:0", Letters: app.BySMTP(mailer), Out: lines,
+		Dir: dir, Listen: "127.0.0.1:0", Letters: app.BySMTP(mailer), Out: lines,
 		Bounces: &app.Bounces{Listen: "127.0.0.1:0", Domain: "bounces.example.com"},
 	})
 	if err != nil {
@@ -166,6 +170,13 @@ func TestComesBack(t *testing.T) {
 	if err := report(string(forged)); !errors.As(err, &refused) || refused.Code != 550 {
 		t.Errorf("a forged address: %v", err)
 	}
+	turn := func(void bool) {
+		t.Helper()
+		if err := app.RotateMailKey(dir, cryptorand.Reader, time.Now(), void); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn(false) // what was sent before comes back all the same
 	if err := report(back); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +191,8 @@ func TestComesBack(t *testing.T) {
 	box.mu.Unlock()
 	ask("ticket-two")
 	soon(t, "the refusal is noted", func() bool { return status("emp-bob-1") == "refused" })
+	turn(true)
+	soon(t, "addresses of before are void", func() bool { return errors.As(report(back), &refused) })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -1,9 +1,12 @@
 package app
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,15 +22,21 @@ import (
 // are guarded by the lock of the Tenants it belongs to.
 type mending struct {
 	work sync.WaitGroup
-	// busy are those being opened again, next when another attempt may be made
-	// to open one, shut those that were found damaged and stay closed.
-	busy map[ident.TenantID]bool
-	next map[ident.TenantID]time.Time
-	shut map[ident.TenantID]error
+	// busy are those being opened again, closed when that has come to its end; next
+	// when another attempt may be made to open one, shut those that were found
+	// damaged and stay closed until [Tenants.Reopen], unopened those that could not
+	// be opened when they were asked for last.
+	busy     map[ident.TenantID]chan struct{}
+	next     map[ident.TenantID]time.Time
+	shut     map[ident.TenantID]error
+	unopened map[ident.TenantID]error
 }
 
 func newMending() mending {
-	return mending{busy: map[ident.TenantID]bool{}, next: map[ident.TenantID]time.Time{}, shut: map[ident.TenantID]error{}}
+	return mending{
+		busy: map[ident.TenantID]chan struct{}{}, next: map[ident.TenantID]time.Time{}, shut: map[ident.TenantID]error{},
+		unopened: map[ident.TenantID]error{},
+	}
 }
 
 // mendEvery is how long an attempt to open a stopped tenant waits for the one
@@ -41,16 +50,18 @@ var errDamaged = errors.New("the tenant's file is damaged")
 // it, which are refused meanwhile: reading everything takes a while where there
 // is much, and other tenants don't wait for it. The caller holds ts.mu.
 func (ts *Tenants) mend(id ident.TenantID, stopped *tenant.Tenant) {
-	if ts.mending.busy[id] || ts.mending.shut[id] != nil || time.Now().Before(ts.mending.next[id]) {
+	if ts.mending.busy[id] != nil || ts.mending.shut[id] != nil || time.Now().Before(ts.mending.next[id]) {
 		return
 	}
-	ts.mending.busy[id] = true
+	over := make(chan struct{})
+	ts.mending.busy[id] = over
 	ts.mending.work.Go(func() {
 		_ = stopped.Close() // its error is the one that stopped it, logged then
 		t, rep, err := ts.reopen(id)
 		ts.mu.Lock()
 		defer ts.mu.Unlock()
 		delete(ts.mending.busy, id)
+		defer close(over)
 		name := slog.String("tenant", string(id))
 		switch {
 		case err == nil && ts.closed:
@@ -60,12 +71,81 @@ func (ts *Tenants) mend(id ident.TenantID, stopped *tenant.Tenant) {
 			ts.run(t)
 		case errors.Is(err, errDamaged), errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrFormat), errors.Is(err, oplog.ErrCorrupt):
 			ts.mending.shut[id] = err
-			ts.log.Error("a stopped tenant is damaged and stays closed until the server is started anew; restore a backup", name, slog.String("error", err.Error()))
+			ts.log.Error("a stopped tenant is damaged and stays closed; restore a backup, then have it opened by satchel tenant reopen", name, slog.String("error", err.Error()))
 		default:
 			ts.mending.next[id] = time.Now().Add(mendEvery)
 			ts.log.Error("a stopped tenant could not be opened", name, slog.String("error", err.Error()))
 		}
 	})
+}
+
+// Reopen checks all of a tenant that stopped, or was found damaged, and opens it
+// where it is sound, as when a backup was put in its place. It returns once that
+// has come to its end; a tenant that runs is left alone. The error is that of
+// [Tenants.Tenant].
+func (ts *Tenants) Reopen(ctx context.Context, id ident.TenantID) (*tenant.Tenant, error) {
+	ts.mu.Lock()
+	stopped := ts.open[id]
+	if stopped == nil || stopped.Failed() == nil || ts.closed {
+		ts.mu.Unlock()
+		return ts.Tenant(id)
+	}
+	delete(ts.mending.shut, id)
+	delete(ts.mending.next, id)
+	ts.mend(id, stopped)
+	over := ts.mending.busy[id]
+	ts.mu.Unlock()
+	select {
+	case <-over:
+	case <-ctx.Done():
+		return nil, fault.New(fault.Busy).Because(ctx.Err())
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if t := ts.open[id]; t != nil && t.Failed() != nil {
+		return nil, ts.halted(id, t)
+	} else if t != nil {
+		return t, nil
+	}
+	return nil, fault.New(fault.ShuttingDown)
+}
+
+// Why a tenant is not served.
+const (
+	// WhyStopped: a storage error stopped it, and it is looked through or will be.
+	WhyStopped = "stopped"
+	// WhyDamaged: it was found damaged and stays closed.
+	WhyDamaged = "damaged"
+	// WhyUnopened: it could not be opened, which is tried whenever it is asked for.
+	WhyUnopened = "unopened"
+)
+
+// Closed is a tenant that is not served.
+type Closed struct {
+	Tenant ident.TenantID `json:"tenant"`
+	Why    string         `json:"why"`
+	// Error is for operators: it may name files and records.
+	Error string `json:"error"`
+}
+
+// Closed lists the tenants that are not served, by name.
+func (ts *Tenants) Closed() (out []Closed) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for id, t := range ts.open {
+		if err := t.Failed(); err == nil {
+			continue
+		} else if shut := ts.mending.shut[id]; shut != nil {
+			out = append(out, Closed{id, WhyDamaged, shut.Error()})
+		} else {
+			out = append(out, Closed{id, WhyStopped, err.Error()})
+		}
+	}
+	for id, err := range ts.mending.unopened {
+		out = append(out, Closed{id, WhyUnopened, err.Error()})
+	}
+	slices.SortFunc(out, func(a, b Closed) int { return cmp.Compare(a.Tenant, b.Tenant) })
+	return out
 }
 
 // reopen opens a tenant after a commit failed, and checks all of it. What the

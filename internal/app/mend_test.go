@@ -207,6 +207,7 @@ func TestDamagedStaysClosed(t *testing.T) {
 	if _, err := ten.Submit(t.Context(), area("area-west")); err != nil {
 		t.Fatal(err)
 	}
+	var lost struct{ key, value []byte }
 	b.between = func(path string) error {
 		eng, err := store.OpenBolt(path, store.Options{})
 		if err != nil {
@@ -214,9 +215,8 @@ func TestDamagedStaysClosed(t *testing.T) {
 		}
 		// The name of a record under which nothing finds it any more.
 		return errors.Join(eng.Update(func(w store.Writer) error {
-			var key []byte
-			w.Scan(store.IDs, nil, func(k, _ []byte) bool { key = bytes.Clone(k); return false })
-			return w.Delete(store.IDs, key)
+			w.Scan(store.IDs, nil, func(k, v []byte) bool { lost.key, lost.value = bytes.Clone(k), bytes.Clone(v); return false })
+			return w.Delete(store.IDs, lost.key)
 		}), eng.Close())
 	}
 	b.breakOn("area-north", false)
@@ -235,11 +235,39 @@ func TestDamagedStaysClosed(t *testing.T) {
 	if b.opened != opened {
 		t.Errorf("opened %d times more", b.opened-opened)
 	}
+	if c := b.ts.Closed(); len(c) != 1 || c[0].Tenant != "acme" || c[0].Why != WhyDamaged {
+		t.Errorf("%+v", c)
+	}
+	// An operator who has it tried again: it is looked through anew.
+	if _, err := b.ts.Reopen(t.Context(), "acme"); !errors.Is(err, errDamaged) || b.opened != opened+1 {
+		t.Errorf("%v, opened %d times", err, b.opened-opened)
+	}
 	eng, err := store.OpenBolt(b.ts.Path("acme"), store.Options{Timeout: time.Second})
 	if err != nil {
 		t.Fatalf("the file is still held: %v", err)
 	}
-	if err := eng.Close(); err != nil {
+	// The name comes back, as from a backup.
+	err = eng.Update(func(w store.Writer) error { return w.Put(store.IDs, lost.key, lost.value) })
+	if err := errors.Join(err, eng.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ts.Tenant("acme"); !fault.Is(err, fault.TenantStopped) {
+		t.Errorf("opened by itself: %v", err)
+	}
+	again, err := b.ts.Reopen(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Submit(t.Context(), area("area-south")); err != nil || !b.has("area-south") || !b.has("area-west") {
+		t.Errorf("goes on: %v", err)
+	}
+	if same, err := b.ts.Reopen(t.Context(), "acme"); same != again || err != nil {
+		t.Errorf("one that runs is not left alone: %v", err)
+	}
+	if c := b.ts.Closed(); len(c) != 0 {
+		t.Errorf("%+v", c)
+	}
+	if _, err := b.ts.Reopen(t.Context(), "nobody"); !fault.Is(err, fault.InvalidCredentials) {
 		t.Error(err)
 	}
 }

@@ -24,8 +24,8 @@ const keysFile = "keys.json"
 // changed: what was withdrawn counts for nothing a moment later.
 const watchEvery = 250 * time.Millisecond
 
-// watch takes over changed signing keys and certificates until ctx ends. What
-// can't be read is left as it was, and logged.
+// watch takes over changed signing keys and certificates until ctx ends, and
+// notes the time. What can't be read is left as it was, and logged.
 func (a *App) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -35,12 +35,21 @@ func (a *App) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		if a.clock != nil {
+			a.clock.noteSometimes()
+		}
 		if a.keys.changed() {
 			keys, err := readKeys(a.cfg.Dir)
 			if err == nil {
 				err = a.signer.Replace(keys)
 			}
 			a.reloaded("signing keys", err)
+		}
+		if a.letters.keys.changed() {
+			a.reloaded("keys of mails", a.letters.reload())
+		}
+		if a.acts.changed() {
+			a.tenants.Each(a.tenants.pay)
 		}
 		for _, c := range []*certificate{a.cert, a.letters.cert} {
 			if c != nil && c.watched.changed() {

@@ -44,6 +44,8 @@ type Tenants struct {
 	reserve uint64
 	engine  func(path string) (store.Engine, error)
 
+	paying sync.Mutex // held while acts are written into trails
+
 	mu      sync.Mutex
 	open    map[ident.TenantID]*tenant.Tenant
 	mending mending
@@ -75,8 +77,10 @@ func (ts *Tenants) Path(id ident.TenantID) string {
 }
 
 // List returns the slugs of all tenants, sorted.
-func (ts *Tenants) List() ([]ident.TenantID, error) {
-	names, err := os.ReadDir(filepath.Join(ts.dir, "tenants"))
+func (ts *Tenants) List() ([]ident.TenantID, error) { return tenantsIn(ts.dir) }
+
+func tenantsIn(dir string) ([]ident.TenantID, error) {
+	names, err := os.ReadDir(filepath.Join(dir, "tenants"))
 	if err != nil {
 		return nil, err
 	}
@@ -109,9 +113,14 @@ func (ts *Tenants) Tenant(id ident.TenantID) (*tenant.Tenant, error) {
 		return nil, ts.halted(id, t)
 	}
 	if _, err := os.Stat(ts.Path(id)); errors.Is(err, fs.ErrNotExist) {
+		delete(ts.mending.unopened, id) // taken away
 		return nil, fault.New(fault.InvalidCredentials)
 	}
-	return ts.start(id)
+	t, err := ts.start(id)
+	if err != nil {
+		ts.mending.unopened[id] = err
+	}
+	return t, err
 }
 
 // Create makes a new tenant's file and opens it.
@@ -151,6 +160,10 @@ func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
 // run has an open tenant served. The caller holds ts.mu.
 func (ts *Tenants) run(t *tenant.Tenant) {
 	ts.open[t.ID()] = t
+	delete(ts.mending.unopened, t.ID())
+	if len(owedTo(ts.dir, t.ID())) > 0 {
+		ts.mending.work.Go(func() { ts.pay(t) })
+	}
 	if ts.opened != nil {
 		ts.opened(t)
 	}

@@ -187,6 +187,21 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// TestHeadOnTheWire: an answer to HEAD ends with its headers, so that the next
+// one on the connection is read as what it is.
+func TestHeadOnTheWire(t *testing.T) {
+	s := newServer(t)
+	c := s.signIn(ada, "")
+	for _, path := range []string{"/v1/service/jobs", "/v1/service/jobs:export?format=csv", "/v1/admin/clients/never-was-1", "/openapi.json", "/v1/me/export"} {
+		got := s.raw(t, "HEAD "+path+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+c.access+"\r\n\r\n"+
+			"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		head, rest, ok := strings.Cut(got, "\r\n\r\n")
+		if !ok || !strings.HasPrefix(head, "HTTP/1.1 ") || strings.HasPrefix(head, "HTTP/1.1 405") || !strings.HasPrefix(rest, "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(rest, "\r\n\r\nok\n") {
+			t.Errorf("HEAD %s: %q", path, got)
+		}
+	}
+}
+
 // raw sends bytes and returns what comes until the server closes.
 func (s *server) raw(t *testing.T, request string) string {
 	t.Helper()

@@ -71,10 +71,10 @@ type Mailer interface {
 // Links makes the links of mails that carry a token.
 type Links interface {
 	// Link is where a person chooses a password, by a token that is derived from
-	// the nonce. It is a secret of the receiver's and belongs into no log.
-	Link(t ident.TenantID, person ident.RecordID, nonce []byte) string
-	// Digest is the token's, as invitations are found by.
-	Digest(t ident.TenantID, person ident.RecordID, nonce []byte) []byte
+	// the nonce and a key; known finds invitations by their token's digest, and ok is
+	// false where it finds none. It is a secret of the receiver's and belongs into no
+	// log.
+	Link(t ident.TenantID, person ident.RecordID, nonce []byte, known func(digest []byte) bool) (link string, ok bool)
 }
 
 // Options say how a tenant's courier works.
@@ -94,7 +94,8 @@ type Options struct {
 	// DevicesLink is where a person revokes devices, "" for nowhere.
 	DevicesLink string
 	// Observe counts attempts: channel is "push", "silent", "mail" or "wake",
-	// outcome a push.Kind's name, "withdrawn" or "given-up"; nil for nobody.
+	// outcome a push.Kind's name, "refused-by-carrier" (for a retry), "withdrawn" or
+	// "given-up"; nil for nobody.
 	// Several goroutines call it.
 	Observe func(channel, outcome string)
 	Log     *slog.Logger // nil for none
@@ -437,7 +438,11 @@ func (c *Courier) mail(ctx context.Context, l outletter) (r result) {
 	ctx, cancel := context.WithTimeout(ctx, sendFor)
 	defer cancel()
 	o := c.opts.Mailer.Mail(ctx, l.msg)
-	c.opts.Observe("mail", o.Kind.String())
+	if o.Carrier {
+		c.opts.Observe("mail", "refused-by-carrier")
+	} else {
+		c.opts.Observe("mail", o.Kind.String())
+	}
 	if o.Kind == push.Rejected || o.Kind == push.Dead {
 		c.opts.Log.Warn("a mail was rejected", slog.String("person", string(l.intents[0].Person)), slog.String("reason", o.Reason))
 	}

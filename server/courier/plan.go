@@ -311,7 +311,11 @@ func (p *plan) token(in outbox.Intent) {
 		p.say(done)
 		return
 	}
-	invited, ok := apply.FindInvitation(p.v.Reader, c.Links.Digest(t, in.Person, in.Nonce), p.now)
+	var invited apply.Invited
+	link, ok := c.Links.Link(t, in.Person, in.Nonce, func(digest []byte) (found bool) {
+		invited, found = apply.FindInvitation(p.v.Reader, digest, p.now)
+		return found
+	})
 	if !ok || invited.Employee != in.Person {
 		p.c.opts.Observe(in.Channels.String(), "withdrawn")
 		p.say(done)
@@ -323,7 +327,7 @@ func (p *plan) token(in outbox.Intent) {
 	wants := readWishes(p.v.Reader, emp)
 	who := template.Person{Name: emp.Get("name").Text(), Product: c.Product}
 	var v template.Values
-	switch link, until := c.Links.Link(t, in.Person, in.Nonce), wants.local(invited.Expires); in.Event {
+	switch until := wants.local(invited.Expires); in.Event {
 	case outbox.PasswordReset:
 		v = template.PasswordReset{Person: who, Link: link, Until: until}
 	default:

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"satchel/internal/command"
@@ -26,12 +27,17 @@ import (
 // says nothing to anybody but its maker, and nobody else can make one: who
 // could would have other people's mail stopped.
 type Returns struct {
-	block   cipher.Block
-	mac     []byte
-	names   []byte // key of the short names in an address
+	keys    atomic.Pointer[[]*returnKey] // the one that addresses are made with first
 	domain  string
 	tenants ReturnTenants
 	now     func() time.Time
+}
+
+// returnKey is what addresses are made with, of one key.
+type returnKey struct {
+	block cipher.Block
+	mac   []byte
+	names []byte // key of the short names in an address
 }
 
 // ReturnTenants finds the tenant that a mail was sent for.
@@ -64,6 +70,22 @@ const (
 // NewReturns returns one for addresses at a domain whose mail server hands what
 // comes there to mail.Inbound. The key must outlive the mails.
 func NewReturns(key [32]byte, domain string, tenants ReturnTenants, now func() time.Time) *Returns {
+	r := &Returns{domain: domain, tenants: tenants, now: now}
+	r.Rekey([][32]byte{key})
+	return r
+}
+
+// Rekey has addresses made with the first of some keys, and takes those that were
+// made with any of them. It may be called at any time.
+func (r *Returns) Rekey(keys [][32]byte) {
+	list := make([]*returnKey, len(keys))
+	for i, k := range keys {
+		list[i] = newReturnKey(k)
+	}
+	r.keys.Store(&list)
+}
+
+func newReturnKey(key [32]byte) *returnKey {
 	derive := func(what string) []byte {
 		m := hmac.New(sha256.New, key[:])
 		m.Write([]byte(what))
@@ -73,11 +95,12 @@ func NewReturns(key [32]byte, domain string, tenants ReturnTenants, now func() t
 	if err != nil { // a key of 32 bytes always fits
 		panic(err)
 	}
-	return &Returns{block, derive("bounce: tag"), derive("bounce: names"), domain, tenants, now}
+	return &returnKey{block, derive("bounce: tag"), derive("bounce: names")}
 }
 
 // returned is what an address stands for.
 type returned struct {
+	key     *returnKey // that it was made with, and its names
 	tenant  [4]byte
 	person  ident.Ordinal
 	address [4]byte
@@ -85,7 +108,7 @@ type returned struct {
 	last    uint16 // UTC day after which nothing comes back
 }
 
-func (r *Returns) name(kind string, parts ...string) []byte {
+func (r *returnKey) name(kind string, parts ...string) []byte {
 	m := hmac.New(sha256.New, r.names)
 	for _, p := range append([]string{kind}, parts...) {
 		m.Write(binary.BigEndian.AppendUint32(nil, uint32(len(p))))
@@ -94,16 +117,16 @@ func (r *Returns) name(kind string, parts ...string) []byte {
 	return m.Sum(nil)
 }
 
-func (r *Returns) tenantName(t ident.TenantID) [4]byte {
+func (r *returnKey) tenantName(t ident.TenantID) [4]byte {
 	return [4]byte(r.name("tenant", string(t)))
 }
 
-func (r *Returns) addressName(t ident.TenantID, address string) [4]byte {
+func (r *returnKey) addressName(t ident.TenantID, address string) [4]byte {
 	return [4]byte(r.name("address", string(t), string(apply.AddressDigest(address))))
 }
 
 // stream hides or reveals what is sealed.
-func (r *Returns) stream(tag, b []byte) []byte {
+func (r *returnKey) stream(tag, b []byte) []byte {
 	iv := make([]byte, aes.BlockSize)
 	copy(iv, tag)
 	out := make([]byte, len(b))
@@ -111,7 +134,7 @@ func (r *Returns) stream(tag, b []byte) []byte {
 	return out
 }
 
-func (r *Returns) tag(b []byte) []byte {
+func (r *returnKey) tag(b []byte) []byte {
 	m := hmac.New(sha256.New, r.mac)
 	m.Write(b)
 	return m.Sum(nil)[:returnTag]
@@ -123,14 +146,15 @@ func (r *Returns) address(t ident.TenantID, person ident.Ordinal, to, key string
 	if r == nil {
 		return ""
 	}
-	x := returned{r.tenantName(t), person, r.addressName(t, to), [6]byte(r.name("mail", string(t), key)), uint16(at.Day() + returnDays)}
+	k := (*r.keys.Load())[0]
+	x := returned{k, k.tenantName(t), person, k.addressName(t, to), [6]byte(k.name("mail", string(t), key)), uint16(at.Day() + returnDays)}
 	var b []byte
 	b = append(b, x.tenant[:]...)
 	b = binary.BigEndian.AppendUint32(b, x.person)
 	b = append(append(b, x.address[:]...), x.mail[:]...)
 	b = binary.BigEndian.AppendUint16(b, x.last)
-	tag := r.tag(b)
-	return returnPrefix + lower32.EncodeToString(append(tag, r.stream(tag, b)...)) + "@" + r.domain
+	tag := k.tag(b)
+	return returnPrefix + lower32.EncodeToString(append(tag, k.stream(tag, b)...)) + "@" + r.domain
 }
 
 // open reads an address that is ours and not too old.
@@ -144,14 +168,26 @@ func (r *Returns) open(address string) (x returned, ok bool) {
 	if err != nil || len(raw) != returnTag+returnBody {
 		return x, false
 	}
-	tag := raw[:returnTag]
-	b := r.stream(tag, raw[returnTag:])
-	if !hmac.Equal(tag, r.tag(b)) {
+	if x, ok = unsealed(*r.keys.Load(), raw); !ok {
 		return x, false
 	}
-	x.tenant, x.person, x.address = [4]byte(b[:4]), binary.BigEndian.Uint32(b[4:]), [4]byte(b[8:12])
-	x.mail, x.last = [6]byte(b[12:18]), binary.BigEndian.Uint16(b[18:])
 	return x, ident.MillisOf(r.now()).Day() <= ident.Day(x.last)
+}
+
+// unsealed reads what was sealed with one of some keys.
+func unsealed(keys []*returnKey, raw []byte) (x returned, ok bool) {
+	tag := raw[:returnTag]
+	for _, k := range keys {
+		b := k.stream(tag, raw[returnTag:])
+		if !hmac.Equal(tag, k.tag(b)) {
+			continue
+		}
+		return returned{
+			key: k, tenant: [4]byte(b[:4]), person: binary.BigEndian.Uint32(b[4:]), address: [4]byte(b[8:12]),
+			mail: [6]byte(b[12:18]), last: binary.BigEndian.Uint16(b[18:]),
+		}, true
+	}
+	return x, false
 }
 
 // Knows reports whether an address was made here for a mail that may still come
@@ -175,7 +211,7 @@ func (r *Returns) Take(ctx context.Context, address string, permanent bool) erro
 	}
 	for _, id := range all {
 		// Two tenants may have one short name: the address tells them apart.
-		if r.tenantName(id) != x.tenant {
+		if x.key.tenantName(id) != x.tenant {
 			continue
 		}
 		if err := r.note(ctx, id, x, permanent); err != nil {
@@ -198,7 +234,7 @@ func (r *Returns) note(ctx context.Context, id ident.TenantID, x returned, perma
 		if !ok || emp.Type.Name != subject.Employee {
 			return nil
 		}
-		if to := emp.Get("email").Text(); r.addressName(id, to) == x.address {
+		if to := emp.Get("email").Text(); x.key.addressName(id, to) == x.address {
 			b = &command.Bounce{Person: emp.ID, Address: apply.AddressDigest(to), Mail: hex.EncodeToString(x.mail[:]), Permanent: permanent}
 		}
 		return nil

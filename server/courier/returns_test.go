@@ -258,7 +258,7 @@ func TestTokens(t *testing.T) {
 	if len(first) != 1 || len(again) != 1 || first[0] != again[0] || first[0].To != "engineer@example.com" || first[0].Unsubscribe != "" {
 		t.Fatalf("%+v\n%+v", first, again)
 	}
-	if link := w.links.Link(tw.Slug, tw.Engineer, []byte(one)); !strings.Contains(first[0].Text, link) || strings.Contains(first[0].Text, one) {
+	if link := w.link(one); !strings.Contains(first[0].Text, link) || strings.Contains(first[0].Text, one) {
 		t.Errorf("%s", first[0].Text)
 	}
 	if !strings.Contains(first[0].Subject, "Passwort") {
@@ -270,7 +270,7 @@ func TestTokens(t *testing.T) {
 	w.invitee(tw.Engineer, one, true)
 	w.invitee(tw.Engineer, two, true)
 	w.send()
-	if _, ls := w.to.taken(); len(ls) != 1 || !strings.Contains(ls[0].Text, w.links.Link(tw.Slug, tw.Engineer, []byte(two))) {
+	if _, ls := w.to.taken(); len(ls) != 1 || !strings.Contains(ls[0].Text, w.link(two)) {
 		t.Errorf("%d letters", len(ls))
 	}
 	w.invitee(tw.Engineer, three, false)
@@ -319,4 +319,83 @@ func TestTokens(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	same(t, "left", w.backlog())
+}
+
+// link is the engineer's, of an invitation with a nonce.
+func (w *world) link(nonce string) string {
+	w.t.Helper()
+	link, ok := w.links.Link(tw.Slug, tw.Engineer, []byte(nonce), func([]byte) bool { return true })
+	if !ok {
+		w.t.Fatal("no link")
+	}
+	return link
+}
+
+// TestAnotherKey: what stands in mails that were sent under a key is good while
+// that key is among those that count, and for nothing afterwards; a letter that was
+// promised under it is sent.
+func TestAnotherKey(t *testing.T) {
+	const nonce = "nonce-number-one"
+	older, newer := [32]byte{7}, [32]byte{8}
+	rekey := func(w *world, keys ...[32]byte) {
+		w.back.Rekey(keys)
+		w.off.Rekey(keys)
+		w.links.Rekey(keys)
+	}
+	w := newWorld(t)
+	n, back := w.mailed()
+	if n != 1 {
+		t.Fatalf("%d mails", n)
+	}
+	w.invitee(tw.Engineer, nonce, true)
+	link := w.link(nonce)
+	rekey(w, newer, older)
+	w.send()
+	if _, ls := w.to.taken(); len(ls) != 1 || !strings.Contains(ls[0].Text, link) {
+		t.Errorf("promised before: %+v", ls)
+	}
+	if n, other := w.mailed(); n != 1 || other == back || !w.back.Knows(other) {
+		t.Errorf("%d mails, %s", n, other)
+	}
+	w.Advance(14 * 24 * time.Hour)
+	if err := w.back.Take(t.Context(), back, true); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := w.mailStatus(tw.Engineer); s != "refused" {
+		t.Errorf("%q: two weeks after it was sent under the older key", s)
+	}
+	rekey(w, newer)
+	if w.back.Knows(back) {
+		t.Error("known although its key is gone")
+	}
+	w.invitee(tw.Staff, "nonce-number-two", true)
+	rekey(w, older)
+	w.send()
+	if _, ls := w.to.taken(); len(ls) != 0 {
+		t.Errorf("a letter whose key is gone: %+v", ls)
+	}
+}
+
+// TestCarrierRefusesAll: a relay's own trouble costs nobody anything; the mail
+// goes once it is over.
+func TestCarrierRefusesAll(t *testing.T) {
+	w := newWorld(t)
+	w.to.answer = func(string) push.Outcome {
+		return push.Outcome{Kind: push.Retry, Carrier: true, After: 10 * time.Minute, Reason: "relay_refuses"}
+	}
+	if n, _ := w.mailed(); n != 1 {
+		t.Fatalf("%d mails", n)
+	}
+	w.to.mu.Lock()
+	seen := strings.Join(w.seen, ",")
+	w.to.mu.Unlock()
+	if s, _ := w.mailStatus(tw.Engineer); s != "" || !strings.Contains(seen, "mail refused-by-carrier") || strings.Contains(seen, "mail retry") {
+		t.Errorf("%q, %s", s, seen)
+	}
+	w.to.answer = nil
+	w.Advance(10 * time.Minute)
+	w.send()
+	if _, ls := w.to.taken(); len(ls) != 1 {
+		t.Errorf("%+v", ls)
+	}
 }

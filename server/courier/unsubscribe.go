@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -33,16 +34,37 @@ const allMail = "*"
 // and answers at them. Who holds the address of a mail is taken to be its
 // receiver: it can do this one thing and tells nothing.
 type Unsubscriber struct {
-	aead    cipher.AEAD
-	nonces  [32]byte // key of the nonces
+	keys    atomic.Pointer[[]wishKey] // the one that addresses are made with first
 	base    string
 	tenants edge.Tenants
+}
+
+// wishKey is what addresses are made with, of one key.
+type wishKey struct {
+	aead   cipher.AEAD
+	nonces [32]byte // key of the nonces
 }
 
 // NewUnsubscriber returns one for addresses beneath base, which must be https:
 // mail programs ask no others. The key must outlive the mails; whoever has it
 // can take anybody off any mail.
 func NewUnsubscriber(key [32]byte, base string, tenants edge.Tenants) *Unsubscriber {
+	u := &Unsubscriber{base: strings.TrimRight(base, "/"), tenants: tenants}
+	u.Rekey([][32]byte{key})
+	return u
+}
+
+// Rekey has addresses made with the first of some keys, and answers at those that
+// were made with any of them. It may be called at any time.
+func (u *Unsubscriber) Rekey(keys [][32]byte) {
+	list := make([]wishKey, len(keys))
+	for i, k := range keys {
+		list[i] = newWishKey(k)
+	}
+	u.keys.Store(&list)
+}
+
+func newWishKey(key [32]byte) wishKey {
 	derive := func(what string) (k [32]byte) {
 		m := hmac.New(sha256.New, key[:])
 		m.Write([]byte(what))
@@ -57,27 +79,35 @@ func NewUnsubscriber(key [32]byte, base string, tenants edge.Tenants) *Unsubscri
 	if err != nil {
 		panic(err)
 	}
-	return &Unsubscriber{aead, derive("unsubscribe: nonce"), strings.TrimRight(base, "/"), tenants}
+	return wishKey{aead, derive("unsubscribe: nonce")}
 }
 
 // seal seals a wish, the same one always in the same way: what is mailed again
 // after a crash is the same letter. The nonce is a function of what is sealed,
 // so that no two wishes share one.
 func (u *Unsubscriber) seal(b []byte) string {
-	m := hmac.New(sha256.New, u.nonces[:])
+	k := (*u.keys.Load())[0]
+	m := hmac.New(sha256.New, k.nonces[:])
 	m.Write(b)
-	nonce := m.Sum(nil)[:u.aead.NonceSize()]
-	return base64.RawURLEncoding.EncodeToString(u.aead.Seal(nonce, nonce, b, nil))
+	nonce := m.Sum(nil)[:k.aead.NonceSize()]
+	return base64.RawURLEncoding.EncodeToString(k.aead.Seal(nonce, nonce, b, nil))
 }
 
 func (u *Unsubscriber) unseal(s string) ([]byte, bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	n := u.aead.NonceSize()
-	if err != nil || len(raw) < n {
+	if err != nil {
 		return nil, false
 	}
-	b, err := u.aead.Open(nil, raw[:n], raw[n:], nil)
-	return b, err == nil
+	for _, k := range *u.keys.Load() {
+		n := k.aead.NonceSize()
+		if len(raw) < n {
+			return nil, false
+		}
+		if b, err := k.aead.Open(nil, raw[:n], raw[n:], nil); err == nil {
+			return b, true
+		}
+	}
+	return nil, false
 }
 
 // wish is what an address stands for.

@@ -39,6 +39,7 @@ func TestUnsubscribe(t *testing.T) {
 	for _, other := range []string{path + "A", path[:len(path)-1], "/v1/unsubscribe/x"} {
 		w.HTTP("", "POST", other, nil).Want(t, 404, "not_found")
 	}
+	w.off.Rekey([][32]byte{{8}, {7}}) // mails of before a rotation have it still
 	for range 2 {
 		if res := w.HTTP("", "POST", path, nil); res.Status != 200 {
 			t.Fatalf("%d %s", res.Status, res.Body)

@@ -55,6 +55,9 @@ type Outcome struct {
 	// Soft: it is the address that doesn't take it for now, as a full mailbox,
 	// and not this message; only with Rejected.
 	Soft bool
+	// Carrier: it is the carrier that takes nothing, or not from us, whoever it is
+	// for; only with Retry.
+	Carrier bool
 	// Reason is a short stable code for logs and metrics (the sender's package
 	// lists them); empty with Sent. It never quotes an address or a carrier's words.
 	Reason string

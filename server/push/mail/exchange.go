@@ -36,6 +36,8 @@ type fault struct {
 	// reply code (0 for none). The server's words are not kept.
 	stage string
 	code  int
+	// status is the enhanced status code that came with a refused mail, "" for none.
+	status string
 }
 
 // deliver sends one mail over a connection that is idle or a new one.
@@ -94,7 +96,7 @@ func judge(err error) (*fault, bool) {
 		return &fault{reason: ReasonUnreachable, stage: "send"}, true
 	}
 	code := e.ErrorCode()
-	f := &fault{code: code, reason: ReasonDeferred}
+	f := &fault{code: code, reason: ReasonDeferred, status: e.EnhancedStatusCode()}
 	switch e.Reason {
 	case gomail.ErrConnCheck:
 		return &fault{reason: ReasonUnreachable, stage: "check"}, true
@@ -117,6 +119,9 @@ func judge(err error) (*fault, bool) {
 	case f.stage == "sender" && code != 552:
 		// It is us that it doesn't want: no one's address is to blame.
 		f.reason, f.everybody = ReasonConfiguration, true
+	case f.stage == "receiver" && ofPolicy(f.status):
+		// It is the relay that won't have it; the address may be as good as any.
+		f.reason = ReasonRelayRefuses
 	case f.stage == "receiver" && ofAddress(e.EnhancedStatusCode()):
 		f.reason = ReasonAddressRefused
 	case f.stage == "receiver" && ofMailbox(e.EnhancedStatusCode()):

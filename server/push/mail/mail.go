@@ -49,6 +49,8 @@ const (
 	// Retry.
 	ReasonDeferred      = "deferred"      // 4xx
 	ReasonUnreachable   = "unreachable"   // no connection, or it broke: it may or may not have been taken
+	ReasonUnconfirmed   = "unconfirmed"   // the address was refused, which is to be said again before it is believed
+	ReasonRelayRefuses  = "relay_refuses" // for reasons of policy, or whoever it is for: an operator is needed
 	ReasonConfiguration = "configuration" // TLS, sign-in or sender refused: an operator is needed
 	ReasonCancelled     = "cancelled"     // the caller's context ended
 )
@@ -130,6 +132,9 @@ type Config struct {
 	Timeout time.Duration
 	// Idle is how long an unused connection is kept; 30 seconds if zero.
 	Idle time.Duration
+	// Confirm is how long the first refusal of an address waits for the next, by
+	// which it is believed; 5 minutes if zero.
+	Confirm time.Duration
 	// Random gives numbers in [0,1) for jitter; it need not be safe for
 	// concurrent use. Required.
 	Random func() float64
@@ -160,6 +165,8 @@ type Sender struct {
 	short        *push.Backoff // connection
 	deferred     *push.Backoff // 4xx: greylisting wants minutes
 	operator     *push.Backoff
+	confirm      *push.Backoff // what is said again
+	relay        relay
 	slots        chan struct{}
 	mu           sync.Mutex
 	idle         []*exchange
@@ -207,6 +214,9 @@ func New(cfg Config) (*Sender, error) {
 	if cfg.Idle <= 0 {
 		cfg.Idle = 30 * time.Second
 	}
+	if cfg.Confirm <= 0 {
+		cfg.Confirm = confirmAfter
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -218,6 +228,7 @@ func New(cfg Config) (*Sender, error) {
 		short:    push.NewBackoff(30*time.Second, time.Hour, cfg.Random),
 		deferred: push.NewBackoff(5*time.Minute, 4*time.Hour, cfg.Random),
 		operator: push.NewBackoff(10*time.Minute, 2*time.Hour, cfg.Random),
+		confirm:  push.NewBackoff(cfg.Confirm, 12*cfg.Confirm, cfg.Random),
 	}
 	if s.tls = cfg.TLS.Clone(); s.tls == nil {
 		s.tls = &tls.Config{}
@@ -384,7 +395,7 @@ func (s *Sender) Send(ctx context.Context, ms []Message) []push.Outcome {
 				case f != nil:
 					out[i] = s.outcome(f, ms[i].Attempt)
 				default:
-					f := s.deliver(ctx, mail)
+					f := s.weigh(ctx, ms[i].To, ms[i].Attempt, s.deliver(ctx, mail))
 					if f != nil && f.everybody {
 						down.CompareAndSwap(nil, f)
 					}
@@ -417,6 +428,10 @@ func (s *Sender) outcome(f *fault, attempt int) push.Outcome {
 		o.After = s.deferred.After(attempt, 0)
 	case ReasonConfiguration:
 		o.After = s.operator.After(attempt, 0)
+	case ReasonRelayRefuses:
+		o.After, o.Carrier = s.operator.After(attempt, 0), true
+	case ReasonUnconfirmed:
+		o.After = s.confirm.After(attempt, 0)
 	case ReasonUnreachable:
 		o.After = s.short.After(attempt, 0)
 	}

@@ -100,7 +100,7 @@ func (x *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	x.to = to
 	name, _, _ := strings.Cut(to, "@")
 	switch name {
-	case "unknown":
+	case "unknown", "UNKNOWN", "gone", "left", "moved":
 		return unknown
 	case "elsewhere":
 		return noRelay
@@ -319,12 +319,14 @@ func TestSameKeySameMessageID(t *testing.T) {
 
 func TestAnswersOfTheServer(t *testing.T) {
 	srv := serve(t, STARTTLS)
-	s := sender(t, srv.config(STARTTLS))
+	cfg := srv.config(STARTTLS)
+	cfg.Parallel = 1 // in order, with mails that are taken in between
+	s := sender(t, cfg)
 	var ms []Message
 	want := map[string]push.Outcome{
 		"ann":       {Kind: push.Sent},
 		"unknown":   {Kind: push.Dead, Reason: ReasonAddressRefused},
-		"elsewhere": {Kind: push.Rejected, Reason: ReasonMessageRefused},
+		"elsewhere": {Kind: push.Retry, Reason: ReasonRelayRefuses, Carrier: true, After: 7*time.Minute + 30*time.Second},
 		"full":      {Kind: push.Rejected, Reason: ReasonMailboxRefused, Soft: true},
 		"spam":      {Kind: push.Rejected, Reason: ReasonMessageRefused},
 		"grey":      {Kind: push.Retry, Reason: ReasonDeferred, After: 225 * time.Second},
@@ -334,7 +336,11 @@ func TestAnswersOfTheServer(t *testing.T) {
 	}
 	for range 3 {
 		for _, name := range []string{"ann", "unknown", "elsewhere", "full", "spam", "grey", "busy", "cut", "bob"} {
-			ms = append(ms, to(name))
+			m := to(name)
+			if name == "unknown" {
+				m.Attempt = 1 // what is refused for the first time may be refused by mistake
+			}
+			ms = append(ms, m)
 		}
 	}
 	for i, o := range s.Send(t.Context(), ms) {
