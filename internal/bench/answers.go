@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -94,15 +93,12 @@ func (b *bench) largeTenant(ctx context.Context) (*bench, error) {
 }
 
 func (b *bench) buildLarge(ctx context.Context) (err error) {
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return err
-	}
-	t, closing, err := b.Open(b.dir)
+	t, closing, err := b.create(b.dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closing()) }()
-	if b.world, _, err = build(ctx, t, shape{records: b.Large, users: b.Users}); err != nil {
+	if b.world, _, err = build(ctx, t, shape{records: b.Large, users: b.Users, devices: devicesPerUser}); err != nil {
 		return err
 	}
 	return b.desks(ctx, t)

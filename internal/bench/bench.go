@@ -17,6 +17,8 @@ import (
 	"slices"
 	"time"
 
+	"satchel/internal/bench/shaper"
+	"satchel/internal/ident"
 	"satchel/sync/tenant"
 )
 
@@ -42,20 +44,38 @@ type Config struct {
 	Sockets  int
 	SoakTime time.Duration
 	SoakRate int
+	// Link is the bad link of link.
+	Link shaper.Link
+	// Growth says how far growth goes, and Charts is the folder that it draws in,
+	// "" for none.
+	Growth Growth
+	Charts string
+	// Tenants is how many tenants the folder of tenants has.
+	Tenants int
 	// Folder is where the data folders are made.
 	Folder string
 	// Serve is the command line that serves a data folder; the flags --data,
 	// --listen and --admin-listen are put behind it.
 	Serve []string
-	// Open makes the tenant with the slug "bench" in a data folder; closing it
-	// leaves the folder to a server.
-	Open func(dir string) (t *tenant.Tenant, closing func() error, err error)
+	// Open opens a data folder, a new one where it is empty; closing it leaves it
+	// to a server.
+	Open func(dir string) (DataFolder, error)
 	// Report receives each figure as soon as it is known.
 	Report func(Line)
 	// Progress receives a line a step, nil for none.
 	Progress func(string)
 	// Log takes what the server writes to its standard error.
 	Log io.Writer
+}
+
+// DataFolder is where tenants are made; *app.Tenants is one.
+type DataFolder interface {
+	// Create makes a tenant that is not there, Tenant opens one that is.
+	Create(id ident.TenantID) (*tenant.Tenant, error)
+	Tenant(id ident.TenantID) (*tenant.Tenant, error)
+	// Path is where the file of a tenant lies.
+	Path(id ident.TenantID) string
+	Close() error
 }
 
 // Line is one figure. Value is the median, of the runs or of the single
@@ -97,6 +117,9 @@ var works = []work{
 	{"explain", "why somebody may or may not do something to a record", (*bench).explains, true},
 	{"whatif", "a change of a role that 100 people hold over 1,000,000 records, tried", (*bench).whatIfs, false},
 	{"areas", "the right to an area of 100,000 records taken and given back", (*bench).areaRights, false},
+	{"link", "a phone's first sync, day and live changes over a bad link", (*bench).badLink, false},
+	{"growth", "what grows with records, people and areas", (*bench).growth, false},
+	{"tenants", "start and first answers with 1,000 small tenants in one folder", (*bench).tenants, false},
 	{"storm", "10,000 devices come back at once after a restart", (*bench).storm, false},
 	{"soak", "10,000 live devices under a stream of changes", (*bench).soak, false},
 }
@@ -137,8 +160,10 @@ func (c *Config) Check() error {
 		return fmt.Errorf("the sockets must be %d at least", 2*devicesPerUser)
 	case c.SoakTime <= 0 || c.SoakRate <= 0:
 		return errors.New("the time and the rate of a soak must be positive")
+	case c.Tenants < 1:
+		return errors.New("there must be one tenant at least")
 	}
-	return nil
+	return errors.Join(c.Link.Check(), c.Growth.check())
 }
 
 // bench is a run of the benchmark.
@@ -209,15 +234,31 @@ func (b *bench) prepare(ctx context.Context) error {
 
 // build makes a data folder with a tenant in it.
 func (b *bench) build(ctx context.Context, dir string, records int) (*world, time.Duration, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, 0, err
-	}
-	t, closing, err := b.Open(dir)
+	return b.buildAs(ctx, dir, shape{records: records, users: b.Users, devices: devicesPerUser, fresh: 3 * b.Runs, all: b.Runs})
+}
+
+func (b *bench) buildAs(ctx context.Context, dir string, s shape) (*world, time.Duration, error) {
+	t, closing, err := b.create(dir)
 	if err != nil {
 		return nil, 0, err
 	}
-	w, took, err := build(ctx, t, shape{records: records, users: b.Users, fresh: 3 * b.Runs, all: b.Runs})
+	w, took, err := build(ctx, t, s)
 	return w, took, errors.Join(err, closing())
+}
+
+// create makes a data folder with an empty tenant.
+func (b *bench) create(dir string) (t *tenant.Tenant, closing func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	folder, err := b.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t, err = folder.Create(slug); err != nil {
+		return nil, nil, errors.Join(err, folder.Close())
+	}
+	return t, folder.Close, nil
 }
 
 // restart starts the server anew; every live client is gone then.

@@ -80,7 +80,7 @@ func TestEvent(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	good := Config{Runs: 1, Records: 100, Users: 10, Large: 100, WriteTime: time.Second, Sockets: 20, SoakTime: time.Second, SoakRate: 1}
+	good := Config{Runs: 1, Records: 100, Users: 10, Large: 100, WriteTime: time.Second, Sockets: 20, SoakTime: time.Second, SoakRate: 1, Growth: DefaultGrowth(), Link: BadLink(), Tenants: 1}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
@@ -88,6 +88,7 @@ func TestCheck(t *testing.T) {
 		"no work": func(c *Config) { c.Works = []string{"A9"} }, "no run": func(c *Config) { c.Runs = 0 },
 		"odd": func(c *Config) { c.Users = 9 }, "few records": func(c *Config) { c.Records = 9 },
 		"no time": func(c *Config) { c.WriteTime = 0 }, "few sockets": func(c *Config) { c.Sockets = 19 }, "no soak": func(c *Config) { c.SoakTime = 0 }, "no rate": func(c *Config) { c.SoakRate = 0 },
+		"no tenants": func(c *Config) { c.Tenants = 0 }, "no link": func(c *Config) { c.Link.Loss = 1 }, "no growth": func(c *Config) { c.Growth.Share = 0 },
 		"few large": func(c *Config) { c.Large = 1 },
 	} {
 		c := good

@@ -141,9 +141,14 @@ func (c *client) sync(access, encoding string, limit int) (synced, error) {
 }
 
 func (c *client) syncFrom(from, access, encoding string, limit int) (synced, error) {
+	return c.pull(from, access, encoding, "", limit)
+}
+
+// pull goes on from a checkpoint, "" for the beginning.
+func (c *client) pull(from, access, encoding, cp string, limit int) (synced, error) {
 	var out synced
 	began := time.Now()
-	for cp := ""; ; {
+	for {
 		body := fmt.Appendf(nil, `{"checkpoint":"%s","limit":%d}`, cp, limit)
 		var p page
 		err := c.sendFrom(from, http.MethodPost, "/sync/v1/pull", access, encoding, body, func(b []byte) (err error) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -241,7 +240,7 @@ func (b *bench) buildLists(ctx context.Context, n int) (err error) {
 	if err := l.flush(); err != nil {
 		return err
 	}
-	w := &world{people: []ident.RecordID{key("person")}}
+	w := &world{shape: shape{devices: devicesPerUser}, people: []ident.RecordID{key("person")}, hash: hash}
 	for _, p := range []struct{ id, name, role, areas string }{
 		{string(adminID()), "", "service.administrator", ""},
 		{string(managerID()), "Max Manager", "service.manager", "[]"},
@@ -263,15 +262,12 @@ func (b *bench) buildLists(ctx context.Context, n int) (err error) {
 		return err
 	}
 	b.world = w
-	return w.signIns(l, hash)
+	return w.signIns(l)
 }
 
 // openIn opens the tenant of the bench's folder.
 func (b *bench) openIn() (*tenant.Tenant, func() error, error) {
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return nil, nil, err
-	}
-	return b.Open(b.dir)
+	return b.create(b.dir)
 }
 
 var (

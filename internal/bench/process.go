@@ -142,6 +142,20 @@ func (p *process) memory(ctx context.Context) (m memory, err error) {
 	return m, nil
 }
 
+// spent is what a server has used up since it started.
+type spent struct {
+	processor float64 // seconds of processor time
+	entries   float64 // of the log, so commits
+}
+
+func (p *process) spent(ctx context.Context) (spent, error) {
+	b, err := get(ctx, p.admin+"/metrics")
+	if err != nil {
+		return spent{}, err
+	}
+	return spent{metric(b, "process_cpu_seconds_total"), metric(b, `satchel_entries_total{tenant="`+slug+`"}`)}, nil
+}
+
 func kilobytes(b []byte, name string) float64 {
 	_, rest, _ := bytes.Cut(b, []byte(name))
 	line, _, _ := bytes.Cut(rest, []byte(" kB"))

@@ -152,16 +152,31 @@ func (b *bench) writes(ctx context.Context, at int) error {
 			return err
 		}
 	}
-	var rates, waits []float64
+	var rates, waits, server, client, batch []float64
 	for range b.Runs {
+		before, err := b.server.spent(ctx)
+		if err != nil {
+			return err
+		}
+		own := processorTime()
 		rate, ws, err := b.writeOnce(ctx, tokens)
 		if err != nil {
 			return err
 		}
+		client = append(client, (processorTime()-own).Seconds()*1e6/float64(len(ws)))
+		after, err := b.server.spent(ctx)
+		if err != nil {
+			return err
+		}
 		rates, waits = append(rates, rate), append(waits, ws...)
+		server = append(server, (after.processor-before.processor)*1e6/float64(len(ws)))
+		batch = append(batch, float64(len(ws))/max(after.entries-before.entries, 1))
 	}
 	name := fmt.Sprintf("B%d", at)
 	b.many(name, "writes/s", rates)
+	b.many(name+"server", "µs", server)
+	b.many(name+"client", "µs", client)
+	b.many(name+"batch", "writes", batch)
 	slices.Sort(waits)
 	p99 := quantile(waits, 0.99)
 	b.Report(Line{name + "p99", "ms", p99, quantile(waits, 0.5), p99, len(waits)})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -33,20 +34,27 @@ const (
 // shape says how large a tenant is.
 type shape struct {
 	records, users int
+	areas          int // of the records, 0 for as many as users
+	devices        int // of each user
 	fresh, all     int // devices that sync for the first time: of the users, of the manager
+	// share is how many of the records lie in an area of their own, which one
+	// more person has, with so many devices as shareDevices; 0 for none.
+	share, shareDevices int
 }
 
 // world is what the clients know of the tenant.
 type world struct {
 	shape
-	areas   []area // as many as users; those of the first half have two each
+	areas   []area // those of the first half have users, of nobody the others
 	public  area
+	share   area         // of the person after the users
 	phones  [][]*account // by user
 	fresh   []*account   // of one user after the other
 	all     []*account   // of the manager
 	writers []*account   // of the manager, without devices
 	admin   *account
 	people  []ident.RecordID
+	hash    string // of everybody's password
 }
 
 type area struct {
@@ -156,6 +164,9 @@ func (l *loader) flush() error {
 
 // build fills an empty tenant. It returns how long the records took.
 func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duration, error) {
+	if s.areas == 0 {
+		s.areas = s.users
+	}
 	w := &world{shape: s}
 	hasher, err := password.New(password.Default, 0)
 	if err != nil {
@@ -165,6 +176,7 @@ func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duratio
 	if err != nil {
 		return nil, 0, err
 	}
+	w.hash = hash
 	setup := &command.Setup{Name: "Ada Admin", Email: "admin@example.com", Employee: key("admin"), Hash: hash, Secret: make([]byte, 32)}
 	t.Random(setup.Secret)
 	if _, err := t.Submit(ctx, &command.Command{Setup: setup}); err != nil {
@@ -176,29 +188,39 @@ func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duratio
 		return nil, 0, err
 	}
 	took := time.Since(began)
-	if err := w.staff(l, hash); err != nil {
+	if err := w.staff(l); err != nil {
 		return nil, 0, err
 	}
-	return w, took, w.signIns(l, hash)
+	return w, took, w.signIns(l)
 }
 
 func (w *world) fill(l *loader) error {
-	perArea := (w.shape.records - publicAssets) / w.users
+	perArea := (w.shape.records - publicAssets - w.shape.share) / w.shape.areas
 	w.public.id = key("public")
 	l.add(row("salesArea", w.public.id, "name", "Everywhere"), row("geoArea", key("geo"), "name", "Middle"))
-	for i := range w.users {
+	for i := range w.shape.areas {
 		w.areas = append(w.areas, area{id: key("area %d", i)})
 		l.add(row("salesArea", w.areas[i].id, "name", fmt.Sprintf("Area %d", i)))
+	}
+	if w.shape.share > 0 {
+		w.share.id = key("share")
+		l.add(row("salesArea", w.share.id, "name", "Share"))
 	}
 	if err := l.flush(); err != nil {
 		return err
 	}
 	l.add(row("client", key("public client"), "name", "Head office", "salesArea", string(w.public.id)))
-	for i, a := range w.areas {
+	clients := func(i int, a *area) {
 		for j := range clientsPerArea {
 			l.add(row("client", key("client %d %d", i, j), "name", fmt.Sprintf("Customer %d-%d", i, j),
 				"salesArea", string(a.id), "street", fmt.Sprintf("High Street %d", j), "city", "Middletown"))
 		}
+	}
+	for i := range w.areas {
+		clients(i, &w.areas[i])
+	}
+	if w.shape.share > 0 {
+		clients(len(w.areas), &w.share)
 	}
 	if err := l.flush(); err != nil {
 		return err
@@ -210,14 +232,29 @@ func (w *world) fill(l *loader) error {
 	}
 	// In the order in which a business grows: all areas at once, so that an
 	// area's records lie apart from each other.
+	put := func(i, n int, a *area) {
+		id := key("asset %d %d", i, n)
+		a.assets = append(a.assets, id)
+		l.add(asset(id, key("client %d %d", i, n%clientsPerArea), n*len(w.areas)+i))
+	}
 	for n := range perArea {
 		for i := range w.areas {
-			id := key("asset %d %d", i, n)
-			w.areas[i].assets = append(w.areas[i].assets, id)
-			l.add(asset(id, key("client %d %d", i, n%clientsPerArea), n*len(w.areas)+i))
+			put(i, n, &w.areas[i])
+		}
+		for len(w.share.assets) < w.shape.share*(n+1)/perArea {
+			put(len(w.areas), len(w.share.assets), &w.share)
 		}
 	}
 	return l.flush()
+}
+
+// areaOf is the area of a user, or of the person who has the share. Two users
+// have one where there are as many areas as users.
+func (w *world) areaOf(user int) *area {
+	if user == w.users {
+		return &w.share
+	}
+	return &w.areas[user*len(w.areas)/(2*w.users)]
 }
 
 // areasOf is a user's sales areas as a JSON list: the own one and the public
@@ -226,10 +263,10 @@ func (w *world) areasOf(user int, own bool) string {
 	if !own {
 		return `["` + string(w.public.id) + `"]`
 	}
-	return `["` + string(w.areas[user/2].id) + `","` + string(w.public.id) + `"]`
+	return `["` + string(w.areaOf(user).id) + `","` + string(w.public.id) + `"]`
 }
 
-func (w *world) staff(l *loader, hash string) error {
+func (w *world) staff(l *loader) error {
 	person := func(id ident.RecordID, name, role string, more ...string) {
 		l.add(row("employee", id, append([]string{
 			"name", name, "email", strings.ToLower(strings.ReplaceAll(name, " ", ".")) + "@example.com",
@@ -239,7 +276,11 @@ func (w *world) staff(l *loader, hash string) error {
 	}
 	person(key("manager"), "Max Manager", "service.manager")
 	ids := []ident.RecordID{key("manager")}
-	for u := range w.users {
+	users := w.users
+	if w.shape.share > 0 {
+		users++
+	}
+	for u := range users {
 		id := key("user %d", u)
 		w.people = append(w.people, id)
 		person(id, fmt.Sprintf("User %d", u), "service.sales-representative", "salesAreas", w.areasOf(u, true))
@@ -248,64 +289,78 @@ func (w *world) staff(l *loader, hash string) error {
 		return err
 	}
 	for _, id := range append(ids, w.people...) {
-		l.submit(&command.Command{Secret: &command.Secret{Employee: id, Hash: hash}})
+		l.submit(&command.Command{Secret: &command.Secret{Employee: id, Hash: w.hash}})
 	}
 	return l.flush()
 }
 
-func (w *world) signIns(l *loader, hash string) error {
-	var key token.RefreshKey
-	err := l.t.Read(func(v *tenant.View) error {
-		key = token.RefreshKey(apply.DerivedKey(v.Reader, "refresh"))
-		return nil
-	})
+func (w *world) signIns(l *loader) error {
+	s, err := newSignIns(l, slug, w.hash)
 	if err != nil {
 		return err
 	}
-	n := 0
-	signIn := func(person ident.RecordID, device bool) *account {
-		n++
-		session := ident.SessionID(fmt.Sprintf("%s_session%d", slug, n))
-		var random [32]byte
-		l.t.Random(random[:])
-		first, ferr := key.NewRefresh(random, session)
-		if ferr != nil {
-			err = ferr
-			return nil
+	for i, id := range w.people {
+		devices := w.shape.devices
+		if i == w.users && w.shape.share > 0 {
+			devices = w.shape.shareDevices
 		}
-		c := &command.Login{
-			Employee: person, Credential: apply.CredentialDigest(hash), Session: session, First: refresh.Hash(first),
-		}
-		if device {
-			c.Prefix = ident.NewPrefix([5]byte(random[:5]))
-			c.Device = &command.Device{Installation: fmt.Sprintf("phone-%d", n), Incarnation: "1", Name: "Phone", Platform: "android"}
-		}
-		l.submit(&command.Command{Login: c})
-		return &account{refresh: first}
-	}
-	for _, id := range w.people {
 		var own []*account
-		for range devicesPerUser {
-			own = append(own, signIn(id, true))
+		for range devices {
+			own = append(own, s.add(id, true))
 		}
 		w.phones = append(w.phones, own)
 	}
 	for i := range w.shape.fresh {
 		// People see their own devices: few of each person's.
-		w.fresh = append(w.fresh, signIn(w.people[i%len(w.people)], true))
+		w.fresh = append(w.fresh, s.add(w.people[i%len(w.people)], true))
 	}
 	manager := managerID()
 	for range w.shape.all {
-		w.all = append(w.all, signIn(manager, true))
+		w.all = append(w.all, s.add(manager, true))
 	}
 	for range writers {
-		w.writers = append(w.writers, signIn(manager, false))
+		w.writers = append(w.writers, s.add(manager, false))
 	}
-	w.admin = signIn(adminID(), false)
-	if ferr := l.flush(); err == nil {
-		err = ferr
+	w.admin = s.add(adminID(), false)
+	return errors.Join(s.failed, l.flush())
+}
+
+// signIns adds sign-ins to a tenant, without the passwords that they take.
+type signIns struct {
+	l      *loader
+	tenant ident.TenantID
+	hash   string
+	key    token.RefreshKey
+	n      int
+	failed error
+}
+
+func newSignIns(l *loader, id ident.TenantID, hash string) (*signIns, error) {
+	s := &signIns{l: l, tenant: id, hash: hash}
+	return s, l.t.Read(func(v *tenant.View) error {
+		s.key = token.RefreshKey(apply.DerivedKey(v.Reader, "refresh"))
+		return nil
+	})
+}
+
+// add signs a person in, on a device of its own or on none.
+func (s *signIns) add(person ident.RecordID, device bool) *account {
+	s.n++
+	session := ident.SessionID(fmt.Sprintf("%s_session%d", s.tenant, s.n))
+	var random [32]byte
+	s.l.t.Random(random[:])
+	first, err := s.key.NewRefresh(random, session)
+	if err != nil {
+		s.failed = err
+		return nil
 	}
-	return err
+	c := &command.Login{Employee: person, Credential: apply.CredentialDigest(s.hash), Session: session, First: refresh.Hash(first)}
+	if device {
+		c.Prefix = ident.NewPrefix([5]byte(random[:5]))
+		c.Device = &command.Device{Installation: fmt.Sprintf("phone-%d", s.n), Incarnation: "1", Name: "Phone", Platform: "android"}
+	}
+	s.l.submit(&command.Command{Login: c})
+	return &account{refresh: first}
 }
 
 func managerID() ident.RecordID { return key("manager") }
