@@ -397,7 +397,7 @@ func (c *corpus) syncing() {
 	}
 	now := `"2026-03-01T00:00:00Z"`
 	for _, b := range []string{
-		`{"limit":-1}`, `{"limit":10001}`, `{"limit":1.5}`, `{"limit":"1"}`, `{"limit":9223372036854775808}`, `{"profile":"warehouse"}`, `{"profile":1}`, `{"profile":"OFFICE"}`, `{"profile":"office\u0000"}`,
+		`{"limit":0}`, `{"limit":-1}`, `{"limit":10001}`, `{"limit":1.5}`, `{"limit":"1"}`, `{"limit":9223372036854775808}`, `{"profile":"warehouse"}`, `{"profile":1}`, `{"profile":"OFFICE"}`, `{"profile":"office\u0000"}`,
 		`{"checkpoint":1}`, `{"checkpoint":"` + strings.Repeat("x", 201) + `"}`, `{"checkpoint":"` + strings.Repeat("x", 100_000) + `"}`, `{"checkpoint":[]}`,
 		`{"window":1}`, `{"window":{}}`, `{"window":{"from":"x","to":"y"}}`, `{"window":{"from":"2026-01-01T00:00:00Z"}}`, `{"window":{"from":"2026-02-01T00:00:00Z","to":"2026-01-01T00:00:00Z"}}`,
 		`{"window":{"from":"0001-01-01T00:00:00Z","to":"9999-01-01T00:00:00Z"}}`, `{"window":{"from":"2026-01-01","to":"2026-02-01"}}`, `{"window":{"FROM":"2026-01-01T00:00:00Z","to":"2026-02-01T00:00:00Z"}}`,

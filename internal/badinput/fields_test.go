@@ -68,8 +68,8 @@ func init() { //nolint:gochecknoinits // a table that refers to others
 		return out
 	}
 	text := b(`1`, `-1.5e10`, `true`, `[]`, `["a"]`, `{}`, `{"a":1}`)
-	shapes[entity.String] = append(b(`"a\u0000b"`, `"a\u001bb"`, `"a\nb"`, `"\u0007"`, `"\ufffd"`), text...)
-	shapes[entity.Text] = append(b(`"a\u0000b"`, `"\ufffd"`), text...)
+	shapes[entity.String] = append(b(`"a\u0000b"`, `"a\u001bb"`, `"a\nb"`, `"\u0007"`, `"\ufffd"`, `"a\u202eb"`, `"a\u2066b"`, `"a\u0085b"`, `"a\u007fb"`, `"a\u2028b"`), text...)
+	shapes[entity.Text] = append(b(`"a\u0000b"`, `"\ufffd"`, `"a\u202eb"`, `"a\u2069b"`, `"a\u009fb"`, `"a\u001bb"`), text...)
 	number := b(`"1"`, `true`, `[]`, `[1]`, `{}`, `1e400`, `-1e99999`, `"NaN"`)
 	shapes[entity.Number] = number
 	shapes[entity.Int] = append(b(`1.5`, `1e3`, `9007199254740993`, `-9007199254740993`, `99999999999999999999999999`, `1.0`), number...)
@@ -82,7 +82,7 @@ func init() { //nolint:gochecknoinits // a table that refers to others
 	shapes[entity.Ref] = b(`1`, `true`, `[]`, `{}`, `"x"`, `"../../etc/passwd"`, `"client/acme-1"`, `"CLIENT-ACME"`, `"client-acme\u0000"`, `"client acme"`,
 		`"client-\u00e4cme"`, `"client-acme\u202e"`, `"-client-acme"`, `"`+strings.Repeat("a", ident.MaxIDLength+1)+`"`)
 	shapes[entity.Refs] = b(`1`, `true`, `"client-acme"`, `[1]`, `[null]`, `[""]`, `["x"]`, `["../../etc/passwd"]`, `[["client-acme"]]`, `[{}]`, `{"nope":[]}`, `{"add":"x"}`, `{"remove":[1]}`)
-	shapes[entity.Strings] = b(`1`, `true`, `"a"`, `[1]`, `[null]`, `[""]`, `["a\u0000"]`, `["a\nb"]`, `[["a"]]`, `[{}]`, `["`+strings.Repeat("x", 201)+`"]`, `{"nope":[]}`, `{"add":1}`, `{"remove":[null]}`)
+	shapes[entity.Strings] = b(`1`, `true`, `"a"`, `[1]`, `[null]`, `[""]`, `["a\u0000"]`, `["a\nb"]`, `["a\u202eb"]`, `{"add":["a\u2067b"]}`, `[["a"]]`, `[{}]`, `["`+strings.Repeat("x", 201)+`"]`, `{"nope":[]}`, `{"add":1}`, `{"remove":[null]}`)
 	shapes[entity.Money] = b(`1`, `"1.00"`, `true`, `[]`, `{}`, `{"amount":1}`, `{"currency":"EUR"}`, `{"amount":"1","currency":"EUR"}`, `{"amount":1.5,"currency":"EUR"}`,
 		`{"amount":1e3,"currency":"EUR"}`, `{"amount":9007199254740993,"currency":"EUR"}`, `{"amount":1,"currency":"eur"}`, `{"amount":1,"currency":"EURO"}`,
 		`{"amount":1,"currency":"E\u0000R"}`, `{"amount":1,"currency":""}`, `{"amount":1,"currency":7}`, `{"amount":null,"currency":"EUR"}`,

@@ -47,7 +47,7 @@ func TestBadFrames(t *testing.T) {
 		}
 	}
 	frames = append(frames,
-		`{"kind":"pull","limit":10001}`, `{"kind":"pull","profile":"warehouse"}`, `{"kind":"pull","pins":[{"type":"client","id":"../x"}]}`, `{"kind":"pull","mutations":[]}`, `{"kind":"pull","token":"x"}`,
+		`{"kind":"pull","limit":10001}`, `{"kind":"pull","limit":0}`, `{"kind":"pull","profile":"warehouse"}`, `{"kind":"pull","pins":[{"type":"client","id":"../x"}]}`, `{"kind":"pull","mutations":[]}`, `{"kind":"pull","token":"x"}`,
 		`{"kind":"pull","window":{"from":"x","to":"y"}}`, `{"kind":"pull","checkpoint":"`+strings.Repeat("x", 300)+`"}`,
 		`{"kind":"push",`+now+`}`+` `, `{"kind":"push","acked":0,`+now+`,"mutations":[{}]}`, `{"kind":"push","acked":0,`+now+`,"mutations":[1]}`, `{"kind":"push","acked":0,`+now+`,"mutations":[{"n":0}]}`,
 		`{"kind":"push","acked":0,`+now+`,"mutations":[{"n":-1}]}`, `{"kind":"push","acked":0,`+now+`,"mutations":[{"n":1,"n":1}]}`, `{"kind":"push","acked":0,"now":"x","mutations":[]}`,

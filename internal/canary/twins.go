@@ -51,11 +51,6 @@ var Masks = []Mask{
 		"a sealed position of the log, always of one length, the same whenever it is asked for: nobody can tell one from another",
 		regexp.MustCompile(`"next":"[A-Za-z0-9_-]{54}"`),
 	},
-	{
-		byHTTP, "reviewed counts",
-		"an access review counts of what belongs to no client what somebody sees because a client's records name it, also a client's that is hidden from its reader",
-		regexp.MustCompile(`"visible":\d+`),
-	},
 	{byMail, "boundary", "drawn by the mail library from the system's randomness", regexp.MustCompile(`[0-9a-f]{60}`)},
 	{
 		byPush, "id and expiry",

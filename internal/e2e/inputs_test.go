@@ -33,6 +33,7 @@ func TestBadRequests(t *testing.T) {
 		{"pull", `{"limit":"1"}`, 422, "bad_value"},
 		{"pull", `{"limit":1.5}`, 422, "bad_value"},
 		{"pull", `{"limit":-1}`, 400, "bad_parameter"},
+		{"pull", `{"limit":0}`, 400, "bad_parameter"},
 		{"pull", `{"limit":10001}`, 400, "bad_parameter"},
 		{"pull", `{"limit":1,"limit":2}`, 400, "malformed_json"},
 		{"pull", `{"Limit":1}`, 400, "unknown_field"},
@@ -235,6 +236,7 @@ func TestBadFrames(t *testing.T) {
 		close int    // 0: the conversation goes on
 	}{
 		{`{"kind":"pull","limit":-1}`, "bad_parameter", 0},
+		{`{"kind":"pull","limit":0}`, "bad_parameter", 0},
 		{`{"kind":"pull","profile":"warehouse"}`, "bad_parameter", 0},
 		{`{"kind":"push","acked":0,"now":"x","mutations":[]}`, "bad_parameter", 0},
 		{`{"kind":"dance"}`, "bad_parameter", 1008},

@@ -169,15 +169,18 @@ const maxSafeInt = 1 << 53
 
 // Normalize checks a JSON value against the field and returns the form in
 // which it is stored and compared: equal values have equal bytes. null and an
-// empty string are no value (nil). Raw must be one valid JSON value.
-func (f *Field) Normalize(raw []byte) (Value, error) {
+// empty string are no value (nil). Raw must be one valid JSON value. Texts
+// have no characters that make them look like others; see unfit.
+func (f *Field) Normalize(raw []byte) (Value, error) { return f.normalize(raw, unfit) }
+
+func (f *Field) normalize(raw []byte, bars barred) (Value, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
 		return nil, nil
 	}
 	switch f.Kind {
 	case String, Text:
-		return f.text(raw)
+		return f.text(raw, bars)
 	case Int:
 		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil || n > maxSafeInt || n < -maxSafeInt {
@@ -226,18 +229,18 @@ func (f *Field) Normalize(raw []byte) (Value, error) {
 		}
 		return StringValue(s), nil
 	case Refs, Strings:
-		return f.set(raw)
+		return f.set(raw, bars)
 	case Money:
 		return f.money(raw)
 	case Point:
 		return f.point(raw)
 	case Lines:
-		return f.lines(raw)
+		return f.lines(raw, bars)
 	}
 	return nil, fault.Newf(fault.InternalError, "field %s has no kind", f.Name)
 }
 
-func (f *Field) text(raw []byte) (Value, error) {
+func (f *Field) text(raw []byte, bars barred) (Value, error) {
 	s, ok := unquote(raw)
 	if !ok {
 		return nil, bad(f, "%s must be a text.", f.Name)
@@ -252,20 +255,14 @@ func (f *Field) text(raw []byte) (Value, error) {
 	if utf8.RuneCountInString(s) > limit {
 		return nil, bad(f, "%s may have at most %d characters.", f.Name, limit)
 	}
-	for _, r := range s {
-		if r == utf8.RuneError || r == 0 || (f.Kind == String && unstorable(r)) {
-			return nil, bad(f, "%s has a character that can't be stored.", f.Name)
-		}
+	if bars.in(f.Kind, s) {
+		return nil, bad(f, "%s has a character that can't be stored.", f.Name)
 	}
 	if s == "" {
 		return nil, nil
 	}
 	return StringValue(s), nil
 }
-
-// unstorable reports whether a line of text can't have the character: a
-// control character, or what stands for bytes that are no UTF-8.
-func unstorable(r rune) bool { return r < ' ' || r == utf8.RuneError }
 
 // appendNumber appends a number as it is stored; there is one zero.
 func appendNumber(b []byte, x float64) []byte {
@@ -290,7 +287,7 @@ func members(raw []byte, names ...string) (map[string]json.RawMessage, bool) {
 	return m, true
 }
 
-func (f *Field) set(raw []byte) (Value, error) {
+func (f *Field) set(raw []byte, bars barred) (Value, error) {
 	// Decoded one by one: encoding/json would take a null for an empty text.
 	var rows []json.RawMessage
 	if err := json.Unmarshal(raw, &rows); err != nil {
@@ -306,7 +303,7 @@ func (f *Field) set(raw []byte) (Value, error) {
 	ss := make([]string, 0, len(rows))
 	for _, row := range rows {
 		s, ok := unquote(row)
-		if !ok || s == "" || len(s) > 200 || strings.ContainsFunc(s, unstorable) || (f.Kind == Refs && !ident.RecordID(s).Valid()) {
+		if !ok || s == "" || len(s) > 200 || bars.in(f.Kind, s) || (f.Kind == Refs && !ident.RecordID(s).Valid()) {
 			return nil, bad(f, "%s has an entry that can't be used.", f.Name)
 		}
 		ss = append(ss, s)
@@ -340,7 +337,7 @@ func (f *Field) point(raw []byte) (Value, error) {
 	return Value(append(b, '}')), nil
 }
 
-func (f *Field) lines(raw []byte) (Value, error) {
+func (f *Field) lines(raw []byte, bars barred) (Value, error) {
 	var rows []map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &rows); err != nil {
 		return nil, bad(f, "%s must be a list of objects.", f.Name)
@@ -373,7 +370,7 @@ func (f *Field) lines(raw []byte) (Value, error) {
 			}
 			id, ok, members = strconv.Itoa(next), true, len(row)
 		}
-		if !ok || id == "" || len(id) > ident.MaxIDLength || strings.ContainsFunc(id, unstorable) || given[id] {
+		if !ok || id == "" || len(id) > ident.MaxIDLength || bars.in(String, id) || given[id] {
 			return nil, bad(f, "each line of %s needs an id of its own.", f.Name)
 		}
 		given[id] = true
@@ -388,7 +385,7 @@ func (f *Field) lines(raw []byte) (Value, error) {
 			if has {
 				left--
 			}
-			nv, err := it.Normalize(v)
+			nv, err := it.normalize(v, bars)
 			if err != nil {
 				e := fault.Of(err)
 				return nil, e.OnField(f.Name + "." + it.Name)

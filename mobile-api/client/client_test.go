@@ -153,8 +153,8 @@ func baseIsWorld(t interface{ Fatalf(string, ...any) }, p *Phone, world map[wire
 			t.Fatalf("%d records here, %d there", n, len(want))
 		}
 		for typ, c := range counts {
-			if count(t2, typ) != c {
-				t.Fatalf("counted %d of %s, there are %d", count(t2, typ), typ, c)
+			if n, err := count(t2, typ); err != nil || n != c {
+				t.Fatalf("counted %d of %s, there are %d: %v", n, typ, c, err)
 			}
 		}
 		return err
@@ -370,6 +370,27 @@ func dump(m *Memory) map[string]string {
 	out := map[string]string{}
 	m.rows.Scan(func(k string, v []byte) bool { out[k] = string(v); return true })
 	return out
+}
+
+// TestPageLimit: a phone that wants the server's own limit names none.
+func TestPageLimit(t *testing.T) {
+	for _, n := range []int{0, 3} {
+		s := newFake()
+		o := options(&direct{h: s})
+		o.PageLimit = n
+		p, err := OpenMemory(NewMemory(), o)
+		must(t, err)
+		must(t, p.Login(ctx, "ana", "secret"))
+		mustSync(t, p)
+		if len(s.pulls) == 0 {
+			t.Fatal("nothing was pulled")
+		}
+		for _, req := range s.pulls {
+			if named := req.Limit != nil; named != (n > 0) || named && *req.Limit != n {
+				t.Errorf("of %d: %+v", n, req)
+			}
+		}
+	}
 }
 
 func TestHealAndVerify(t *testing.T) {

@@ -163,8 +163,11 @@ func settledHere(t tx) (map[string]edit, error) {
 	var out map[string]edit
 	prefix := typePrefix(typeConflict)
 	err := t.scan(bucketTouched, prefix, func(k, _ []byte) error {
-		at := len(k) - 9
-		e, ok, err := readEdit(t, numberOf(k[at+1:]))
+		_, n, err := splitTouched(k)
+		if err != nil {
+			return err
+		}
+		e, ok, err := readEdit(t, n)
 		if err != nil || !ok || e.Op != wire.OpAction || choices[e.Action] == "" {
 			return err
 		}
@@ -271,7 +274,7 @@ func dropProblems(t tx, done func(id string) (bool, error)) error {
 	err := t.scan(bucketProblems, nil, func(_, v []byte) error {
 		var pr storedProblem
 		if err := json.Unmarshal(v, &pr); err != nil {
-			return err
+			return fmt.Errorf("client: a stored problem is damaged: %w", err)
 		}
 		if pr.Result.Status != wire.Conflict || len(pr.Result.Conflicts) == 0 {
 			return nil

@@ -146,7 +146,9 @@ func (p *Phone) edit(how []EditOption, build func(tx) (*wire.Mutation, error)) e
 				return err
 			}
 		}
-		m.N = nextNumber(t)
+		if m.N, err = nextNumber(t); err != nil {
+			return err
+		}
 		m.At = p.now().UTC().Format(timeFormat)
 		if m.After, err = dependencies(t, m); err != nil {
 			return err
@@ -172,11 +174,18 @@ func (p *Phone) edit(how []EditOption, build func(tx) (*wire.Mutation, error)) e
 // timeFormat is RFC 3339 in UTC with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-func nextNumber(t tx) uint64 {
-	if n, ok := getNumber(t, keyNext); ok {
-		return n
+// nextNumber is what the next mutation gets; they begin with 1.
+func nextNumber(t tx) (uint64, error) {
+	n, ok, err := getNumber(t, keyNext)
+	switch {
+	case err != nil:
+		return 0, err
+	case !ok:
+		return 1, nil
+	case n == 0:
+		return 0, fmt.Errorf("client: stored %s: %w", keyNext, errNumber)
 	}
-	return 1
+	return n, nil
 }
 
 func putNumber(t tx, key []byte, n uint64) error { return t.put(bucketMeta, key, numberKey(n)) }
@@ -241,11 +250,17 @@ func untouch(t tx, m *wire.Mutation) error {
 // dependencies are the unsent creates that a mutation's record or values name.
 func dependencies(t tx, m *wire.Mutation) ([]uint64, error) {
 	var after []uint64
+	var damaged error
 	name := func(id string) {
-		if v := t.get(bucketCreates, []byte(id)); len(v) == 8 {
-			if n := numberOf(v); n < m.N && !slices.Contains(after, n) {
-				after = append(after, n)
-			}
+		v := t.get(bucketCreates, []byte(id))
+		if v == nil {
+			return
+		}
+		n, err := numberOf(v)
+		if err != nil {
+			damaged = fmt.Errorf("client: the create of %s: %w", id, err)
+		} else if n < m.N && !slices.Contains(after, n) {
+			after = append(after, n)
 		}
 	}
 	none := true
@@ -271,7 +286,7 @@ func dependencies(t tx, m *wire.Mutation) ([]uint64, error) {
 		}
 	}
 	slices.Sort(after)
-	return after, nil
+	return after, damaged
 }
 
 // Pending returns the unsent mutations, in order, but not those to records
@@ -285,7 +300,7 @@ func (p *Phone) Pending() ([]wire.Mutation, error) {
 		return t.scan(bucketOutbox, nil, func(_, v []byte) error {
 			var m wire.Mutation
 			if err := json.Unmarshal(v, &m); err != nil {
-				return err
+				return fmt.Errorf("client: a stored mutation is damaged: %w", err)
 			}
 			if !unseen(t, &m) {
 				out = append(out, m)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+
+	"satchel/sync/wire"
 )
 
 // FuzzStored: rows of a store that was damaged are refused with an error that
@@ -23,6 +25,8 @@ func FuzzStored(f *testing.F) {
 		must(t, mem.update(func(t tx) error {
 			return errors.Join(
 				t.put(bucketMeta, keySettings, set), t.put(bucketMeta, keyDevice, dev), t.put(bucketOutbox, numberKey(1), mut),
+				t.put(bucketCounts, []byte("job"), rec), t.put(bucketCreates, []byte("job-acme-1"), rec), t.put(bucketTouched, rec, nil),
+				t.put(bucketTouched, append(typePrefix("job"), rec...), nil), t.put(bucketMeta, keyNext, rec), t.put(bucketProblems, numberKey(1), mut),
 				t.put(bucketRecords, recordKey(typeConflict, "conflict-1"), rec), t.put(bucketRecords, recordKey("job", "job-acme-1"), rec),
 			)
 		}))
@@ -43,7 +47,14 @@ func FuzzStored(f *testing.F) {
 			if r, ok, err := overlay("job", "job-acme-1", rec, false, nil); err == nil && ok && (r.Type != "job" || r.ID != "job-acme-1") {
 				t.Fatalf("%+v", r)
 			}
-			_, _ = getNumber(x, keySettings)
+			_, _, _ = getNumber(x, keySettings)
+			_, _ = nextNumber(x)
+			_, _ = count(x, "job")
+			_, _ = summaries(x)
+			_, _ = editsByID(x, "job", "")
+			_, _ = editsByID(x, "job", "job-acme-1")
+			_, _ = settledHere(x)
+			_, _ = dependencies(x, &wire.Mutation{N: 2, ID: "job-acme-1"})
 			return nil
 		}))
 	})

@@ -37,7 +37,7 @@ func (p *Phone) Problems() ([]Problem, error) {
 		return t.scan(bucketProblems, nil, func(_, v []byte) error {
 			var pr Problem
 			if err := json.Unmarshal(v, &pr); err != nil {
-				return err
+				return fmt.Errorf("client: a stored problem is damaged: %w", err)
 			}
 			out = append(out, pr)
 			return nil
@@ -52,7 +52,10 @@ func (p *Phone) Dismiss(id uint64) error {
 }
 
 func addProblem(t tx, pr Problem) error {
-	seq, _ := getNumber(t, keyProblemSeq)
+	seq, _, err := getNumber(t, keyProblemSeq)
+	if err != nil {
+		return err
+	}
 	pr.ID = seq + 1
 	if err := putNumber(t, keyProblemSeq, pr.ID); err != nil {
 		return err
@@ -90,7 +93,7 @@ func changeProblems(t tx, change func(*storedProblem) bool) error {
 	err := t.scan(bucketProblems, nil, func(_, v []byte) error {
 		var pr storedProblem
 		if err := json.Unmarshal(v, &pr); err != nil {
-			return err
+			return fmt.Errorf("client: a stored problem is damaged: %w", err)
 		}
 		if !pr.Hidden && change(&pr) {
 			hit = append(hit, pr)
@@ -105,7 +108,16 @@ func changeProblems(t tx, change func(*storedProblem) bool) error {
 	return err
 }
 
-func numberOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
+// errNumber is what a number that is none comes to.
+var errNumber = errors.New("a stored number is damaged")
+
+// numberOf reads what numberKey writes.
+func numberOf(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, errNumber
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
 
 // pushBody is wire.Push with the mutations as they stand in the outbox, so
 // that a repetition has the same content to the byte.
@@ -131,14 +143,21 @@ type results struct {
 // where there is nothing to send. first is the chunk's first number.
 func (p *Phone) nextPush(limit int) (body pushBody, first uint64, ok bool, err error) {
 	err = p.st.view(func(t tx) error {
-		body = pushBody{Acked: nextNumber(t) - 1, Now: p.now().UTC().Format(timeFormat), Schema: p.opts.Schema}
+		next, err := nextNumber(t)
+		if err != nil {
+			return err
+		}
+		body = pushBody{Acked: next - 1, Now: p.now().UTC().Format(timeFormat), Schema: p.opts.Schema}
 		size := 256 // what surrounds the mutations
 		return t.scan(bucketOutbox, nil, func(k, v []byte) error {
 			size += len(v) + 1
 			if len(body.Mutations) > 0 && (size > maxPushBytes || len(body.Mutations) >= limit) {
 				return errStop
 			}
-			n := numberOf(k)
+			n, err := numberOf(k)
+			if err != nil {
+				return fmt.Errorf("client: the outbox: %w", err)
+			}
 			if first == 0 {
 				first = n
 				body.Acked = n - 1 // results are stored in order up to the first without one

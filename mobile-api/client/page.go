@@ -313,7 +313,11 @@ func doubt(t tx, typ string) error {
 		prefix = typePrefix(typ)
 	}
 	err := t.scan(bucketTouched, prefix, func(k, _ []byte) error {
-		key := slices.Clone(k[:len(k)-9])
+		of, _, err := splitTouched(k)
+		if err != nil {
+			return err
+		}
+		key := slices.Clone(of)
 		if t.get(bucketRecords, key) != nil {
 			hidden = append(hidden, key)
 		}
@@ -344,7 +348,10 @@ func applySettled(t tx, pg *page, reconciled bool) (requeued bool, err error) {
 	// The server did not know the checkpoint: it was restored, perhaps to a time
 	// before what it had confirmed. What it has all the same it answers again.
 	anew := reconciled || pg.Reset && len(pg.ResetTypes) == 0
-	start, open := getNumber(t, keyRound)
+	start, open, err := getNumber(t, keyRound)
+	if err != nil {
+		return false, err
+	}
 	if open = open && !anew; !open {
 		start = pg.Processed
 	}
@@ -398,7 +405,10 @@ func (p *Phone) compare(t tx, theirs map[string]wire.Summary, live bool, sums ma
 	var differ []string
 	for _, typ := range sortedKeys(theirs) {
 		want := theirs[typ]
-		n := count(t, typ)
+		n, err := count(t, typ)
+		if err != nil {
+			return nil, err
+		}
 		if uint64(want.Count) != n {
 			differ = append(differ, typ)
 			continue

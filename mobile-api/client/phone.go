@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -407,9 +406,14 @@ func readDevice(t tx) (d device, err error) {
 	return d, err
 }
 
-func getNumber(t tx, key []byte) (n uint64, ok bool) {
-	if v := t.get(bucketMeta, key); len(v) == 8 {
-		return binary.BigEndian.Uint64(v), true
+func getNumber(t tx, key []byte) (n uint64, ok bool, err error) {
+	v := t.get(bucketMeta, key)
+	if v == nil {
+		return 0, false, nil
 	}
-	return 0, false
+	n, err = numberOf(v)
+	if err != nil {
+		return 0, false, fmt.Errorf("client: stored %s: %w", key, err)
+	}
+	return n, true, nil
 }

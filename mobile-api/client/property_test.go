@@ -165,7 +165,7 @@ func TestConvergesUnderFaults(t *testing.T) {
 		}
 		for _, d := range s.devices {
 			var next uint64
-			_ = p.st.view(func(t tx) error { next = nextNumber(t); return nil })
+			_ = p.st.view(func(t tx) error { next, err = nextNumber(t); return err })
 			if next != d.processed+1 {
 				t.Fatalf("%d mutations in effect, next is %d", d.processed, next)
 			}

@@ -78,6 +78,16 @@ func touchedKey(typ, id string, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(recordKey(typ, id), 0), n)
 }
 
+// splitTouched takes a key of touchedKey apart: the record's key and the number.
+func splitTouched(k []byte) (record []byte, n uint64, err error) {
+	at := len(k) - 9 // a zero byte and the number
+	if at < 0 || k[at] != 0 {
+		return nil, 0, fmt.Errorf("client: the edits of a record: %w", errNumber)
+	}
+	n, err = numberOf(k[at+1:])
+	return k[:at], n, err
+}
+
 func checkRef(typ, id string) error {
 	if typ == "" || id == "" || strings.IndexByte(typ, 0) >= 0 || strings.IndexByte(id, 0) >= 0 {
 		return fmt.Errorf("client: %q/%q can't name a record", typ, id)
@@ -142,10 +152,11 @@ func summarize(t tx, typ string) (wire.Summary, error) {
 func heldTypes(t tx) ([]string, error) {
 	var types []string
 	err := t.scan(bucketCounts, nil, func(k, v []byte) error {
-		if binary.BigEndian.Uint64(v) > 0 {
+		n, err := readCount(string(k), v)
+		if n > 0 {
 			types = append(types, string(k))
 		}
-		return nil
+		return err
 	})
 	return types, err
 }
@@ -161,15 +172,28 @@ func summaries(t tx) (wire.Types, error) {
 	return out, err
 }
 
-func count(t tx, typ string) uint64 {
-	if v := t.get(bucketCounts, []byte(typ)); v != nil {
-		return binary.BigEndian.Uint64(v)
+func readCount(typ string, v []byte) (uint64, error) {
+	n, err := numberOf(v)
+	if err != nil {
+		return 0, fmt.Errorf("client: the count of %s: %w", typ, err)
 	}
-	return 0
+	return n, nil
+}
+
+func count(t tx, typ string) (uint64, error) {
+	v := t.get(bucketCounts, []byte(typ))
+	if v == nil {
+		return 0, nil
+	}
+	return readCount(typ, v)
 }
 
 func addCount(t tx, typ string, by int64) error {
-	n := int64(count(t, typ)) + by
+	had, err := count(t, typ)
+	if err != nil {
+		return err
+	}
+	n := int64(had) + by
 	if n <= 0 {
 		return t.del(bucketCounts, []byte(typ))
 	}
@@ -206,15 +230,18 @@ func editsByID(t tx, typ, id string) (map[string][]edit, error) {
 	}
 	var out map[string][]edit
 	err := t.scan(bucketTouched, prefix, func(k, _ []byte) error {
-		at := len(k) - 9 // a zero byte and the number
-		e, ok, err := readEdit(t, binary.BigEndian.Uint64(k[at+1:]))
+		of, n, err := splitTouched(k)
+		if err != nil {
+			return err
+		}
+		e, ok, err := readEdit(t, n)
 		if err != nil || !ok {
 			return err
 		}
 		if out == nil {
 			out = map[string][]edit{}
 		}
-		_, eid := splitKey(k[:at])
+		_, eid := splitKey(of)
 		out[eid] = append(out[eid], e)
 		return nil
 	})

@@ -596,7 +596,8 @@ func (j *judge) patch(m *wire.Mutation) *RuleError {
 		if raw := bytes.TrimSpace(m.Fields[name]); (fr.Kind == "refs" || fr.Kind == "strings") && len(raw) > 0 && raw[0] == '{' {
 			refused = fitsChange(fr, raw)
 		} else {
-			void[name], refused = fits(fr, raw)
+			held, _ := f.value(name)
+			void[name], refused = fitsOver(fr, raw, held)
 		}
 		if refused != nil {
 			return refused

@@ -156,7 +156,10 @@ func (p *Phone) pullRequest(s *pullState) (req wire.Pull, version uint64, err er
 		if err != nil {
 			return err
 		}
-		req = wire.Pull{Checkpoint: string(t.get(bucketMeta, keyCheckpoint)), Limit: p.opts.PageLimit, Heal: s.heal}
+		req = wire.Pull{Checkpoint: string(t.get(bucketMeta, keyCheckpoint)), Heal: s.heal}
+		if p.opts.PageLimit != 0 {
+			req.Limit = &p.opts.PageLimit
+		}
 		set.into(&req)
 		version = set.Version
 		if s.reconcile {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	mobile "satchel/mobile-api/wire"
@@ -26,6 +27,49 @@ const (
 // fits checks a JSON value against the rules of a field. void is set for what
 // stands for no value: null, an empty text, an empty list.
 func fits(f *mobile.FieldRules, raw json.RawMessage) (void bool, refused *RuleError) {
+	return fitsBut(f, raw, unfit)
+}
+
+// fitsOver is fits for a value that takes the place of another. Where that one
+// would be refused itself for its characters, which were taken once, the server
+// judges which of them may stay.
+func fitsOver(f *mobile.FieldRules, raw, held json.RawMessage) (void bool, refused *RuleError) {
+	void, refused = fits(f, raw)
+	if refused == nil {
+		return void, nil
+	}
+	if _, odd := fits(f, held); odd != nil {
+		return fitsBut(f, raw, once)
+	}
+	return void, refused
+}
+
+// barred says which characters texts of a kind can't have.
+type barred func(kind string, r rune) bool
+
+func (b barred) in(kind, s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return b(kind, r) })
+}
+
+// unfit is the characters that a server takes in no new text: control
+// characters, what is no UTF-8, and what embeds, overrides or isolates a
+// direction of writing. Texts of many lines may break them and have tabs.
+func unfit(kind string, r rune) bool {
+	switch r {
+	case '\n', '\r', '\t', '\u2028', '\u2029':
+		return kind != kindText
+	}
+	return r == utf8.RuneError || unicode.IsControl(r) || (r >= '\u202a' && r <= '\u202e') || (r >= '\u2066' && r <= '\u2069')
+}
+
+// once is what servers refused before.
+func once(kind string, r rune) bool {
+	return r == utf8.RuneError || r == 0 || (kind != kindText && r < ' ')
+}
+
+const kindText = "text"
+
+func fitsBut(f *mobile.FieldRules, raw json.RawMessage, bars barred) (void bool, refused *RuleError) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
 		return true, nil
@@ -34,8 +78,8 @@ func fits(f *mobile.FieldRules, raw json.RawMessage) (void bool, refused *RuleEr
 		return &RuleError{Code: codeBadValue, Field: f.Name, Message: f.Name + " " + words}
 	}
 	switch f.Kind {
-	case "string", "text":
-		return fitsText(f, raw, bad)
+	case "string", kindText:
+		return fitsText(f, raw, bars, bad)
 	case "int":
 		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil || n > maxWhole || n < -maxWhole {
@@ -70,20 +114,20 @@ func fits(f *mobile.FieldRules, raw json.RawMessage) (void bool, refused *RuleEr
 			return false, bad("must be the id of a record.")
 		}
 	case "refs", "strings":
-		return fitsSet(f, raw, bad)
+		return fitsSet(f, raw, bars, bad)
 	case "money":
 		return false, fitsMoney(raw, bad)
 	case "point":
 		return false, fitsPoint(raw, bad)
 	case "lines":
-		return fitsLines(f, raw, bad)
+		return fitsLines(f, raw, bars, bad)
 	}
 	return false, nil // of a kind that this program does not know the server judges
 }
 
 type refuse func(words string) *RuleError
 
-func fitsText(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) {
+func fitsText(f *mobile.FieldRules, raw []byte, bars barred, bad refuse) (bool, *RuleError) {
 	s, ok := textOf(raw)
 	if !ok {
 		return false, bad("must be a text.")
@@ -91,22 +135,20 @@ func fitsText(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) {
 	limit := f.Max
 	if limit == 0 {
 		limit = usualLine
-		if f.Kind == "text" {
+		if f.Kind == kindText {
 			limit = usualText
 		}
 	}
 	if utf8.RuneCountInString(s) > limit {
 		return false, bad("may have at most " + strconv.Itoa(limit) + " characters.")
 	}
-	for _, r := range s {
-		if r == utf8.RuneError || r == 0 || f.Kind == "string" && unstorable(r) {
-			return false, bad("has a character that can't be stored.")
-		}
+	if bars.in(f.Kind, s) {
+		return false, bad("has a character that can't be stored.")
 	}
 	return s == "", nil
 }
 
-func fitsSet(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) {
+func fitsSet(f *mobile.FieldRules, raw []byte, bars barred, bad refuse) (bool, *RuleError) {
 	var rows []json.RawMessage
 	if json.Unmarshal(raw, &rows) != nil {
 		return false, bad("must be a list of texts.")
@@ -116,7 +158,7 @@ func fitsSet(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) {
 	}
 	for _, row := range rows {
 		s, ok := textOf(row)
-		if !ok || s == "" || len(s) > maxEntry || strings.ContainsFunc(s, unstorable) || f.Kind == "refs" && !isID(s) {
+		if !ok || s == "" || len(s) > maxEntry || bars.in(f.Kind, s) || f.Kind == "refs" && !isID(s) {
 			return false, bad("has an entry that can't be used.")
 		}
 	}
@@ -134,7 +176,11 @@ func fitsChange(f *mobile.FieldRules, raw json.RawMessage) *RuleError {
 		if k != "add" && k != "remove" {
 			return refused
 		}
-		if _, err := fits(f, parts[k]); err != nil {
+		bars := barred(unfit)
+		if k == "remove" { // what is there can go
+			bars = once
+		}
+		if _, err := fitsBut(f, parts[k], bars); err != nil {
 			return err
 		}
 	}
@@ -162,7 +208,7 @@ func fitsPoint(raw []byte, bad refuse) *RuleError {
 	return nil
 }
 
-func fitsLines(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) {
+func fitsLines(f *mobile.FieldRules, raw []byte, bars barred, bad refuse) (bool, *RuleError) {
 	var rows []map[string]json.RawMessage
 	if json.Unmarshal(raw, &rows) != nil {
 		return false, bad("must be a list of objects.")
@@ -173,7 +219,7 @@ func fitsLines(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) 
 	seen := map[string]bool{}
 	for _, row := range rows {
 		id, ok := textOf(row["id"])
-		if !ok || id == "" || len(id) > maxID || strings.ContainsFunc(id, unstorable) || seen[id] {
+		if !ok || id == "" || len(id) > maxID || bars.in("", id) || seen[id] {
 			return false, bad("needs an id of its own in each line.")
 		}
 		seen[id] = true
@@ -184,7 +230,7 @@ func fitsLines(f *mobile.FieldRules, raw []byte, bad refuse) (bool, *RuleError) 
 			if has {
 				left--
 			}
-			void, err := fits(it, v)
+			void, err := fitsBut(it, v, bars)
 			switch {
 			case err != nil:
 				err.Field = f.Name + "." + it.Name
@@ -219,8 +265,6 @@ func exactly(raw []byte, names ...string) (map[string]json.RawMessage, bool) {
 	}
 	return m, true
 }
-
-func unstorable(r rune) bool { return r < ' ' || r == utf8.RuneError }
 
 // textOf decodes a JSON string.
 func textOf(raw []byte) (s string, ok bool) {

@@ -2,31 +2,21 @@ package courier_test
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
 	tw "satchel/internal/testworld"
-	"satchel/server/courier"
 	"satchel/sync/apply"
-	"satchel/sync/outbox"
 )
 
 // news gives the engineer a visit and returns to which tokens word of it went.
-// That a device is to pull is no word of anything, and comes in its own time.
-func (w *world) news(n int) (out []string) {
+func (w *world) news(n int) []string {
 	w.t.Helper()
 	id := ident.RecordID(fmt.Sprintf("act-word-%d", n))
 	w.Import(tw.Row("jobActivity", id, "job", "job-acme-1", "title", "Visit"))
 	w.assign(string(id), tw.Engineer)
-	w.send()
-	ps, _ := w.to.taken()
-	for _, p := range slices.DeleteFunc(ps, func(p courier.Push) bool { return p.Category == outbox.Sync }) {
-		out = append(out, p.Token)
-	}
-	slices.Sort(out)
-	return out
+	return w.told()
 }
 
 // TestFormerUser: word for somebody never reaches a phone that somebody else

@@ -34,7 +34,9 @@ type carrier struct {
 	mu      sync.Mutex
 	pushes  []courier.Push
 	letters []courier.Letter
-	answer  func(token string) push.Outcome // nil: everything is taken
+	// answer is for letters and for pushes that are word of something; nil:
+	// everything is taken.
+	answer func(to string) push.Outcome
 }
 
 func (c *carrier) Push(_ context.Context, ms []courier.Push) (out []push.Outcome) {
@@ -42,6 +44,10 @@ func (c *carrier) Push(_ context.Context, ms []courier.Push) (out []push.Outcome
 	defer c.mu.Unlock()
 	for _, m := range ms {
 		c.pushes = append(c.pushes, m)
+		if m.Category == outbox.Sync {
+			out = append(out, push.Outcome{Kind: push.Sent})
+			continue
+		}
 		out = append(out, c.outcome(m.Token))
 	}
 	return out
@@ -168,7 +174,26 @@ func (w *world) read(f func(v *tenant.View)) {
 	}
 }
 
-// tokens sends and returns to which tokens pushes went.
+// words sends and returns the pushes that are word of something. That a device
+// is to pull is none, and comes in its own time.
+func (w *world) words() []courier.Push {
+	w.t.Helper()
+	w.send()
+	ps, _ := w.to.taken()
+	return slices.DeleteFunc(ps, func(p courier.Push) bool { return p.Category == outbox.Sync })
+}
+
+// told is to which tokens word went.
+func (w *world) told() (out []string) {
+	w.t.Helper()
+	for _, p := range w.words() {
+		out = append(out, p.Token)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// tokens sends and returns to which tokens pushes of any kind went.
 func (w *world) tokens() (out []string) {
 	w.t.Helper()
 	w.send()
@@ -217,7 +242,7 @@ func TestPush(t *testing.T) {
 			t.Errorf("%+v, want %+v", p, want)
 		}
 	}
-	same(t, "again", w.tokens())
+	same(t, "again", w.told())
 	same(t, "left", w.backlog())
 }
 
@@ -300,7 +325,7 @@ func TestCrash(t *testing.T) {
 		t.Errorf("%+v", ps)
 	}
 	w.c = w.courier()
-	same(t, "once it is noted", w.tokens())
+	same(t, "once it is noted", w.told())
 	same(t, "left", w.backlog())
 }
 
@@ -317,18 +342,16 @@ func TestRetry(t *testing.T) {
 		return push.Outcome{Kind: push.Sent}
 	}
 	w.assign("act-acme-2", tw.Engineer)
-	same(t, "first", w.tokens(), "token-one", "token-two")
-	same(t, "at once", w.tokens())
+	same(t, "first", w.told(), "token-one", "token-two")
+	same(t, "at once", w.told())
 	w.Advance(29 * time.Second)
-	same(t, "early", w.tokens())
+	same(t, "early", w.told())
 	w.Advance(time.Second)
-	w.send()
-	ps, _ := w.to.taken()
-	if len(ps) != 1 || ps[0].Token != "token-two" || ps[0].Attempt != 1 {
+	if ps := w.words(); len(ps) != 1 || ps[0].Token != "token-two" || ps[0].Attempt != 1 {
 		t.Errorf("%+v", ps)
 	}
 	w.Advance(73 * time.Hour)
-	same(t, "after three days", w.tokens())
+	same(t, "after three days", w.told())
 	same(t, "left", w.backlog())
 	if !slices.Contains(w.seen, "push given-up") {
 		t.Errorf("%q", w.seen)
@@ -344,7 +367,7 @@ func TestAddresses(t *testing.T) {
 		id := ident.RecordID(fmt.Sprintf("act-news-%d", news))
 		w.Import(tw.Row("jobActivity", id, "job", "job-acme-1", "title", "Visit"))
 		w.assign(string(id), tw.Engineer)
-		return w.tokens()
+		return w.told()
 	}
 	login := func(w *world, who ident.RecordID, installation, incarnation, token string) {
 		w.t.Helper()
@@ -431,7 +454,7 @@ func TestWishes(t *testing.T) {
 	w.does(tw.Manager, "PATCH", "/v1/service/job-activities/act-acme-1", "scheduledStart", "2026-03-10T08:00:00Z")
 	ids := w.HTTP(tw.Engineer, "GET", "/v1/me/notifications", nil).IDs(t)
 	w.does(tw.Engineer, "POST", "/v1/me/notifications:read", "ids", ids)
-	same(t, "read", w.tokens())
+	same(t, "read", w.told())
 	same(t, "left", w.backlog())
 }
 
@@ -448,11 +471,11 @@ func TestQuietHours(t *testing.T) {
 	if n := len(w.HTTP(tw.Engineer, "GET", "/v1/me/notifications", nil).IDs(t)); n != 3 { // one of the seed
 		t.Errorf("%d in the inbox", n)
 	}
-	same(t, "by night", w.tokens())
+	same(t, "by night", w.told())
 	w.does(tw.Manager, "POST", "/v1/service/job-activities/act-corp-1/cancel")
-	same(t, "what can't wait", w.tokens(), "token-one")
+	same(t, "what can't wait", w.told(), "token-one")
 	w.Advance(8 * time.Hour) // 06:30
-	same(t, "early", w.tokens())
+	same(t, "early", w.told())
 	w.Advance(30 * time.Minute)
 	w.send()
 	ps, ls := w.to.taken()

@@ -324,3 +324,26 @@ func TestProgress(t *testing.T) {
 
 // code returns the stable code of a refusal of the mapping's JSON.
 func code(err error) string { return string(fault.Of(err).Code) }
+
+// TestNamesThatPretend: a row with characters that turn the direction of a name
+// goes to the rejects, and the rows around it are taken.
+func TestNamesThatPretend(t *testing.T) {
+	m, err := importer.Parse([]byte(strings.Replace(orders, `"encoding": "iso-8859-1"`, `"encoding": "utf-8"`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv := small()
+	kv[1] = "id,name,pref,days,tel,tel2\n1,One,1,,,\n2,Two \u202eowT,1,,,\n3,Ca\u0085fe,1,,,\n4,\u0646\u0648\u0631 (4)\u200f,1,,,\n"
+	w := newWorld(t, store.NewMem())
+	_, rejects, err := w.run(m, files(kv...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.want("supplier-1", "name", "One")
+	w.want("supplier-4", "name", "\u0646\u0648\u0631 (4)\u200f")
+	for _, line := range []string{`supplier.csv,3,"supplier supplier-2, name: name has a character that can't be stored. (bad_value)"`, `supplier.csv,4,"supplier supplier-3, name: `} {
+		if !strings.Contains(rejects, "\n"+line) {
+			t.Errorf("no reject %q in\n%s", line, rejects)
+		}
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -208,6 +210,45 @@ func TestRoutes(t *testing.T) {
 	}
 	w.HTTP(testworld.Admin, "PUT", "/v1/service/jobs", "{}").Want(t, 405, "method_not_allowed")
 	w.HTTP(testworld.Admin, "POST", "/v1/service/jobs/job-acme-1", "{}").Want(t, 405, "method_not_allowed")
+}
+
+// TestHead: HEAD answers everywhere as GET does, with no content and the length
+// of the one that is left out.
+func TestHead(t *testing.T) {
+	w := newWorld(t)
+	some, refused := 0, 0
+	for _, r := range w.rest.Routes() {
+		if r.Method != "GET" {
+			continue
+		}
+		path := strings.Replace(r.Path, "{id}", "job-acme-1", 1)
+		for _, who := range []ident.RecordID{testworld.Admin, testworld.Guest, ""} {
+			get, head := w.HTTP(who, "GET", path, nil), w.HTTP(who, "HEAD", path, nil)
+			if head.Status != get.Status || len(head.Body) > 0 {
+				t.Errorf("%q HEAD %s: %d %q, GET %d", who, path, head.Status, head.Body, get.Status)
+			}
+			if length := head.Header.Get("Content-Length"); length != strconv.Itoa(len(get.Body)) {
+				t.Errorf("%q HEAD %s: a length of %q, of GET %d", who, path, length, len(get.Body))
+			}
+			get.Header.Del("Date")
+			head.Header.Del("Date")
+			if !maps.EqualFunc(head.Header, get.Header, slices.Equal) {
+				t.Errorf("%q HEAD %s: %v, GET %v", who, path, head.Header, get.Header)
+			}
+			if get.Status == 200 {
+				some++
+			} else {
+				refused++
+			}
+		}
+	}
+	if some < 100 || refused < 100 {
+		t.Errorf("%d answers, %d refusals", some, refused)
+	}
+	w.HTTP(testworld.Admin, "HEAD", "/v1/service/nothings", nil).Want(t, 404, "")
+	if res := w.HTTP(testworld.Admin, "HEAD", "/v1/admin/what-if", nil); res.Status != 405 {
+		t.Errorf("where there is no GET: %d", res.Status)
+	}
 }
 
 // TestBulkTellsNothing: hidden and absent ids have one answer.

@@ -2,6 +2,8 @@ package rest_test
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,6 +129,94 @@ func TestQuarantineConcealsWhatItRefersTo(t *testing.T) {
 		if all := w.HTTP(Admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, ""); !strings.Contains(string(all.Body), word) {
 			t.Errorf("an administrator who sees Blue lacks %s: %s", word, all.Body)
 		}
+	}
+}
+
+// TestQuarantineTellsNoIDs: whoever lets an accomplice type ids into work that is
+// refused learns nothing of hidden records from what is shown: an id of one and
+// one of nothing come to the same, wherever they stand. Work on what the
+// administrator sees is shown, whatever its texts say.
+func TestQuarantineTellsNoIDs(t *testing.T) {
+	w := newWorld(t)
+	admin, _ := halfBlind(w)
+	const job = "job-acme-1"
+	lines := func(id string) map[string]any {
+		return map[string]any{"lines": []any{map[string]any{"id": "line-one-1", "product": id, "text": "x", "quantity": 1, "account": id}}}
+	}
+	places := map[string]func(id string) map[string]any{
+		"record": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "job", "id": id, "fields": map[string]any{"title": "x", "client": Acme}, "was": map[string]any{"title": nil}}
+		},
+		"record of another type": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "client", "id": id, "fields": map[string]any{"owner": Engineer, "parent": Acme}, "was": map[string]any{"owner": nil}}
+		},
+		"field": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "job", "id": job, "fields": map[string]any{"asset": id, "title": "x"}, "was": map[string]any{"asset": nil, "title": nil}}
+		},
+		"former value": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "job", "id": job, "fields": map[string]any{"title": "x"}, "was": map[string]any{"title": nil, "asset": id}}
+		},
+		"set": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "ticket", "id": "ticket-acme-1", "fields": map[string]any{"watchers": map[string]any{"add": []any{id}}}, "was": map[string]any{}}
+		},
+		"unknown field": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "job", "id": job, "fields": map[string]any{"balloon": []any{map[string]any{"x": id}}}, "was": map[string]any{}}
+		},
+		"unknown type": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "balloon", "id": job, "fields": map[string]any{"x": id}, "was": map[string]any{}}
+		},
+		"argument": func(id string) map[string]any {
+			return map[string]any{"op": "action", "type": "jobActivity", "id": "act-acme-1", "action": "assign", "args": map[string]any{"assignee": id}}
+		},
+		"unknown argument": func(id string) map[string]any {
+			return map[string]any{"op": "action", "type": "jobActivity", "id": "act-acme-1", "action": "accept", "args": map[string]any{"x": id}}
+		},
+		"lines": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "invoice", "id": "invoice-acme-1", "fields": lines(id), "was": map[string]any{"lines": nil}}
+		},
+		"text": func(id string) map[string]any {
+			return map[string]any{"op": "patch", "type": "job", "id": job, "fields": map[string]any{"title": id, "description": id}, "was": map[string]any{"title": "never that"}}
+		},
+	}
+	p, n := w.handset(t, Ticketer), 0
+	shows := func(who ident.RecordID, n int) bool {
+		res := w.HTTP(who, "GET", "/v1/admin/quarantine?state=all&limit=200", nil).Want(t, 200, "")
+		var page struct {
+			Items []struct {
+				Mutation struct{ N int }
+			}
+		}
+		if err := json.Unmarshal(res.Body, &page); err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(page.Items, func(x struct {
+			Mutation struct{ N int }
+		}) bool {
+			return x.Mutation.N == n
+		})
+	}
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		var seen []bool
+		for _, id := range []string{"asset-blue", "job-blue-1", "never-was-12", "neverwasnot"} {
+			n++
+			m := places[place](id)
+			m["n"] = n
+			if got := p.push(m); !strings.HasPrefix(got, "refused") {
+				t.Fatalf("%s %s: %s", place, id, got)
+			}
+			if !shows(Admin, n) {
+				t.Fatalf("%s %s is not kept", place, id)
+			}
+			seen = append(seen, shows(admin, n))
+		}
+		if want := place == "text"; slices.Contains(seen, !want) {
+			t.Errorf("%s: %v of what is hidden, hidden, and never was twice", place, seen)
+		}
+	}
+	// What the phone itself makes is there for nobody yet.
+	n++
+	if got := p.push(map[string]any{"n": n, "op": "create", "type": "job", "id": w.Prefix(Ticketer, "phone-of-a-reading") + "0001", "fields": map[string]any{"client": Acme}}); !strings.HasPrefix(got, "refused") || !shows(admin, n) {
+		t.Errorf("a job that is not made is %s, shown: %v", got, shows(admin, n))
 	}
 }
 

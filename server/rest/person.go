@@ -62,7 +62,7 @@ type PersonExport struct {
 // a state of its own, with the rights of the reader in it.
 type dossier struct {
 	read    func(func(*tenant.View, *policy.Subject) error) error
-	tenant  ident.TenantID
+	tenant  *tenant.Tenant
 	content OpenContent // nil: files are listed without their content
 	person  ident.RecordID
 	own     bool // it is for the person
@@ -140,7 +140,7 @@ func ExportPerson(ctx context.Context, t *tenant.Tenant, person ident.RecordID, 
 		read: func(f func(*tenant.View, *policy.Subject) error) error {
 			return t.Read(func(v *tenant.View) error { return f(v, nil) })
 		},
-		tenant: t.ID(), content: content, person: person,
+		tenant: t, content: content, person: person,
 	}
 	err := d.write(ctx, w)
 	return d.out, err
@@ -199,8 +199,10 @@ func (d *dossier) file(f personFile) {
 // would go with them, and how they sign in.
 func (d *dossier) head() error {
 	var h personHead
+	// By the clock: the time of the state tells when somebody last did something.
+	now := d.tenant.Now()
 	err := d.read(func(v *tenant.View, sub *policy.Subject) error {
-		h = personHead{Exported: v.Now().RFC3339(), Person: d.person}
+		h = personHead{Exported: now.RFC3339(), Person: d.person}
 		d.people, d.whole, d.files, d.out = map[ident.RecordID]bool{}, map[ident.RecordID]bool{}, nil, PersonExport{Person: d.person}
 		all, err := apply.PeopleOf(v.Reader, d.person)
 		if err != nil {
@@ -245,7 +247,7 @@ func (d *dossier) head() error {
 				_, factor := apply.ReadFactor(v.Reader, id)
 				h.SignIn = &personSignIn{apply.Credential(v.Reader, id) != "", factor}
 				for _, s := range apply.Sessions(v.Reader, id) {
-					h.Sessions = append(h.Sessions, personSession{s.Device, s.Strong, s.Ended(v.Now()), s.Family.ExpiresAt.RFC3339()})
+					h.Sessions = append(h.Sessions, personSession{s.Device, s.Strong, s.Ended(now), s.Family.ExpiresAt.RFC3339()})
 				}
 			}
 			v.Naming(id, func(other *entity.Record, no uint8) bool {
@@ -427,7 +429,7 @@ func (d *dossier) contents(ctx context.Context) error {
 		if f.Entry == "" {
 			continue
 		}
-		r, err := d.content(ctx, d.tenant, f.SHA256)
+		r, err := d.content(ctx, d.tenant.ID(), f.SHA256)
 		if err != nil {
 			// What is lost must not keep the rest from whose it is.
 			if err := d.missing(f, err); err != nil {
@@ -486,7 +488,7 @@ func (s *Server) sendPerson(c *fiber.Ctx, caller *edge.Caller, person ident.Reco
 			})
 		}
 	}
-	d := dossier{read: read, tenant: caller.Tenant.ID(), content: s.content, person: person, own: own}
+	d := dossier{read: read, tenant: caller.Tenant, content: s.content, person: person, own: own}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if err := d.write(ctx, f); err != nil {

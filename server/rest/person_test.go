@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"satchel/internal/ident"
 	. "satchel/internal/testworld"
@@ -152,6 +153,22 @@ func TestExportMe(t *testing.T) {
 	w.Hide(who, Blue)
 	if _, all := unzipped(t, w.HTTP(who, "GET", "/v1/me/export", nil)); strings.Contains(all, "blue-1") || strings.Contains(all, "about it") || strings.Contains(all, string(Blue)) {
 		t.Errorf("it tells of what is hidden:\n%s", all)
+	}
+}
+
+// TestExportTellsNoTimes: an export bears the time at which it was made, not that
+// of what somebody last did in the tenant.
+func TestExportTellsNoTimes(t *testing.T) {
+	w := newWorld(t)
+	w.Token(Engineer)
+	w.Advance(time.Minute)
+	files, _ := unzipped(t, w.HTTP(Engineer, "GET", "/v1/me/export", nil).Want(t, 200, ""))
+	var head struct{ Exported string }
+	if err := json.Unmarshal([]byte(files["person.json"]), &head); err != nil {
+		t.Fatal(err)
+	}
+	if want := ident.MillisOf(w.Clock()).RFC3339(); head.Exported != want {
+		t.Errorf("exported %s, at %s", head.Exported, want)
 	}
 }
 

@@ -374,7 +374,7 @@ func literal(f *entity.Field, o op, word string) (entity.Value, error) {
 	default:
 		raw = entity.StringValue(word)
 	}
-	v, err := as.Normalize(raw)
+	v, err := as.Recall(raw) // what is stored is found, though it be refused by now
 	if err != nil || (v == nil && word != "") {
 		return nil, badParameter("filter", "%q does not fit %s.", word, f.Name)
 	}

@@ -130,19 +130,24 @@ func Mount(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue, opts Options)
 	return s, nil
 }
 
-// Routes lists every route of the server, in the order of mounting.
+// Routes lists every route of the server, in the order of mounting. HEAD answers
+// where GET does.
 func (s *Server) Routes() []Route { return slices.Clone(s.routes) }
 
 // OpenAPI returns the OpenAPI 3.1 document as served.
 func (s *Server) OpenAPI() []byte { return slices.Clone(s.openapi) }
 
-// on mounts a route and notes it.
+// on mounts a route and notes it. HEAD answers where GET does, which RFC 9110
+// asks for: the same without the content.
 func (s *Server) on(app *fiber.App, r Route, h fiber.Handler) {
 	s.routes = append(s.routes, r)
 	// Fiber takes a colon for the beginning of a parameter.
 	path := strings.ReplaceAll(r.Path, ":", `\:`)
 	path = strings.ReplaceAll(path, "{id}", ":id")
 	app.Add(r.Method, path, h)
+	if r.Method == fiber.MethodGet {
+		app.Head(path, h)
+	}
 }
 
 // called makes a handler of one that knows its caller. A panic is an internal

@@ -218,7 +218,11 @@ func (q Asked) answer(t *tenant.Tenant, v *tenant.View, sub *policy.Subject, g *
 		return nil, badParameter("client", "employee and client are two questions.")
 	}
 	r := &reviewer{t: t, v: v, sub: sub, crowd: scope.NewCrowd(v.Reader)}
+	r.counted = r.crowd
 	if sub != nil {
+		if sub.Conceals() {
+			r.counted = scope.NewCrowdFor(v.Reader, sub)
+		}
 		r.sees = map[uint16]bits.Set{}
 		for _, s := range r.crowd.Shares(sub) {
 			r.sees[s.Type.No] = s.Sets.All()
@@ -253,7 +257,9 @@ type reviewer struct {
 	v     *tenant.View
 	sub   *policy.Subject
 	crowd *scope.Crowd
-	sees  map[uint16]bits.Set // by type, what the administrator sees; nil for all
+	// counted is the crowd as the administrator may be told of it.
+	counted *scope.Crowd
+	sees    map[uint16]bits.Set // by type, what the administrator sees; nil for all
 }
 
 // known reports whether the administrator sees a record.
@@ -404,7 +410,7 @@ func (r *reviewer) title(key string) string {
 // speaks of several apps stands in each that has the type.
 func (r *reviewer) apps(who *policy.Subject) []ReviewApp {
 	shares := map[*entity.Type]scope.Sets{}
-	for _, s := range r.crowd.Shares(who) {
+	for _, s := range r.counted.Shares(who) {
 		shares[s.Type] = s.Sets
 	}
 	known := map[[2]string][]entity.App{}
@@ -588,8 +594,7 @@ func (r *reviewer) client(client *entity.Record, g *paging) *ClientReviewPage {
 		if who == nil {
 			return false
 		}
-		sees := r.crowd.Visible(who)
-		h.visible[emp.ID] = sees.All()
+		h.visible[emp.ID] = r.crowd.Visible(who).All()
 		for _, dev := range devicesOf(r.v, emp.ID) {
 			if d := h.device(dev); d != nil {
 				if x, ok := d.of(of); ok {
@@ -597,7 +602,7 @@ func (r *reviewer) client(client *entity.Record, g *paging) *ClientReviewPage {
 				}
 			}
 		}
-		for _, p := range sees {
+		for _, p := range r.counted.Visible(who) {
 			s := bits.And(p.Set, of)
 			if r.sees != nil {
 				s = bits.And(s, r.sees[p.Type])

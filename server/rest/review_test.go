@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -197,6 +198,44 @@ func TestReviewClient(t *testing.T) {
 	}
 	if all := typeOf(review(t, w, testworld.Admin, "employee=emp-manager").Items[0], "service", "job").Visible; typeOf(review(t, w, "emp-second", "employee=emp-manager").Items[0], "service", "job").Visible != all-1 {
 		t.Error("jobs of a hidden client are counted")
+	}
+}
+
+// TestReviewCountsNothingHidden: what somebody sees only because a record names
+// it is not counted for an administrator from whom that record's client is
+// hidden, however the rights look at it.
+func TestReviewCountsNothingHidden(t *testing.T) {
+	w := newWorld(t)
+	admin, _ := halfBlind(w)
+	w.Import(
+		testworld.Row("employee", "emp-doer", "name", "doer", "email", "doer@example.com", "kind", "subcontractor", "status", "Active"),
+		testworld.Row("employee", "emp-known", "name", "known", "email", "known@example.com", "kind", "subcontractor", "status", "Active"),
+	)
+	w.Person("emp-looker", "service.guest")
+	counts := func(who ident.RecordID) map[string]int {
+		t.Helper()
+		n := map[string]int{}
+		for _, r := range review(t, w, who, "limit=200").Items {
+			for _, app := range r.Apps {
+				for _, typ := range app.Types {
+					n[string(r.Employee.ID)+" "+typ.Type] = typ.Visible
+				}
+			}
+		}
+		return n
+	}
+	half, all := counts(admin), counts(testworld.Admin)
+	w.Import(testworld.Row("jobActivity", "act-blue-doer", "job", "job-blue-1", "title", "x", "assignee", "emp-doer"))
+	const looks = "emp-looker employee"
+	if now := counts(admin); !maps.Equal(now, half) {
+		t.Errorf("an activity of a hidden client shows: %v, before %v", now, half)
+	}
+	if now := counts(testworld.Admin); now[looks] != all[looks]+1 {
+		t.Errorf("%d are seen after %d", now[looks], all[looks])
+	}
+	w.Import(testworld.Row("jobActivity", "act-acme-known", "job", "job-acme-1", "title", "x", "assignee", "emp-known"))
+	if now := counts(admin); now[looks] != half[looks]+1 {
+		t.Errorf("%d are counted after %d", now[looks], half[looks])
 	}
 }
 

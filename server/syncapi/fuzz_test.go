@@ -62,7 +62,7 @@ func checkPull(t *testing.T, p *command.Pull) {
 func FuzzPull(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"checkpoint":"1.ab","limit":5,"profile":"field","schema":1}`, `{"window":{"from":"2026-01-01T00:00:00Z","to":"2026-02-01T00:00:00+02:00"}}`,
-		`{"pins":[{"type":"client","id":"client-acme"}]}`, `{"reconcile":{"types":{"job":{"count":1,"digest":"ab"}}},"heal":["job"]}`, `{"pins":null,"limit":10001}`,
+		`{"pins":[{"type":"client","id":"client-acme"}]}`, `{"reconcile":{"types":{"job":{"count":1,"digest":"ab"}}},"heal":["job"]}`, `{"pins":null,"limit":10001}`, `{"limit":0}`, `{"limit":null}`,
 		`{"window":{"from":"0001-01-01T00:00:00Z","to":"9999-12-31T23:59:59-14:00"}}`,
 	} {
 		f.Add([]byte(s))

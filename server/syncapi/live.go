@@ -34,7 +34,7 @@ type frame struct {
 	Token string `json:"token"`
 
 	Checkpoint string       `json:"checkpoint"`
-	Limit      int          `json:"limit"`
+	Limit      *int         `json:"limit"`
 	Profile    string       `json:"profile"`
 	Window     *wire.Window `json:"window"`
 	Pins       *[]wire.Ref  `json:"pins"`

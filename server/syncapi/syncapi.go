@@ -133,7 +133,7 @@ func readPull(raw []byte) (*command.Pull, error) {
 }
 
 func pullCommand(w *wire.Pull) (*command.Pull, error) {
-	if w.Limit < 0 || w.Limit > pull.MaxLimit {
+	if w.Limit != nil && (*w.Limit < 1 || *w.Limit > pull.MaxLimit) {
 		return nil, fault.Newf(fault.BadParameter, "limit must be 1 to %d.", pull.MaxLimit).OnField("limit")
 	}
 	if len(w.Checkpoint) > 200 {
@@ -142,7 +142,10 @@ func pullCommand(w *wire.Pull) (*command.Pull, error) {
 	if w.Schema < 0 {
 		return nil, fault.New(fault.BadParameter).OnField("schema")
 	}
-	p := &command.Pull{Checkpoint: w.Checkpoint, Limit: w.Limit, Profile: w.Profile, Schema: w.Schema, Heal: w.Heal}
+	p := &command.Pull{Checkpoint: w.Checkpoint, Profile: w.Profile, Schema: w.Schema, Heal: w.Heal}
+	if w.Limit != nil {
+		p.Limit = *w.Limit
+	}
 	if w.Window != nil {
 		from, err := instant("window.from", w.Window.From)
 		if err != nil {

@@ -459,7 +459,11 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 		return rowSame, fault.New(fault.BadID)
 	}
 	r.doing = doing{op: audit.Import, id: row.ID}
-	vals, err := r.values(t, row.Fields, t.All())
+	read := reading((*entity.Field).Normalize)
+	if held, ok := r.w.Load(row.ID); ok && held.Type == t {
+		read = replacing(held, t.All())
+	}
+	vals, err := r.values(t, row.Fields, t.All(), read)
 	if err != nil {
 		return rowSame, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -162,42 +163,110 @@ func InBundle(rd *state.Reader, b command.Bundle) (out []Quarantined) {
 }
 
 // Conceals reports whether kept work concerns a client that is hidden from the
-// reader: by its record, by any record that it names or by its author, who is
-// one of the client's people. From a reader from whom anything is hidden, work
-// whose client can't be told is concealed too.
+// reader: by its record, by any record that it refers to or by its author, who
+// is one of the client's people. From a reader from whom anything is hidden,
+// work is concealed too of which the client can't be told and, so that nothing
+// follows from what is left out, work that refers to what is not there: whether
+// an id that somebody typed is that of a hidden record shows nowhere.
 func Conceals(rd *state.Reader, sub *policy.Subject, q *Quarantined) bool {
 	if !sub.Conceals() {
 		return false
 	}
-	placed := q.Client != ""
 	if sub.Hides(q.Client) {
 		return true
 	}
 	if author, ok := rd.Load(q.Author); ok && sub.Hides(author.Client()) {
 		return true
 	}
-	hidden := false
-	look := func(id ident.RecordID) bool {
+	prefix := prefixOf(rd, q.Device)
+	placed := q.Client != ""
+	hidden := q.refers(rd.Cat, func(id ident.RecordID) bool {
 		rec, ok := rd.Load(id)
 		if !ok {
-			return false
+			_, used := rd.Identify(id)
+			return used || !id.HasPrefix(prefix) // the device alone makes such ids
 		}
 		placed = placed || rec.Client() != ""
-		hidden = hidden || sub.Hides(rec.Client())
-		return hidden
-	}
+		return sub.Hides(rec.Client())
+	})
+	return hidden || !placed
+}
+
+// refers calls f with the ids that the work refers to, until f returns true, and
+// reports whether it did: its record and what stands where the type has
+// references. What is no part of the type, or of an unknown one, may be
+// anything. Texts refer to nothing, whatever they say.
+func (q *Quarantined) refers(cat *entity.Catalogue, f func(ident.RecordID) bool) bool {
 	m := &q.Mutation
-	if look(m.ID) {
+	if m.ID.Valid() && f(m.ID) {
 		return true
 	}
-	for _, o := range []command.Object{m.Fields, m.Was, m.Args} {
-		for _, raw := range o {
-			if named(raw, func(s []byte) bool { return look(ident.RecordID(s)) }) {
-				return true
-			}
+	field, arg := func(string) *entity.Field { return nil }, func(string) *entity.Field { return nil }
+	if t := cat.Type(m.Type); t != nil {
+		field = t.Field
+		if a := t.Action(m.Action); a != nil {
+			arg = fieldIn(a.Args)
 		}
 	}
-	return !placed
+	return refersIn(m.Fields, field, f) || refersIn(m.Was, field, f) || refersIn(m.Args, arg, f)
+}
+
+func refersIn(o map[string]json.RawMessage, field func(string) *entity.Field, f func(ident.RecordID) bool) bool {
+	for name, raw := range o {
+		if refersBy(field(name), raw, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// lineID is the member that each line has, of which the line is known.
+var lineID = entity.Str(0, "id")
+
+// fieldIn finds fields in a list by their name.
+func fieldIn(list []*entity.Field) func(string) *entity.Field {
+	return func(name string) *entity.Field {
+		for _, f := range list {
+			if f.Name == name {
+				return f
+			}
+		}
+		return nil
+	}
+}
+
+func refersBy(field *entity.Field, raw json.RawMessage, f func(ident.RecordID) bool) bool {
+	if field != nil && field.Kind == entity.Lines {
+		var rows []map[string]json.RawMessage
+		if json.Unmarshal(raw, &rows) == nil {
+			members := fieldIn(append([]*entity.Field{lineID}, field.Items...))
+			return slices.ContainsFunc(rows, func(row map[string]json.RawMessage) bool {
+				return refersIn(row, members, f)
+			})
+		}
+		field = nil
+	}
+	if field != nil && field.Kind != entity.Ref && field.Kind != entity.Refs {
+		return false
+	}
+	return named(raw, func(s []byte) bool { return ident.RecordID(s).Valid() && f(ident.RecordID(s)) })
+}
+
+// prefixOf is what the ids begin with that a device makes; "" where there is no
+// such device.
+func prefixOf(rd *state.Reader, d ident.DeviceID) string {
+	k := deviceKey(d)
+	v := rd.KV().Get(store.Devices, k)
+	if v == nil {
+		return ""
+	}
+	var row struct {
+		Prefix string `json:"prefix"`
+	}
+	if err := json.Unmarshal(v, &row); err != nil {
+		panic(fmt.Errorf("%w: device %s: %w", state.ErrDamaged, d, err))
+	}
+	return row.Prefix
 }
 
 // named calls f for each string in a JSON value, as what it means however it is

@@ -155,6 +155,8 @@ func (r *run) discard(c *command.Discard) Result {
 		return Result{Err: fault.Newf(fault.MissingField, "reason is required.").OnField("reason")}
 	case n > maxReason:
 		return Result{Err: fault.Newf(fault.BadValue, "reason may have at most %d characters.", maxReason).OnField("reason")}
+	case !entity.Fit(entity.Text, c.Reason):
+		return Result{Err: fault.Newf(fault.BadValue, "reason has a character that can't be stored.").OnField("reason")}
 	}
 	work, err := r.bundle(c.Bundle)
 	if err != nil {

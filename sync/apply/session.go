@@ -173,11 +173,11 @@ func (r *run) device(l *command.Login) (*Device, error) {
 	if err := checkDevice(l.Device); err != nil {
 		return nil, err
 	}
-	name, err := t.Field("name").Normalize(encode(l.Device.Name))
+	name, err := t.Field("name").Normalize(encode(entity.Unturned(l.Device.Name)))
 	if err != nil {
 		return nil, err
 	}
-	platform, err := t.Field("platform").Normalize(encode(l.Device.Platform))
+	platform, err := t.Field("platform").Normalize(encode(entity.Unturned(l.Device.Platform)))
 	if err != nil {
 		return nil, err
 	}

@@ -274,7 +274,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 		}
 	}
 	known := r.knows(t)
-	vals, err := r.values(t, c.fields, known)
+	vals, err := r.values(t, c.fields, known, (*entity.Field).Normalize)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -419,7 +419,7 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	vals, err := r.values(t, fields, known)
+	vals, err := r.values(t, fields, known, replacing(before, sight.Mask))
 	if err != nil {
 		return out, err
 	}
@@ -467,7 +467,7 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 				continue
 			}
 			// Both sides' entries together may be more than the field takes.
-			if v, err = f.Normalize(v); err != nil {
+			if v, err = f.Recall(v); err != nil {
 				return out, err
 			}
 			after.Put(no, v)
@@ -496,7 +496,7 @@ func (r *run) changedFrom(t *entity.Type, c change, known entity.Mask) (was map[
 			continue
 		}
 		if f := t.Field(name); f != nil && known.Has(f.No) {
-			if _, err := f.Normalize(v); err != nil {
+			if _, err := f.Recall(v); err != nil {
 				if odd == nil {
 					odd = map[uint8]json.RawMessage{}
 				}
@@ -506,7 +506,7 @@ func (r *run) changedFrom(t *entity.Type, c change, known entity.Mask) (was map[
 		}
 		told[name] = v
 	}
-	was, err = r.values(t, told, known)
+	was, err = r.values(t, told, known, (*entity.Field).Recall)
 	return was, odd, err
 }
 
@@ -628,14 +628,14 @@ func addAndRemove(before *entity.Record, in command.Object, was map[uint8]entity
 			if k != "add" && k != "remove" {
 				return nil, fault.Newf(fault.BadValue, "%s takes a list, or an object of add and remove.", name).OnField(name)
 			}
-			v, err := f.Normalize(parts[k])
+			var err error
+			if k == "add" {
+				add, err = f.Normalize(parts[k])
+			} else {
+				remove, err = f.Recall(parts[k])
+			}
 			if err != nil {
 				return nil, err
-			}
-			if k == "add" {
-				add = v
-			} else {
-				remove = v
 			}
 		}
 		base := before.Value(f.No)
@@ -698,7 +698,7 @@ func (r *run) unchanged(rec *entity.Record, sight policy.Sight, was command.Obje
 		if f == nil || !sight.Mask.Has(f.No) || f.ReadOnly {
 			continue
 		}
-		v, err := f.Normalize(was[name])
+		v, err := f.Recall(was[name])
 		if err != nil || !bytes.Equal(v, rec.Value(f.No)) {
 			return fault.New(fault.EditConflict).OnField(name)
 		}
@@ -897,16 +897,31 @@ func (r *run) unique(rec *entity.Record, f *entity.Field) error {
 	return nil
 }
 
+// reading is how a value is read: as a new one, as one that may have stood
+// before, or as one that takes the place of another.
+type reading func(f *entity.Field, raw []byte) (entity.Value, error)
+
+// replacing reads values for a record: what it holds may stay, though it be
+// refused by now, in fields that the writer sees.
+func replacing(rec *entity.Record, seen entity.Mask) reading {
+	return func(f *entity.Field, raw []byte) (entity.Value, error) {
+		if !seen.Has(f.No) {
+			return f.Normalize(raw)
+		}
+		return f.Replace(raw, rec.Value(f.No))
+	}
+}
+
 // values normalises the members of an object against the type's fields.
 // Fields outside known are unknown, whether or not they exist.
-func (r *run) values(t *entity.Type, in command.Object, known entity.Mask) (map[uint8]entity.Value, error) {
+func (r *run) values(t *entity.Type, in command.Object, known entity.Mask, read reading) (map[uint8]entity.Value, error) {
 	out := make(map[uint8]entity.Value, len(in))
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		f := t.Field(name)
 		if f == nil || !known.Has(f.No) {
 			return nil, fault.Newf(fault.UnknownField, "There is no field %q.", name).OnField(name)
 		}
-		v, err := f.Normalize(in[name])
+		v, err := read(f, in[name])
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,8 @@ type Crowd struct {
 	seen  map[string]Sets
 	named map[string]bits.Set
 	refs  *references
+	// eyes, where set, are those of whoever is told of the crowd.
+	eyes *eval
 	*numbers
 }
 
@@ -38,6 +40,18 @@ func NewCrowd(rd *state.Reader) *Crowd {
 		rd: rd, seen: map[string]Sets{}, named: map[string]bits.Set{}, refs: newReferences(),
 		numbers: &numbers{map[*policy.Scope]trait{}, map[*policy.Grant]number{}, map[string]uint64{}},
 	}
+}
+
+// NewCrowdFor returns a crowd as it may be told to a reader from whom clients
+// are hidden: what people see only because a record of such a client names it
+// is left out, since it would tell that there is one. What they see of hidden
+// clients themselves is in it.
+func NewCrowdFor(rd *state.Reader, reader *policy.Subject) *Crowd {
+	c := NewCrowd(rd)
+	if reader.Conceals() {
+		c.eyes = newEval(rd, reader, Window{})
+	}
+	return c
 }
 
 // After returns a crowd on a later state, in which no records but the touched
@@ -211,7 +225,7 @@ func (p *Person) alike(was *Person, t *entity.Type, touched map[*entity.Type]boo
 func (p *Person) reading() *eval {
 	if p.e == nil {
 		p.e = newEval(p.c.rd, p.sub, Window{})
-		p.e.refs = p.c.refs
+		p.e.refs, p.e.reader = p.c.refs, p.c.eyes
 	}
 	return p.e
 }
@@ -357,6 +371,9 @@ func (p *Person) mentioned(t *entity.Type) Sets {
 					sets = append(sets, got)
 					continue
 				}
+			}
+			if p.c.eyes != nil {
+				part.Set = p.c.eyes.aware(u, part.Set)
 			}
 			e.named = Sets{part}
 			got := e.mentioned(t)

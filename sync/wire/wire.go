@@ -31,10 +31,10 @@ type Types struct {
 
 // Pull asks for the next page. Checkpoint is the token of the last page the
 // device applied, "" or absent for nothing. Absent Profile, Window, Pins and
-// Schema leave the device's own as they are.
+// Schema leave the device's own as they are; absent Limit is the server's.
 type Pull struct {
 	Checkpoint string  `json:"checkpoint,omitempty"`
-	Limit      int     `json:"limit,omitempty"` // records a page, 1 to 10,000
+	Limit      *int    `json:"limit,omitempty"` // records a page, 1 to 10,000
 	Profile    string  `json:"profile,omitempty"`
 	Window     *Window `json:"window,omitempty"`
 	Pins       *[]Ref  `json:"pins,omitempty"` // present and empty: no pins

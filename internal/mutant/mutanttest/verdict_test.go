@@ -82,3 +82,18 @@ func TestSaid(t *testing.T) {
 		t.Errorf("%q", said)
 	}
 }
+
+// TestNothingIsShortened: a history that found a fault has done its part; the
+// simulation is asked not to look for shorter ones.
+func TestNothingIsShortened(t *testing.T) {
+	b := &binaries{Options: Options{Seeds: 5, Steps: 7, Seed: 3}.filled()}
+	for kind, want := range map[mutant.Kind]string{
+		mutant.Simulation: "sim --shrink 0 --seeds 5 --steps 7 --seed 3",
+		mutant.Twins:      "sim --shrink 0 --twins --seeds 3 --steps 4 --seed 3",
+	} {
+		cmd := b.command(t.Context(), mutant.Killer{Kind: kind})
+		if got := strings.Join(cmd.Args[1:], " "); got != want {
+			t.Errorf("%s: %s, want %s", kind, got, want)
+		}
+	}
+}

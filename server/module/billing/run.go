@@ -141,7 +141,7 @@ func charged(rows entity.Value, from, to entity.Value) (entity.Value, error) {
 	if err != nil {
 		return nil, fault.New(fault.InternalError).Because(err)
 	}
-	return Invoice.Field("lines").Normalize(raw)
+	return Invoice.Field("lines").Recall(raw)
 }
 
 // maxText is how many characters the text of a line has at most.

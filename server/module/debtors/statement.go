@@ -85,7 +85,7 @@ func state(c entity.Context, r *entity.Record) error {
 			entity.StringValue(clip(e.text)), entity.RefValue(e.of), side, lines.Money(e.amount, currency))
 	}
 	b.WriteByte(']')
-	rows, err := r.Type.Field("lines").Normalize(b.Bytes())
+	rows, err := r.Type.Field("lines").Recall(b.Bytes())
 	if err != nil {
 		return err
 	}
