@@ -134,6 +134,16 @@ type Pull struct {
 	// Reconcile says what the device holds, for an unknown checkpoint.
 	Reconcile map[string]Summary `json:"reconcile,omitempty"`
 	Heal      []string           `json:"heal,omitempty"`
+	// Since and Ahead are the server's own: how far the device has come beyond
+	// what is stored of it, and how many records it may be sent that way.
+	Since *Mark `json:"since,omitempty"`
+	Ahead int   `json:"ahead,omitempty"`
+}
+
+// Mark is a place in the order of changes.
+type Mark struct {
+	Pos ident.Position `json:"p"`
+	Ord ident.Ordinal  `json:"o"`
 }
 
 // Device describes the device that signs in.

@@ -61,6 +61,8 @@ const (
 	HiddenWriteSent
 
 	// Of sync/pull: pages, and what a device has.
+	AheadStored
+	AheadAssumed
 	MarkTooFar
 	PendingAssumed
 	PurgeBeforeAck

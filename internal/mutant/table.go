@@ -221,6 +221,22 @@ var table = []Fault{
 		Killers: []Killer{test("sync/project", "TestHiddenWrites"), test("sync/pull", "TestUpdates"), twins},
 	},
 	{
+		ID:      AheadStored,
+		Name:    "pull/ahead-stored",
+		Where:   "sync/pull/compute.go: Compute",
+		Broken:  "how far one device has come by pages that were not stored is stored as if its copies had come as far",
+		Breaks:  "I3: marks",
+		Killers: []Killer{test("sync/pull", "TestProtocolHolds")},
+	},
+	{
+		ID:      AheadAssumed,
+		Name:    "apply/ahead-assumed",
+		Where:   "sync/apply/ahead.go: Ahead.Before",
+		Broken:  "a page that was not stored counts as applied, whatever the next request names",
+		Breaks:  "I3: from",
+		Killers: []Killer{sim},
+	},
+	{
 		ID:      MarkTooFar,
 		Name:    "pull/mark-too-far",
 		Where:   "sync/pull/compute.go: computation.updates",
@@ -303,7 +319,7 @@ var table = []Fault{
 	{
 		ID:      ResetNotSaid,
 		Name:    "apply/reset-not-said",
-		Where:   "sync/apply/pull.go: Page.Encode",
+		Where:   "sync/apply/pull.go: Page.appendTail",
 		Broken:  "a reset page does not say that it is one",
 		Breaks:  "I3: resets",
 		Killers: []Killer{test("sync/apply", "TestForeignCheckpoints"), sim},

@@ -623,6 +623,7 @@ func (s *sim) checkQuiet() {
 		}
 		c := p.command()
 		c.Pull = &command.Pull{Checkpoint: p.cp}
+		s.ahead.Before(c)
 		res, done := s.m.Peek(c)
 		if fault.Is(res.Err, fault.MobileModuleRequired) {
 			continue // none is left

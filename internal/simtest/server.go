@@ -449,9 +449,6 @@ func (s *sim) program(grown, altered bool) {
 	s.open()
 	s.newProposer()
 	s.look()
-	for _, p := range s.phones {
-		p.quiet = false // their sockets were closed, and they pull when they connect
-	}
 }
 
 // jump sets the server's clock, by years.

@@ -381,6 +381,8 @@ type sim struct {
 	m        *apply.Machine
 	proposer string
 	starts   int
+	runs     int // of the machine, each with an ahead of its own
+	ahead    *apply.Ahead
 	number   uint64
 	now      ident.Millis // the server's clock
 	pace     int          // up to how many milliseconds pass between entries
@@ -523,6 +525,11 @@ func (s *sim) fail(format string, args ...any) {
 // open starts a machine on the engine as it is.
 func (s *sim) open() {
 	s.m = apply.New(s.cfg)
+	s.runs++
+	for _, p := range s.phones {
+		p.quiet = false // their sockets were closed, and they pull when they connect
+	}
+	s.ahead = apply.NewAhead(sha256.Sum256(fmt.Appendf(nil, "%d/%d", s.seed, s.runs)))
 	s.m.OnCommit = func(e oplog.Entry, res []apply.Result, eff apply.Effects) {
 		s.results, s.effects, s.folded = append([]apply.Result(nil), res...), eff, true
 		s.changes += len(eff.Touched)
@@ -583,7 +590,29 @@ type request struct {
 	// again makes the request once more, as its sender would; nil for the same
 	// command with other randomness of the edge's.
 	again func() request
-	fate  string // of the answer
+	fate  string      // of the answer
+	asked apply.Asked // of a pull
+	run   int         // of the machine that it was sent to
+}
+
+// depart is what a tenant does with a pull before it goes on to the log. The
+// request as it was sent stays what it was.
+func (s *sim) depart(r request) request {
+	if r.cmd.Pull == nil {
+		return r
+	}
+	sent, c, p := r.cmd, *r.cmd, *r.cmd.Pull
+	c.Pull = &p
+	r.asked, r.run = s.ahead.Before(&c), s.runs
+	if r.again == nil {
+		r.again = func() request {
+			again := r
+			again.cmd, again.again = sent, nil
+			return again.repeated()
+		}
+	}
+	r.cmd = &c
+	return r
 }
 
 func said(format string, args ...any) func() string {
@@ -611,6 +640,7 @@ func (s *sim) peek(r request) (ok bool) {
 		return false
 	}
 	s.m.Rest(s.snap)
+	r = s.depart(r)
 	res, ok := s.m.Peek(r.cmd)
 	s.m.Leave()
 	if !ok {
@@ -636,8 +666,10 @@ func (s *sim) submit(fault string, reqs ...request) {
 	}
 	s.number++
 	d := oplog.Draft{Time: s.now, Version: apply.Version, Proposer: s.proposer, Number: s.number}
-	for _, r := range reqs {
+	for i, r := range reqs {
 		s.seeds++
+		r = s.depart(r)
+		reqs[i] = r
 		if r.cmd.Seed == nil {
 			r.cmd.Seed = fmt.Appendf(nil, "%d/%d/%d", s.seed, s.step, s.seeds)
 		}
@@ -680,6 +712,15 @@ func (s *sim) submit(fault string, reqs ...request) {
 
 // answer judges a result and hands it to whoever asked.
 func (s *sim) answer(r request, res apply.Result, alone bool) {
+	if res.Page != nil {
+		if res.Page.Ahead {
+			s.count("page that is not stored")
+			if r.cmd.Pull.Since != nil {
+				s.count("page that is not stored, after another")
+			}
+		}
+		s.ahead.After(r.cmd.Device, r.asked, res.Page)
+	}
 	if s.hash != nil {
 		s.hashResult(&res)
 	}
@@ -702,6 +743,9 @@ func (s *sim) answer(r request, res apply.Result, alone bool) {
 	arrive := func() {
 		if p == nil || p.incarnation == incarnation {
 			take()
+		}
+		if p != nil && r.run != s.runs {
+			p.quiet = false // another run of the server does not know where it is
 		}
 	}
 	switch r.fate {

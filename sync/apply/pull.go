@@ -2,10 +2,10 @@ package apply
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	"satchel/internal/command"
 	"satchel/internal/fault"
@@ -94,10 +94,16 @@ func (r *run) pull(p *command.Pull) Result {
 			return scope.OwnWork(&r.w.Reader, r.sub, r.visible(r.sub).sets, d.Profile(r.w.Now()).Window, r.cfg.Field)
 		}
 	}
+	if p.Since != nil {
+		req.Since = &pull.Mark{Pos: p.Since.Pos, Ord: p.Since.Ord}
+	}
+	if !changed { // what the device says of itself is stored with a page of its own
+		req.Ahead = p.Ahead
+	}
 	page, after, moved := pull.Compute(&r.w.Reader, d.Sync, now, req)
 	d.Sync = after
 	out := &Page{Page: page, From: p.Checkpoint, Checkpoint: p.Checkpoint, Processed: d.Processed, MobileEnded: ended, Device: d.ID}
-	if !page.Empty() {
+	if !page.Empty() && !page.Ahead {
 		out.Checkpoint = r.checkpoint(d.ID, page.N)
 	}
 	if moved || changed {
@@ -204,64 +210,103 @@ func (r *run) agreed(now scope.Sets, says map[string]command.Summary) []uint16 {
 	return out
 }
 
-var emptyDigest = hex.EncodeToString(sha256.New().Sum(nil))
-
-// Digest summarises a sync set's records of a type: how many, and the hex
-// SHA-256 over "id\0rev\n" of each, sorted by id.
-func Digest(rd *state.Reader, sets scope.Sets, typ uint16) (int, string) {
-	n := 0
-	for _, p := range sets {
-		if p.Type == typ {
-			n += p.Set.Len()
-		}
-	}
-	lines := make([][]byte, 0, n)
-	room := make([]byte, 0, n*(len(ident.NewRecordID([15]byte{}))+len("\x000123456789abcdef\n")))
-	var pr project.Projector
-	for _, p := range sets {
-		if p.Type != typ {
-			continue
-		}
-		rd.Each(p.Set, func(_ ident.Ordinal, raw []byte) bool {
-			rev, err := pr.RevOf(raw, p.Mask)
-			if err != nil {
-				panic(err)
-			}
-			at := len(room) // where it outgrows the room, earlier lines keep theirs
-			room = append(append(room, pr.ID()...), 0)
-			room = append(rev.Append(room), '\n')
-			lines = append(lines, room[at:])
-			return true
-		})
-	}
-	slices.SortFunc(lines, bytes.Compare)
-	h := sha256.New()
-	for _, l := range lines {
-		h.Write(l)
-	}
-	return len(lines), hex.EncodeToString(h.Sum(nil))
-}
-
-// Digests summarises all types that a sync set has records of.
-func Digests(rd *state.Reader, sets scope.Sets) map[string]wire.Summary {
-	out := map[string]wire.Summary{}
-	for _, p := range sets {
-		t := rd.Cat.TypeNo(p.Type)
-		if _, done := out[t.Name]; done {
-			continue
-		}
-		n, d := Digest(rd, sets, p.Type)
-		out[t.Name] = wire.Summary{Count: n, Digest: d}
-	}
-	return out
-}
-
 // Encode appends the page as JSON, read from the snapshot of the commit that
 // made it.
 func (p *Page) Encode(rd *state.Reader, dst []byte, digests map[string]wire.Summary) ([]byte, error) {
-	// Beside its fields a record has about 130 bytes, a removal 60; pages are
-	// too large to be copied over and over as they grow.
-	dst = slices.Grow(dst, p.Size+130*len(p.Items)+60*p.Removed.Len()+1024)
+	dst, err := p.encodeRecords(rd, p.appendHead(rd, dst, len(digests)), p.Items)
+	if err != nil {
+		return nil, err
+	}
+	return p.appendTail(rd, dst, digests), nil
+}
+
+// manyRecords is how many records a page sends or sums up for two goroutines to
+// be worth while.
+const manyRecords = 1000
+
+// Large reports whether EncodeSummed has use for a second reader: pages of many
+// records, and those that end a round of several, after which all that the device
+// has is summed up.
+func (p *Page) Large() bool {
+	return len(p.Items) >= manyRecords || p.Complete && p.Later && p.Now.Len() >= manyRecords
+}
+
+// EncodeSummed returns what Encode appends with the digests of the types, as they
+// stand in Now; without any where the page is not complete. Another goroutine
+// does half of it where twin, which may be nil, reads the same snapshot.
+func (p *Page) EncodeSummed(rd, twin *state.Reader, types []uint16) ([]byte, error) {
+	sums := newSummary(p.Now, types, twin != nil)
+	half := len(p.Items)
+	if twin != nil {
+		half /= 2
+	}
+	dst := p.appendHead(rd, nil, len(types))
+	from := len(dst)
+	rest := spares.Get().(*[]byte)
+	defer spares.Put(rest)
+	*rest = (*rest)[:0]
+	var err, restErr error
+	together(twin != nil, func() {
+		dst, err = p.encodeRecords(rd, dst, p.Items[:half])
+		sums.read(rd)
+	}, func() {
+		*rest, restErr = p.encodeRecords(twin, slices.Grow(*rest, p.room(len(p.Items)-half)), p.Items[half:])
+		sums.read(twin)
+	})
+	if err = cmp.Or(err, restErr); err != nil {
+		return nil, err
+	}
+	if len(dst) > from && len(*rest) > 0 {
+		dst = append(dst, ',')
+	}
+	var digests map[string]wire.Summary
+	if p.Complete {
+		digests = sums.digests(rd.Cat)
+	}
+	return p.appendTail(rd, append(dst, *rest...), digests), nil
+}
+
+// spares are kept between pages: half of a large one takes megabytes.
+var spares = sync.Pool{New: func() any { return new([]byte) }}
+
+// together runs f, and with it g in another goroutine if both is set. It returns
+// when all have ended; a panic of either is its own.
+func together(both bool, f, g func()) {
+	if !both {
+		f()
+		return
+	}
+	var failed any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { failed = recover() }()
+		g()
+	}()
+	func() {
+		defer func() { <-done }()
+		f()
+	}()
+	if failed != nil {
+		panic(failed)
+	}
+}
+
+// room is about how many bytes so many of the page's records have as JSON: beside
+// its fields each has its type, id, rev, time and writer, and commas. Pages are
+// too large to be copied over and over as they grow.
+func (p *Page) room(records int) int {
+	if records == 0 {
+		return 0
+	}
+	return (p.Size/len(p.Items) + 200) * records
+}
+
+// appendHead appends what stands before the records, with room for all that
+// comes after it, so many digests among it.
+func (p *Page) appendHead(rd *state.Reader, dst []byte, digests int) []byte {
+	const removal, digest = 60, 130
+	dst = slices.Grow(dst, p.room(len(p.Items))+removal*p.Removed.Len()+digest*digests+1024)
 	b := bytes.NewBuffer(dst)
 	b.WriteString(`{"from":`)
 	b.Write(encode(p.From))
@@ -279,11 +324,12 @@ func (p *Page) Encode(rd *state.Reader, dst []byte, digests map[string]wire.Summ
 		sep = ","
 	}
 	b.WriteString(`],"records":[`)
-	out, err := p.encodeRecords(rd, b.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	b = bytes.NewBuffer(out)
+	return b.Bytes()
+}
+
+// appendTail appends what stands after the records.
+func (p *Page) appendTail(rd *state.Reader, dst []byte, digests map[string]wire.Summary) []byte {
+	b := bytes.NewBuffer(dst)
 	b.WriteString(`],"processed":`)
 	b.Write(encode(p.Processed))
 	b.WriteString(`,"more":`)
@@ -306,20 +352,21 @@ func (p *Page) Encode(rd *state.Reader, dst []byte, digests map[string]wire.Summ
 		b.WriteString(`,"mobileEnded":true`)
 	}
 	b.WriteByte('}')
-	return b.Bytes(), nil
+	return b.Bytes()
 }
 
-// encodeRecords reads dense runs of ordinals in one sweep each.
-func (p *Page) encodeRecords(rd *state.Reader, dst []byte) ([]byte, error) {
+// encodeRecords appends some of the page's records. It reads dense runs of
+// ordinals in one sweep each.
+func (p *Page) encodeRecords(rd *state.Reader, dst []byte, items []pull.Item) ([]byte, error) {
 	var pr project.Projector
 	var err error
 	first := true
-	for i := 0; i < len(p.Items); {
+	for i := 0; i < len(items); {
 		n := i + 1
-		for n < len(p.Items) && p.Items[n].Ord > p.Items[n-1].Ord && p.Items[n].Class.Type == p.Items[i].Class.Type {
+		for n < len(items) && items[n].Ord > items[n-1].Ord && items[n].Class.Type == items[i].Class.Type {
 			n++
 		}
-		run := p.Items[i:n]
+		run := items[i:n]
 		var b bits.Builder
 		for _, it := range run {
 			b.Add(it.Ord)

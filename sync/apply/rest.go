@@ -68,8 +68,9 @@ func (m *Machine) brings(c *command.Command) bool {
 
 // Owes reports whether a pull would bring the device anything: the device of
 // somebody who may use the Mobile module. What it was sent last it is taken to
-// have. It reads the state of Rest.
-func (m *Machine) Owes(id ident.DeviceID) (owes bool) {
+// have. ahead says, for the checkpoint of a stored page, how far the device has
+// come beyond it. It reads the state of Rest.
+func (m *Machine) Owes(id ident.DeviceID, ahead func(checkpoint string) *command.Mark) (owes bool) {
 	d := m.loadDevice(id)
 	if d == nil {
 		return false
@@ -85,8 +86,9 @@ func (m *Machine) Owes(id ident.DeviceID) (owes bool) {
 		return true // it has yet to begin
 	}
 	mark := m.w.Mark()
+	at := m.checkpoint(id, n)
 	r := m.start(&command.Command{
-		Actor: d.Employee, Session: d.Session, Device: id, Pull: &command.Pull{Checkpoint: m.checkpoint(id, n), Limit: 1},
+		Actor: d.Employee, Session: d.Session, Device: id, Pull: &command.Pull{Checkpoint: at, Since: ahead(at), Limit: 1},
 	})
 	defer func() {
 		if p := recover(); p != nil {

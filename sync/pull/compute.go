@@ -44,6 +44,11 @@ type Request struct {
 	// First returns the records that are to arrive before all others where
 	// not everything fits on the page: own work. nil for none.
 	First func() bits.Set
+	// Since is how far a device that has the page Number has come besides, by
+	// pages of updates that were not stored; nil for no further.
+	Since *Mark
+	// Ahead is how many records such a page may have, 0 for none at all.
+	Ahead int
 }
 
 // Item is one record of a page and the class it is sent in.
@@ -68,6 +73,14 @@ type Page struct {
 	Rebase bool
 	// Size is the bytes of the items' visible segments.
 	Size int
+	// Later: the page is not the first of its round.
+	Later bool
+	// Ahead: the page brings nothing but updates of what is held, and is not
+	// stored. Whoever applied it has all up to Mark, and whoever didn't still has
+	// what is stored.
+	Ahead bool
+	// Mark is how far the device has come with this page.
+	Mark Mark
 }
 
 // Empty reports whether there is nothing to apply.
@@ -107,6 +120,9 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 		page.Reset, page.ResetTypes = true, req.Heal
 	}
 	c := &computation{rd: rd, d: d, now: now, page: page, limit: limit(req.Limit), first: req.First}
+	if req.Since != nil && req.Known && !req.Fresh && req.Number == d.Ack && !page.Reset {
+		c.since = req.Since
+	}
 	// Everything arrives anew or was found to be held as it is now.
 	c.anew = agreed || (page.Reset && page.ResetTypes == nil)
 	if agreed {
@@ -114,11 +130,21 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 	}
 	c.run()
 	after, page = c.d, c.page
+	page.Mark = c.mark
 	if page.Empty() {
+		if c.since != nil && !mutant.On(mutant.AheadStored) {
+			// What is stored stands for whoever has the page alone.
+			return page, after, differs(&before, &after)
+		}
 		// With nothing to send the device is current as of this position.
 		after.Mark, after.Target = c.mark, 0
 		// A mark that many changes were looked through for is worth storing.
 		return page, after, differs(&before, &after) || c.scanned > maxScanned
+	}
+	if page.Complete && c.updated == len(page.Items) && c.updated <= req.Ahead && page.Removed.IsEmpty() &&
+		!page.Reset && !page.Rebase && after.Target == 0 && !differs(&before, &after) {
+		page.Ahead = true
+		return page, after, false
 	}
 	after.Last++
 	page.N = after.Last
@@ -190,6 +216,7 @@ type computation struct {
 	size   int
 	pr     project.Projector
 	mark   Mark
+	since  *Mark // further than d.Mark
 	target ident.Position
 	anew   bool // nothing that is held can have changed
 	first  func() bits.Set
@@ -198,19 +225,24 @@ type computation struct {
 	rebased bool
 	agreed  scope.Sets
 	lost    bits.Set
+	// updated counts the items that are updates.
+	updated int
 	// scanned counts what of the change index was looked at.
 	scanned int
 
 	parts  scope.Sets // of what is held, those that count
 	unsure bits.Set
 	// moved is what is held in a class that it does not stand in now.
-	moved      bits.Set
-	touched    bits.Builder
-	touchedSet map[ident.Ordinal]bool
+	moved bits.Set
+	// seen is what is on the page.
+	seen seen
 }
 
 func (c *computation) run() {
 	c.mark, c.target = c.d.Mark, c.d.Target
+	if c.since != nil && c.mark.Before(*c.since) {
+		c.mark = *c.since
+	}
 	pos := c.rd.Position()
 	switch {
 	case c.rebased:
@@ -223,9 +255,9 @@ func (c *computation) run() {
 	default:
 		c.parts, c.unsure = c.d.Held, c.d.Unsure
 	}
-	c.touchedSet = map[ident.Ordinal]bool{}
 	c.compare()
 
+	c.page.Later = c.target != 0
 	done := c.removals()
 	if done {
 		if c.target == 0 { // a new round
@@ -245,7 +277,7 @@ func (c *computation) run() {
 	// Held records that now stand in another class and were not sent again:
 	// the device has them in a class that the mark no longer looks after.
 	if !c.moved.IsEmpty() && !mutant.On(mutant.MovedNotUnsure) {
-		c.d.Unsure = bits.Or(c.d.Unsure, bits.AndNot(bits.And(c.moved, c.now.All()), c.touched.Set()))
+		c.d.Unsure = bits.Or(c.d.Unsure, bits.AndNot(bits.And(c.moved, c.now.All()), c.page.touched()))
 	}
 }
 
@@ -271,6 +303,16 @@ func (c *computation) compare() {
 	}
 }
 
+// touched is all that the page sends or removes.
+func (p *Page) touched() bits.Set {
+	var b bits.Builder
+	b.AddSet(p.Removed)
+	for _, it := range p.Items {
+		b.Add(it.Ord)
+	}
+	return b.Set()
+}
+
 func (c *computation) full() bool { return len(c.page.Items) >= c.limit }
 
 // send puts a record on the page; it reports false where the page is full.
@@ -280,8 +322,7 @@ func (c *computation) send(o ident.Ordinal, cl scope.Class, size int) bool {
 	}
 	c.size += size
 	c.page.Items = append(c.page.Items, Item{o, cl})
-	c.touched.Add(o)
-	c.touchedSet[o] = true
+	c.seen.add(o)
 	return true
 }
 
@@ -298,7 +339,6 @@ func (c *computation) removals() bool {
 	}
 	if gone.Len() <= maxRemoved {
 		c.page.Removed = gone
-		c.touched.AddSet(gone)
 		return true
 	}
 	var b bits.Builder
@@ -310,7 +350,6 @@ func (c *computation) removals() bool {
 		}
 	}
 	c.page.Removed = b.Set()
-	c.touched.AddSet(c.page.Removed)
 	return false
 }
 
@@ -329,7 +368,7 @@ func (c *computation) updates() bool {
 	var found []change
 	consider := func(o ident.Ordinal, cl scope.Class) {
 		raw := c.rd.Bytes(o)
-		if raw == nil || c.touchedSet[o] {
+		if raw == nil || c.seen.has(o) {
 			return
 		}
 		size, at, err := c.pr.Glance(raw, cl.Mask)
@@ -373,6 +412,7 @@ func (c *computation) updates() bool {
 		if !c.send(f.mark.Ord, f.class, f.size) {
 			return false
 		}
+		c.updated++
 		c.mark = f.mark
 	}
 	if mutant.On(mutant.MarkTooFar) {
@@ -428,8 +468,9 @@ func (c *computation) wave(parts scope.Sets) bool {
 		ofType := parts[:n]
 		parts = parts[n:]
 		more := true
+		c.page.Items = slices.Grow(c.page.Items, min(ofType.Len(), c.limit-len(c.page.Items)))
 		c.rd.Each(ofType.All(), func(o ident.Ordinal, raw []byte) bool {
-			if c.touchedSet[o] {
+			if c.seen.has(o) {
 				return true
 			}
 			cl, _ := ofType.Of(o)
@@ -451,8 +492,11 @@ func (c *computation) wave(parts scope.Sets) bool {
 func (c *computation) sent() scope.Sets {
 	by := map[scope.Class]*bits.Builder{}
 	var order []scope.Class
-	for _, it := range c.page.Items {
-		b := by[it.Class]
+	var b *bits.Builder
+	for i, it := range c.page.Items {
+		if i == 0 || it.Class != c.page.Items[i-1].Class {
+			b = by[it.Class]
+		}
 		if b == nil {
 			b = &bits.Builder{}
 			by[it.Class] = b

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"satchel/internal/entity"
@@ -106,6 +107,11 @@ type variant struct {
 	noUnsure bool // the server forgets what it is unsure of
 	noFrom   bool // the phone takes any page
 	resets   bool // the phone also asks to heal a type, loses its token, or its store
+	ahead    bool // pages of updates alone are not stored; the server forgets them at times
+	copies   bool // there is a copy of the phone's store, made at some moment, that goes on as well
+	anyStep  bool // what was sent last counts as applied, whatever the phone names
+	calm     bool // classes hardly change
+	stores   bool // how far an unstored page led is stored as if every copy had come as far
 }
 
 // sentAs is what a phone has of a record: the class it was sent in and the
@@ -143,6 +149,26 @@ type history struct {
 	given map[uint32]bool
 	late  []wirePage
 	since map[uint32]uint64 // when each record went out that the phone may have had since
+
+	// What is remembered of pages that were not stored, by token: where they lead.
+	steps  map[string]pull.Mark
+	last   pull.Mark // of these
+	number int
+	// The copy of the phone, while the other is at work.
+	other struct {
+		phone map[uint32]sentAs
+		token string
+	}
+}
+
+// change lets the copy go on, or makes another.
+func (h *history) change() {
+	if h.other.phone == nil || h.rng.IntN(3) == 0 {
+		h.other.phone, h.other.token = maps.Clone(h.phone), h.token
+		return
+	}
+	h.phone, h.other.phone = h.other.phone, h.phone
+	h.token, h.other.token = h.other.token, h.token
 }
 
 func (h *history) seen(o uint32) sentAs {
@@ -186,8 +212,25 @@ func (h *history) now() scope.Sets {
 func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string) {
 	req := pull.Request{Limit: limit, Heal: heal, Fresh: token == ""}
 	if !req.Fresh {
-		n, err := strconv.ParseUint(token, 10, 64)
+		base, _, _ := strings.Cut(token, "+")
+		n, err := strconv.ParseUint(base, 10, 64)
 		req.Number, req.Known = n, err == nil
+	}
+	// What the phone says of itself is stored, at times.
+	says := h.v.ahead && h.rng.IntN(6) == 0
+	if h.v.ahead {
+		if h.rng.IntN(20) == 0 { // a restart
+			h.steps = map[string]pull.Mark{}
+		}
+		if m, ok := h.steps[token]; ok {
+			req.Since = &m
+		}
+		if h.v.anyStep && h.last != (pull.Mark{}) {
+			req.Since = &h.last
+		}
+		if !says {
+			req.Ahead = 2
+		}
 	}
 	rd := state.NewReader(h.cat, h.rows)
 	if p := h.dev.Pending; p != nil && req.Known && req.Number == p.N {
@@ -197,12 +240,23 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 	if h.v.noUnsure {
 		after.Unsure = bits.Set{}
 	}
-	if changed || !page.Empty() {
+	if h.v.stores && page.Empty() {
+		after.Mark = page.Mark
+	}
+	if changed || says || !page.Empty() && !page.Ahead {
 		h.dev = after
 	}
 	out := wirePage{from: token, token: token, reset: page.Reset, types: page.ResetTypes, removed: page.Removed.Slice(), sent: map[uint32]sentAs{}}
-	if !page.Empty() {
+	switch {
+	case page.Ahead:
+		h.number++
+		base, _, _ := strings.Cut(token, "+")
+		out.token = base + "+" + strconv.Itoa(h.number)
+		h.steps[out.token], h.last = page.Mark, page.Mark
+	case !page.Empty():
 		out.token = strconv.FormatUint(page.N, 10)
+	case h.v.ahead && token != "":
+		h.steps[token] = page.Mark
 	}
 	if len(page.Items) > max(limit, 1) {
 		return out, "a page is longer than its limit"
@@ -332,7 +386,7 @@ func differ(want, got map[uint32]sentAs) string {
 func newHistory(cat *entity.Catalogue, seed uint64, v variant) *history {
 	h := &history{
 		rng: rand.New(rand.NewPCG(seed, 1)), cat: cat, v: v, phone: map[uint32]sentAs{}, given: map[uint32]bool{}, since: map[uint32]uint64{},
-		rows: &rows{index: map[string][]byte{}},
+		rows: &rows{index: map[string][]byte{}}, steps: map[string]pull.Mark{},
 	}
 	for o := uint32(1); o <= records; o++ {
 		h.recs[o-1] = &entity.Record{Type: cat.TypeNo(typeOf(o)), ID: ident.RecordID(fmt.Sprintf("record-%d", o)), Ord: o}
@@ -364,6 +418,9 @@ func runHistory(cat *entity.Catalogue, seed uint64, steps int, v variant) string
 	}
 	for range steps {
 		bad := ""
+		if v.copies && h.rng.IntN(10) == 0 {
+			h.change()
+		}
 		switch h.rng.IntN(4) {
 		case 0, 1:
 			// Half of what happens happens to two records, so that classes change
@@ -372,7 +429,7 @@ func runHistory(cat *entity.Catalogue, seed uint64, steps int, v variant) string
 			if h.rng.IntN(2) == 0 {
 				o = uint32(1 + 4*h.rng.IntN(2))
 			}
-			if h.rng.IntN(2) == 0 {
+			if h.rng.IntN(2) == 0 && (!v.calm || h.rng.IntN(10) == 0) {
 				h.rows.pos++
 				h.class[o-1] = (h.class[o-1] + 1 + h.rng.IntN(2)) % 3
 			} else {
@@ -406,6 +463,18 @@ func runHistory(cat *entity.Catalogue, seed uint64, steps int, v variant) string
 			return bad
 		}
 	}
+	if bad := h.settle(); bad != "" || h.other.phone == nil {
+		return bad
+	}
+	h.phone, h.token = h.other.phone, h.other.token
+	if bad := h.settle(); bad != "" {
+		return "of the copy: " + bad
+	}
+	return ""
+}
+
+// settle lets the phone pull until there is nothing more.
+func (h *history) settle() string {
 	for range 40 {
 		p, bad := h.pull(h.token, 2, nil)
 		if bad == "" {
@@ -455,6 +524,9 @@ func failures(t *testing.T, v variant, n uint64, steps int) (bad map[string]int,
 func TestProtocolHolds(t *testing.T) {
 	for name, v := range map[string]variant{
 		"losses": {}, "late pages": {late: true}, "late pages, resets": {late: true, resets: true},
+		"pages not stored": {late: true, resets: true, ahead: true}, "copies": {late: true, resets: true, copies: true},
+		"pages not stored, copies": {late: true, resets: true, ahead: true, copies: true},
+		"pages not stored, calm":   {late: true, ahead: true, copies: true, calm: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if bad, n := failures(t, v, seeds(800), 80); n > 0 {
@@ -471,6 +543,8 @@ func TestRulesAreNeeded(t *testing.T) {
 		"nothing unsure, losses":     {noUnsure: true},
 		"nothing unsure, late pages": {noUnsure: true, late: true},
 		"any page taken":             {noFrom: true, late: true},
+		"any step taken":             {ahead: true, anyStep: true},
+		"steps stored":               {ahead: true, copies: true, stores: true, calm: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, n := failures(t, v, 300, 80); n == 0 {
@@ -485,7 +559,7 @@ func TestRulesAreNeeded(t *testing.T) {
 func FuzzProtocol(f *testing.F) {
 	f.Add(uint64(1), uint8(80))
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) {
-		if s := runHistory(catalogue(t), seed, int(steps), variant{late: true, resets: true}); s != "" {
+		if s := runHistory(catalogue(t), seed, int(steps), variant{late: true, resets: true, ahead: true, copies: true}); s != "" {
 			t.Error(s)
 		}
 	})

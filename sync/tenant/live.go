@@ -23,9 +23,21 @@ type Live struct {
 	Device   ident.DeviceID
 	Employee ident.RecordID
 
-	dirty  chan struct{}
+	dirty  chan struct{} // of Join
 	ended  chan int
+	to     Listener // of Follow, nil otherwise
 	rights atomic.Bool
+}
+
+// Listener is told of what concerns a device by whoever finds it out, the
+// tenant's loop among them: both methods return at once and call nothing of the
+// tenant. They may be called at the same time, and after Part a last time.
+type Listener interface {
+	// Dirty says that the device may have something to pull.
+	Dirty()
+	// Ended gives the close code when the session ended or another connection
+	// took the device over.
+	Ended(code int)
 }
 
 // closeGoingAway is the WebSocket code for a server that ends.
@@ -44,6 +56,10 @@ func (l *Live) Ended() <-chan int { return l.ended }
 func (l *Live) Rights() bool { return l.rights.Load() && l.rights.Swap(false) }
 
 func (l *Live) mark() {
+	if l.to != nil {
+		l.to.Dirty()
+		return
+	}
 	select {
 	case l.dirty <- struct{}{}:
 	default:
@@ -51,6 +67,10 @@ func (l *Live) mark() {
 }
 
 func (l *Live) end(code int) {
+	if l.to != nil {
+		l.to.Ended(code)
+		return
+	}
 	select {
 	case l.ended <- code:
 	default:
@@ -60,7 +80,16 @@ func (l *Live) end(code int) {
 // Join makes a device live; an older connection of the same device ends. The
 // caller checks the session again after joining: what ends it later is told.
 func (t *Tenant) Join(session ident.SessionID, device ident.DeviceID, employee ident.RecordID) *Live {
-	l := &Live{Session: session, Device: device, Employee: employee, dirty: make(chan struct{}, 1), ended: make(chan int, 1)}
+	return t.join(&Live{Session: session, Device: device, Employee: employee, dirty: make(chan struct{}, 1), ended: make(chan int, 1)})
+}
+
+// Follow is Join for whoever has no goroutine to wait for marks: to is called
+// instead of what Dirty and Ended yield, which are nil.
+func (t *Tenant) Follow(session ident.SessionID, device ident.DeviceID, employee ident.RecordID, to Listener) *Live {
+	return t.join(&Live{Session: session, Device: device, Employee: employee, to: to})
+}
+
+func (t *Tenant) join(l *Live) *Live {
 	l.rights.Store(true)
 	t.mu.Lock()
 	if t.gone != 0 {
@@ -69,7 +98,7 @@ func (t *Tenant) Join(session ident.SessionID, device ident.DeviceID, employee i
 		return l
 	}
 	for other := range t.lives {
-		if other.Device == device {
+		if other.Device == l.Device {
 			other.end(wire.CloseSuperseded)
 			delete(t.lives, other)
 		}
@@ -175,16 +204,16 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 	}
 	defer func() { <-t.pages }()
 	t.sleepers.pulled(c.Device)
+	asked := t.ahead.Before(c)
 	a, err := t.submit(ctx, c)
 	if err != nil {
 		return Encoded{}, err
 	}
-	if a.snap != nil {
-		defer a.snap.Close()
-	}
+	defer a.close()
 	if a.res.Err != nil {
 		return Encoded{}, a.res.Err
 	}
+	t.ahead.After(c.Device, asked, a.res.Page)
 	t.encoders <- struct{}{}
 	defer func() { <-t.encoders }()
 	t.Stats.Pages.Add(1)
@@ -204,11 +233,21 @@ func (t *Tenant) encode(a answer, full bool) (out Encoded, err error) {
 	}()
 	page := a.res.Page
 	rd := state.NewReader(t.opts.Cat, a.snap)
-	var digests map[string]wire.Summary
-	if page.Complete {
-		digests = t.digests(rd, page, full)
+	var twin *state.Reader
+	if a.twin != nil {
+		// Two at it only where there is a place for another page at all.
+		select {
+		case t.encoders <- struct{}{}:
+			defer func() { <-t.encoders }()
+			twin = state.NewReader(t.opts.Cat, a.twin)
+		default:
+		}
 	}
-	b, err := page.Encode(rd, nil, digests)
+	var types []uint16
+	if page.Complete {
+		types = t.summed(rd, page, full)
+	}
+	b, err := page.EncodeSummed(rd, twin, types)
 	if err != nil {
 		return Encoded{}, fault.New(fault.InternalError).Because(err)
 	}
@@ -231,11 +270,11 @@ func (v *View) Expected(sub *policy.Subject, device ident.DeviceID) (map[string]
 // page leaves out, verify and the first page of the next connection tell.
 func liveDigest(items int) int { return 64 + 4*items }
 
-func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[string]wire.Summary {
+// summed returns the types that a complete page tells the digests of.
+func (t *Tenant) summed(rd *state.Reader, page *apply.Page, full bool) []uint16 {
 	if full {
-		return apply.Digests(rd, page.Now)
+		return apply.TypesOf(page.Now)
 	}
-	out := map[string]wire.Summary{}
 	touched := map[uint16]bool{}
 	for _, it := range page.Items {
 		touched[it.Class.Type] = true
@@ -246,6 +285,7 @@ func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[stri
 			touched[typ.No] = true
 		}
 	}
+	var out []uint16
 	for _, typ := range t.opts.Cat.Types {
 		if !touched[typ.No] {
 			continue
@@ -257,8 +297,7 @@ func (t *Tenant) digests(rd *state.Reader, page *apply.Page, full bool) map[stri
 			}
 		}
 		if n <= most {
-			count, d := apply.Digest(rd, page.Now, typ.No)
-			out[typ.Name] = wire.Summary{Count: count, Digest: d}
+			out = append(out, typ.No)
 		}
 	}
 	return out

@@ -101,6 +101,7 @@ type Tenant struct {
 
 	subjects subjectCache
 	columns  *column.Store
+	ahead    *apply.Ahead
 	Stats    Stats
 }
 
@@ -119,7 +120,17 @@ type request struct {
 type answer struct {
 	res  apply.Result
 	snap store.Snapshot // of the commit, where the result has a page
+	twin store.Snapshot // another of the same, where the page is large
 	err  error
+}
+
+// close lets go of the state that the answer's page is read from.
+func (a *answer) close() {
+	for _, s := range []store.Snapshot{a.snap, a.twin} {
+		if s != nil {
+			s.Close()
+		}
+	}
 }
 
 type batchAnswers struct {
@@ -137,7 +148,11 @@ func Open(opts Options) (*Tenant, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	var inc [16]byte
+	var run [32]byte
 	if _, err := io.ReadFull(opts.Random, inc[:]); err != nil {
+		return nil, fmt.Errorf("tenant: %w", err)
+	}
+	if _, err := io.ReadFull(opts.Random, run[:]); err != nil {
 		return nil, fmt.Errorf("tenant: %w", err)
 	}
 	t := &Tenant{
@@ -151,6 +166,7 @@ func Open(opts Options) (*Tenant, error) {
 		pages:    make(chan struct{}, maxBatch),
 		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		lives:    map[*Live]struct{}{},
+		ahead:    apply.NewAhead(run),
 		posted:   make(chan struct{}, 1),
 	}
 	t.sleepers.timer = time.NewTimer(time.Hour)
@@ -230,9 +246,7 @@ func (t *Tenant) Submit(ctx context.Context, c *command.Command) (apply.Result, 
 	if err != nil {
 		return apply.Result{}, err
 	}
-	if a.snap != nil {
-		a.snap.Close()
-	}
+	a.close()
 	if a.res.Err != nil {
 		return a.res, a.res.Err
 	}
@@ -492,6 +506,10 @@ func (t *Tenant) append(batch []*request) {
 				a = answer{err: fault.New(fault.InternalError).Because(err)}
 			}
 			a.snap = snap
+			if err == nil && a.res.Page.Large() {
+				// Without it the page takes longer, no more.
+				a.twin, _ = t.opts.Engine.Snapshot()
+			}
 		}
 		r.done <- a
 	}

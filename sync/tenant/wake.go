@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"satchel/internal/command"
 	"satchel/internal/ident"
 	"satchel/sync/apply"
 )
@@ -258,7 +259,8 @@ func (t *Tenant) look() {
 		t.machine.Touched(s.eff, some, func(i int) { sure = append(sure, some[i]) })
 		found := false
 		for _, w := range sure {
-			if t.machine.Owes(w.Device) {
+			ahead := func(checkpoint string) *command.Mark { return t.ahead.Where(w.Device, checkpoint) }
+			if t.machine.Owes(w.Device, ahead) {
 				found = true
 				s.mu.Lock()
 				if d := s.devices[w.Device]; d != nil && !d.owed {
