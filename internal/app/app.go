@@ -40,6 +40,7 @@ import (
 	"satchel/server/session/oidc"
 	"satchel/server/session/password"
 	"satchel/server/session/token"
+	"satchel/server/spool"
 	"satchel/server/suite"
 	"satchel/server/syncapi"
 	"satchel/server/ws/upgrade"
@@ -240,6 +241,10 @@ func New(cfg Config) (*App, error) {
 	if a.copies, err = newCopies(cfg.Dir, cfg.Reserve); err != nil {
 		return nil, err
 	}
+	exports, err := spool.Open(filepath.Join(cfg.Dir, "exports"), cfg.Reserve)
+	if err != nil {
+		return nil, err
+	}
 	if a.letters, err = newLetters(&a.cfg, ts); err != nil {
 		return nil, err
 	}
@@ -270,7 +275,7 @@ func New(cfg Config) (*App, error) {
 	if _, err := io.ReadFull(cfg.Random, cursors[:]); err != nil {
 		return nil, err
 	}
-	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{CursorKey: cursors, Content: contentOf(a.content)}); err != nil {
+	if _, err := rest.Mount(a.fiber, auth, all.Cat, rest.Options{CursorKey: cursors, Content: contentOf(a.content), Spool: exports}); err != nil {
 		return nil, err
 	}
 	if a.letters.unsubscribe != nil {

@@ -3,21 +3,18 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
-	"satchel/internal/durable"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/server/blob"
+	"satchel/server/spool"
 	"satchel/sync/store"
 )
 
@@ -113,29 +110,16 @@ func (p *patient) Write(b []byte) (int, error) {
 }
 
 // copies are the copies of tenants' files that are being sent. They stand in a
-// folder of their own beside the tenants, each until it was sent; what a process
-// that was killed left there is removed when the next one starts.
+// folder of their own beside the tenants, each until it was sent.
 type copies struct {
-	dir     string
-	reserve uint64 // bytes of the disk that copies leave free
-	free    func(dir string) (uint64, error)
-	making  sync.Mutex // held while one is made: what it takes shows on the disk before the next
+	*spool.Folder
+	making sync.Mutex // held while one is made: what it takes shows on the disk before the next
 }
 
 // newCopies empties the folder of copies.
 func newCopies(data string, reserve uint64) (*copies, error) {
-	c := &copies{dir: filepath.Join(data, "copies"), reserve: reserve, free: store.Free}
-	if c.reserve == 0 {
-		c.reserve = store.DefaultReserve
-	}
-	left, err := os.ReadDir(c.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	for _, e := range left {
-		err = errors.Join(err, os.Remove(filepath.Join(c.dir, e.Name())))
-	}
-	return c, err
+	f, err := spool.Open(filepath.Join(data, "copies"), reserve)
+	return &copies{Folder: f}, err
 }
 
 // of makes a copy of a tenant's file, to be read from its beginning; closed, it
@@ -150,62 +134,18 @@ func (c *copies) of(ctx context.Context, bolt *store.Bolt) (_ io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.MkdirAll(c.dir); err != nil {
-		return nil, err
-	}
-	if err := c.room(uint64(size)); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(c.dir, "*.db")
+	f, err := c.Create("*.db", uint64(size))
 	if err != nil {
 		return nil, err
 	}
-	out := &passing{f}
-	_, err = bolt.Backup(&sparing{to: f, room: c.room})
+	_, err = bolt.Backup(f)
 	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
+		_, err = f.Rewind()
 	}
 	if err != nil {
-		return nil, errors.Join(err, out.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	return out, nil
-}
-
-// room refuses to write so many bytes where they would reach into the reserve. A
-// disk that can't be asked shows that it is full by a failed write.
-func (c *copies) room(bytes uint64) error {
-	free, err := c.free(c.dir)
-	if err != nil || free >= bytes && free-bytes >= c.reserve {
-		return nil //nolint:nilerr // see above
-	}
-	return fault.New(fault.DiskFull).Because(fmt.Errorf("%d bytes free in %s, %d wanted beside the reserve", free, c.dir, bytes))
-}
-
-// passing is a file that is gone once it is closed.
-type passing struct{ *os.File }
-
-// Close closes and removes the file.
-func (p *passing) Close() error { return errors.Join(p.File.Close(), os.Remove(p.Name())) }
-
-// lookEvery is after how many bytes it is looked again what the disk has left:
-// others write meanwhile.
-const lookEvery = 8 << 20
-
-// sparing writes until the disk has no more to spare.
-type sparing struct {
-	to    io.Writer
-	room  func(bytes uint64) error
-	since int // written since it was looked
-}
-
-func (s *sparing) Write(b []byte) (int, error) {
-	if s.since += len(b); s.since >= lookEvery {
-		s.since = 0
-		if err := s.room(uint64(len(b))); err != nil {
-			return 0, err
-		}
-	}
-	return s.to.Write(b)
+	return f, nil
 }
 
 // backupContent answers the content of a tenant's documents, by its digest: a

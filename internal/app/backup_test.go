@@ -166,12 +166,12 @@ func TestBackupSparesTheDisk(t *testing.T) {
 		"nothing":       {[]uint64{0}, http.StatusInsufficientStorage},
 	} {
 		looks := 0
-		a.copies.free = func(string) (uint64, error) {
+		a.copies.Free = func(string) (uint64, error) {
 			looks++
 			return x.free[min(looks, len(x.free))-1], nil
 		}
 		if name == "room" { // what is copied is taken from what is free
-			a.copies.free = func(string) (uint64, error) {
+			a.copies.Free = func(string) (uint64, error) {
 				n := plenty
 				for _, p := range left(t, dir) {
 					if st, err := os.Stat(p); err == nil {
@@ -202,18 +202,23 @@ func TestBackupSparesTheDisk(t *testing.T) {
 	}
 }
 
-// TestCopiesAreSwept: what a process that was killed left of a backup is gone once
-// the next one starts.
+// TestCopiesAreSwept: what a process that was killed left of a backup, or of an
+// export, is gone once the next one starts.
 func TestCopiesAreSwept(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "copies"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "copies", "123.db"), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
+	halves := []string{filepath.Join(dir, "copies", "123.db"), filepath.Join(dir, "exports", "123")}
+	for _, half := range halves {
+		if err := os.Mkdir(filepath.Dir(half), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(half, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	copied(t, dir)
-	if n := left(t, dir); len(n) > 0 {
-		t.Errorf("%v", n)
+	for _, half := range halves {
+		if _, err := os.Stat(half); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", half, err)
+		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 func TestBadFrames(t *testing.T) {
 	w := newWorld(t)
 	served := w.served()
-	before := w.digest()
+	before, at := w.digest(), w.position()
 	now := `"now":"2026-03-01T00:00:00Z"`
 	var frames []string
 	for _, v := range bodies() {
@@ -97,6 +97,9 @@ func TestBadFrames(t *testing.T) {
 	}
 	if diff := differences(before, w.digest()); len(diff) > 0 {
 		t.Errorf("left behind in %v", diff)
+	}
+	if n := w.touched(at); n > 0 {
+		t.Errorf("%d records are changed", n)
 	}
 	// The control: a pull is answered by a page, and moves the device.
 	if code, err := w.frame(w.device, websocket.TextMessage, `{"kind":"pull","profile":"office"}`); err == nil {
@@ -213,7 +216,7 @@ func (w *world) bytes(raw string) error {
 // or the end of the connection, and nobody else notices.
 func TestBadConnections(t *testing.T) {
 	w := newWorld(t)
-	before := w.digest()
+	before, at := w.digest(), w.position()
 	auth := "Authorization: Bearer " + w.token + "\r\n"
 	patch := func(headers, body string) string {
 		return "PATCH /v1/service/jobs/job-acme-1 HTTP/1.1\r\nHost: x\r\n" + auth + "Content-Type: application/json\r\n" + headers + "\r\n" + body
@@ -287,6 +290,9 @@ func TestBadConnections(t *testing.T) {
 	}
 	if diff := differences(before, w.digest()); len(diff) > 0 {
 		t.Errorf("left behind in %v", diff)
+	}
+	if n := w.touched(at); n > 0 {
+		t.Errorf("%d records are changed", n)
 	}
 	if a, err := w.send(&request{method: "GET", path: "/v1/me", token: w.token}); err != nil || a.status != 200 {
 		t.Errorf("afterwards: %v %v", a, err)

@@ -36,6 +36,8 @@ import (
 	"satchel/server/session/password/passwordtest"
 	"satchel/server/syncapi"
 	"satchel/server/ws/upgrade"
+	"satchel/sync/bits"
+	"satchel/sync/state"
 	"satchel/sync/store"
 )
 
@@ -181,7 +183,46 @@ func movesMeta(name string) bool {
 	return name == "audit" || name == "applied" || strings.HasPrefix(name, "log/")
 }
 
-// digest names the state by bucket, but for what may move.
+// read reads the state as it stands.
+func (w *world) read(f func(*state.Reader)) {
+	w.t.Helper()
+	snap, err := w.Engine.Snapshot()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer snap.Close()
+	f(state.NewReader(w.Cat, snap))
+}
+
+// position is that of the last entry of the log.
+func (w *world) position() (at ident.Position) {
+	w.t.Helper()
+	w.read(func(r *state.Reader) { at = r.Position() })
+	return at
+}
+
+// touched counts the records that entries after a position changed, by the change
+// index. It fails where so many entries have followed that their rows may have
+// been joined with older ones.
+func (w *world) touched(after ident.Position) (n int) {
+	w.t.Helper()
+	w.read(func(r *state.Reader) {
+		if entries := r.Position() - after; entries > state.ChangeBlock {
+			w.t.Fatalf("%d entries since it was looked", entries)
+		}
+		r.Changes(after, func(c state.ChangedIn) bool {
+			if c.First > after {
+				n += c.Set.Len()
+			}
+			return true
+		})
+	})
+	return n
+}
+
+// digest names the state by bucket, but for what may move. Of the change index it
+// has which records it tells of at all: its rows are joined as the log grows, also
+// by entries that change nothing. What changed since is for touched to tell.
 func (w *world) digest() map[string]string {
 	w.t.Helper()
 	snap, err := w.Engine.Snapshot()
@@ -192,6 +233,10 @@ func (w *world) digest() map[string]string {
 	out := map[string]string{}
 	for _, b := range store.Buckets() {
 		if slices.Contains(moves, b) {
+			continue
+		}
+		if b == store.Changes {
+			out[b.String()] = everChanged(w.t, snap)
 			continue
 		}
 		h := sha256.New()
@@ -212,6 +257,21 @@ func (w *world) digest() map[string]string {
 		}
 	}
 	return out
+}
+
+// everChanged names the records that the change index tells of.
+func everChanged(t testing.TB, kv store.Reader) string {
+	t.Helper()
+	var parts []bits.Set
+	kv.Scan(store.Changes, nil, func(k, v []byte) bool {
+		c, err := state.ParseChanges(k, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, c.Set)
+		return true
+	})
+	return hex.EncodeToString(bits.OrAll(parts...).AppendTo(nil))
 }
 
 func lengths(k, v []byte) []byte {

@@ -282,6 +282,10 @@ func (p *phone) follow() {
 	for {
 		got, err := p.read(&buf)
 		at := time.Now()
+		if p.deaf.Load() {
+			<-p.hungUp
+			return
+		}
 		if err != nil {
 			p.failed = err
 			return
@@ -291,10 +295,6 @@ func (p *phone) follow() {
 			(*f)(p, got, at)
 		}
 		p.checkpoint = got.checkpoint
-		if p.deaf.Load() {
-			<-p.hungUp
-			return
-		}
 		if err := p.pull(); err != nil {
 			p.failed = err
 			return
@@ -303,6 +303,12 @@ func (p *phone) follow() {
 			buf = bytes.Buffer{}
 		}
 	}
+}
+
+// deafen has it read nothing any more, from now on.
+func (p *phone) deafen() error {
+	p.deaf.Store(true)
+	return p.ws.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (p *phone) close() {

@@ -18,10 +18,14 @@ import (
 )
 
 const (
-	// slowShare of the soak's devices, in thousandths, take a page and then read
-	// nothing more; flakyShare lose their connection again and again.
-	slowShare, flakyShare = 10, 10
-	flakyFor              = 20 * time.Second
+	// silentShare of the soak's devices, in thousandths, read nothing any more;
+	// flakyShare lose their connection again and again.
+	silentShare, flakyShare = 10, 10
+	// silentWait is when a server has closed the connection of a device that
+	// reads nothing, and so answers no ping: 75 seconds, and some for a busy
+	// machine.
+	silentWait = 90 * time.Second
+	flakyFor   = 20 * time.Second
 	// publicEvery is every how many writes of a soak one is seen by all devices.
 	publicEvery = 1000
 	// sampleEvery is how often a soak looks at the server.
@@ -82,8 +86,9 @@ func (b *bench) crowd(ctx context.Context) (*bench, []*device, error) {
 	return c, b.devices, err
 }
 
-// join connects a device, trying again as a phone does: at once, then after
-// random times under a growing ceiling, never sooner than the server asks.
+// join connects a device, trying again as a phone does: after random times under
+// a growing ceiling, counted from when the server asks for it. The first time it
+// comes at once, where a phone would wait for up to four seconds.
 func (b *bench) join(ctx context.Context, d *device) (tries int, err error) {
 	for ceiling := backoffFirst; ; ceiling = min(2*ceiling, backoffMost) {
 		access, err := b.http.token(d.a)
@@ -99,7 +104,7 @@ func (b *bench) join(ctx context.Context, d *device) (tries int, err error) {
 		wait := rand.N(ceiling)
 		var busy *busyError
 		if errors.As(err, &busy) {
-			wait = max(wait, busy.after)
+			wait += busy.after
 		}
 		select {
 		case <-time.After(wait):
@@ -213,8 +218,8 @@ func (b *bench) storm(ctx context.Context) error {
 	return nil
 }
 
-// soak keeps every device live under a stream of changes: some devices stop
-// reading, some lose their connection again and again.
+// soak keeps every device live under a stream of changes: some devices read
+// nothing any more, some lose their connection again and again.
 func (b *bench) soak(ctx context.Context) error {
 	c, devices, err := b.crowd(ctx)
 	if err != nil {
@@ -230,18 +235,21 @@ func (b *bench) soak(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.SoakTime)
 	defer cancel()
 	n := len(devices)
-	slow, flaky := devices[:n*slowShare/1000], devices[n*slowShare/1000:n*(slowShare+flakyShare)/1000]
-	for _, d := range slow {
-		d.p.deaf.Store(true)
-	}
+	silent, rest := devices[:n*silentShare/1000], devices[n*silentShare/1000:]
+	flaky, steady := rest[:n*flakyShare/1000], rest[n*flakyShare/1000:]
 	seen := func(_ *phone, got page, at time.Time) { s.page(got, at) }
 	for _, d := range devices {
 		d.p.onPage.Store(&seen)
 	}
+	for _, d := range silent {
+		if err := d.p.deafen(); err != nil {
+			return err
+		}
+	}
 	var wait sync.WaitGroup
 	for _, work := range []func(context.Context) error{
 		s.write,
-		func(ctx context.Context) error { return s.renew(ctx, devices[len(slow)+len(flaky):]) },
+		func(ctx context.Context) error { return s.renew(ctx, steady) },
 		func(ctx context.Context) error { return s.flap(ctx, flaky, &seen) },
 		s.watch,
 	} {
@@ -257,14 +265,14 @@ func (b *bench) soak(ctx context.Context) error {
 		return *err
 	}
 	lost := 0
-	for _, d := range devices[len(slow)+len(flaky):] {
+	for _, d := range steady {
 		select {
 		case <-d.p.done:
 			lost++
 		default:
 		}
 	}
-	return s.report(b, lost, slow)
+	return s.report(b, lost, silent)
 }
 
 // soaking is a soak under way.
@@ -408,7 +416,7 @@ func (s *soaking) watch(ctx context.Context) error {
 
 // report gives the figures. The slopes are of the second half: caches have
 // filled by then.
-func (s *soaking) report(b *bench, lost int, slow []*device) error {
+func (s *soaking) report(b *bench, lost int, silent []*device) error {
 	half := s.samples[len(s.samples)/2:]
 	if len(half) < 3 {
 		return errors.New("too short a soak to say anything about memory")
@@ -426,13 +434,17 @@ func (s *soaking) report(b *bench, lost int, slow []*device) error {
 	b.one("soakslope", "%/h of heap", heap*3600/last.heap*100)
 	b.one("soakgoroutines", "per device", last.goroutines/n)
 	b.one("soaklost", "devices", float64(lost))
-	shut := 0
-	for _, d := range slow {
+	closed := 0
+	for _, d := range silent {
 		if d.p.ended() {
-			shut++
+			closed++
 		}
 	}
-	b.one("soakslow", "ended of "+strconv.Itoa(len(slow)), float64(shut))
+	b.one("soaksilent", "devices", float64(len(silent)))
+	b.one("soaksilentclosed", "devices", float64(closed))
+	if b.SoakTime > silentWait && closed < len(silent) {
+		return fmt.Errorf("%d of %d devices that read nothing are connected yet after %v", len(silent)-closed, len(silent), b.SoakTime)
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,8 +309,12 @@ func TestSlowPhone(t *testing.T) {
 	s := newServer(t)
 	long := strings.Repeat("x", 15_000)
 	const n = 300
+	var rows []command.Row
 	for i := range n {
-		s.Import(Row("comment", ident.RecordID(fmt.Sprintf("comment-%04d", i)), "parent", "client-one", "text", fmt.Sprint(i)+long))
+		rows = append(rows, Row("comment", ident.RecordID(fmt.Sprintf("comment-%04d", i)), "parent", "client-one", "text", fmt.Sprint(i)+long))
+	}
+	for part := range slices.Chunk(rows, 15) {
+		s.Import(part...)
 	}
 	slow, idle := s.signIn(mia, "slow"), s.signIn(mia, "idle")
 	// One that takes pages but acknowledges none.

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"satchel/internal/app"
+	"satchel/internal/command"
 	"satchel/server/edge"
 	"satchel/server/session/limit"
 )
@@ -433,8 +434,12 @@ func smallBuffer(_, _ string, c syscall.RawConn) error {
 func TestSlowReaders(t *testing.T) {
 	s := newServer(t, unlimited, func(c *app.Config) { c.WriteTimeout = 2 * time.Second })
 	long := strings.Repeat("x", 15_000)
-	for i := range 400 {
-		s.Import(Row("comment", s.newID(fmt.Sprintf("comment-%d", i)), "parent", "client-one", "text", long))
+	for range 40 { // as much as a request may change at once
+		var rows []command.Row
+		for range 10 {
+			rows = append(rows, Row("comment", s.newID("comment"), "parent", "client-one", "text", long))
+		}
+		s.Import(rows...)
 	}
 	c := s.signIn(mia, "")
 	before := heapNow()

@@ -170,6 +170,9 @@ func bodyFor(route string) any {
 // TestEveryRouteIsKnown walks the running server's routes: each has its class,
 // and answers nobody, and those it is not for, as its class says.
 func TestEveryRouteIsKnown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks every route, one after the other")
+	}
 	s := newServer(t, func(c *app.Config) { c.Quotas = &limit.Quotas{Off: true} })
 	s.Import(Row("roleAssignment", "role-plain-1", "employee", mia, "role", "service.guest"))
 	classes := s.classes()
@@ -254,6 +257,9 @@ func TestEveryRouteIsKnown(t *testing.T) {
 // answers are the same, byte for byte. TestForeignRecords in server/rest does so
 // for each person and record of a larger tenant.
 func TestForeignEverywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks every route, one after the other")
+	}
 	s := newServer(t, func(c *app.Config) { c.Quotas = &limit.Quotas{Off: true} })
 	hiddenID := map[string]string{
 		"clients": "client-three", "accounts": "client-three", "customers": "client-three", "jobs": "job-three-1",

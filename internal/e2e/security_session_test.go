@@ -215,6 +215,7 @@ func TestCrossSiteSockets(t *testing.T) {
 // TestStrangersSockets: sockets that don't sign in use up a share of the places
 // and no more; a person's devices have a bound, and one device has one socket.
 func TestStrangersSockets(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	s := newServer(t, func(c *app.Config) { c.PersonSockets = 3 })
 	var turned atomic.Int32
 	began := time.Now()
@@ -427,6 +428,9 @@ func TestRefreshRaces(t *testing.T) {
 // password, a disabled one and a wrong password have one answer, after the same
 // work.
 func TestLoginTellsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures how long refusals take, one after the other")
+	}
 	hasher, err := password.New(password.Default, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -540,7 +544,10 @@ func TestQuotas(t *testing.T) {
 func TestBackAfterMonths(t *testing.T) {
 	s := newServer(t)
 	p := s.phone(eve, "field")
-	const n = 3000
+	n := 3000
+	if testing.Short() {
+		n = 1200 // more than a push takes all the same
+	}
 	for i := range n {
 		if _, err := p.Create("comment", map[string]any{"parent": "act-one-1", "text": fmt.Sprint("note ", i)}); err != nil {
 			t.Fatal(err)

@@ -704,6 +704,7 @@ func TestResetWithoutMail(t *testing.T) {
 // TestResetDoesNotWait: nobody's answer waits for a mail, and a mail that was
 // not taken when the server ended is the same one when it goes on.
 func TestResetDoesNotWait(t *testing.T) {
+	t.Parallel() // the server's end waits for the mail as long as it may
 	mails := &letters{called: make(chan struct{}, 10), wait: make(chan struct{})}
 	s := newServer(t, mails.mailing)
 	s.forgot(email(eve)).want(t, 202, "")

@@ -222,6 +222,8 @@ type Reader struct {
 	TypeNo uint16
 	ID     []byte
 	Stamps []Stamp // shared buffer of the Reader, valid until the next Read
+	raw    []byte
+	by     []int // where in raw the writer of each stamp stands
 	cells  []byte
 	n      int
 }
@@ -235,6 +237,9 @@ type RawCell struct {
 }
 
 func uvarint(b []byte) (uint64, []byte, bool) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), b[1:], true
+	}
 	v, n := binary.Uvarint(b)
 	if n <= 0 {
 		return 0, nil, false
@@ -256,6 +261,7 @@ func (rd *Reader) Read(b []byte, withBy bool) error {
 	if len(b) < 2 || b[0] != recordVersion {
 		return ErrCorrupt
 	}
+	rd.raw = b
 	no, b, ok := uvarint(b[1:])
 	if !ok || no > 1<<16-1 {
 		return ErrCorrupt
@@ -268,7 +274,7 @@ func (rd *Reader) Read(b []byte, withBy bool) error {
 	if n, b, ok = uvarint(b); !ok || n > 64 {
 		return ErrCorrupt
 	}
-	if rd.Stamps = rd.Stamps[:0]; cap(rd.Stamps) < int(n) {
+	if rd.Stamps, rd.by = rd.Stamps[:0], rd.by[:0]; cap(rd.Stamps) < int(n) {
 		rd.Stamps = make([]Stamp, 0, n)
 	}
 	for range n {
@@ -282,6 +288,7 @@ func (rd *Reader) Read(b []byte, withBy bool) error {
 		}
 		s.At = ident.Millis(v)
 		var by []byte
+		rd.by = append(rd.by, len(rd.raw)-len(b))
 		if by, b, ok = take(b); !ok {
 			return ErrCorrupt
 		}
@@ -297,6 +304,16 @@ func (rd *Reader) Read(b []byte, withBy bool) error {
 	return nil
 }
 
+// Len returns how many bytes the record has as stored.
+func (rd *Reader) Len() int { return len(rd.raw) }
+
+// Writer returns the id of who wrote a stamp, empty for the system: part of the
+// bytes that are read, whether or not Read decoded it.
+func (rd *Reader) Writer(stamp uint8) []byte {
+	by, _, _ := take(rd.raw[rd.by[stamp]:])
+	return by
+}
+
 // Next returns the next cell; ok is false at the end.
 func (rd *Reader) Next() (c RawCell, ok bool, err error) {
 	if rd.n == 0 {
@@ -310,6 +327,15 @@ func (rd *Reader) Next() (c RawCell, ok bool, err error) {
 		return c, false, ErrCorrupt
 	}
 	c.No, c.Stamp = b[0], b[1]
+	if b[2]|b[3] < 0x80 { // nearly always: a byte each
+		n := int(b[3]) + 4
+		if n > len(b) {
+			return c, false, ErrCorrupt
+		}
+		c.Count, c.Segment, rd.cells = uint32(b[2]), b[4:n], b[n:]
+		rd.n--
+		return c, true, nil
+	}
 	v, b, ok := uvarint(b[2:])
 	if !ok || v > 1<<32-1 {
 		return c, false, ErrCorrupt

@@ -3,6 +3,7 @@ package entity
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,6 +95,47 @@ func TestRecordSurvivesItsBytes(t *testing.T) {
 			}
 			if len(used) != len(r.Stamps) {
 				t.Fatalf("%d stamps for %d in use", len(r.Stamps), len(used))
+			}
+		}
+	})
+}
+
+// TestReader: counts and lengths about those that need more than one byte, and
+// who wrote what, are read as they were written.
+func TestReader(t *testing.T) {
+	client := sample(t).Type("client")
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.SampledFrom([]int{0, 1, 110, 116, 117, 118, 119, 120, 300, 20_000})
+		count := rapid.SampledFrom([]uint32{1, 127, 128, 129, 1 << 20, 1<<32 - 1})
+		r := &Record{Type: client, ID: "client-01", Stamps: []Stamp{{Pos: 1, At: 5, By: "emp-a"}, {Pos: 300, At: 1 << 41}}}
+		for no := range uint8(2) {
+			v := StringValue(strings.Repeat("x", size.Draw(t, "size")))
+			r.Cells = append(r.Cells, Cell{No: no + 1, Stamp: no, Count: count.Draw(t, "count"), Value: v})
+		}
+		var rd Reader
+		raw := r.Append(nil)
+		if err := rd.Read(raw, false); err != nil || rd.Len() != len(raw) || string(rd.ID) != "client-01" || rd.TypeNo != client.No {
+			t.Fatalf("%v: %+v", err, rd)
+		}
+		for i, want := range r.Cells {
+			c, ok, err := rd.Next()
+			segment := `"` + client.byNo[want.No].Name + `":` + string(want.Value)
+			if !ok || err != nil || c.No != want.No || c.Stamp != want.Stamp || c.Count != want.Count || string(c.Segment) != segment {
+				t.Fatalf("cell %d: %+v, want %+v, %v", i, c, want, err)
+			}
+			if s := r.Stamps[c.Stamp]; string(rd.Writer(c.Stamp)) != string(s.By) || rd.Stamps[c.Stamp].Pos != s.Pos || rd.Stamps[c.Stamp].At != s.At {
+				t.Fatalf("stamp %d: %+v by %q, want %+v", c.Stamp, rd.Stamps[c.Stamp], rd.Writer(c.Stamp), s)
+			}
+		}
+		if _, ok, err := rd.Next(); ok || err != nil {
+			t.Fatalf("one cell more: %v", err)
+		}
+		for n := range min(len(raw), 400) { // cut short anywhere
+			for err := rd.Read(raw[:n], false); err == nil; {
+				_, ok, next := rd.Next()
+				if err = next; err == nil && !ok {
+					t.Fatalf("%d of %d bytes are a record", n, len(raw))
+				}
 			}
 		}
 	})

@@ -234,7 +234,7 @@ var table = []Fault{
 		Where:   "sync/apply/ahead.go: Ahead.Before",
 		Broken:  "a page that was not stored counts as applied, whatever the next request names",
 		Breaks:  "I3: from",
-		Killers: []Killer{sim},
+		Killers: []Killer{test("sync/apply", "TestAhead"), sim},
 	},
 	{
 		ID:      MarkTooFar,
@@ -362,7 +362,7 @@ var table = []Fault{
 		Where:   "sync/apply/session.go: Machine.checkpointTag",
 		Broken:  "a checkpoint from before a restore is good",
 		Breaks:  "I3: checkpoints",
-		Killers: []Killer{sim},
+		Killers: []Killer{test("sync/apply", "TestCheckpointsOfAnotherEpoch"), sim},
 	},
 	{
 		ID:      PullsInPlace,
@@ -711,7 +711,7 @@ var table = []Fault{
 	{
 		ID:      SocketStays,
 		Name:    "syncapi/socket-stays",
-		Where:   "server/syncapi/live.go: liveConn.run",
+		Where:   "server/syncapi/live.go: liveConn.Ended",
 		Broken:  "a socket outlives its session",
 		Breaks:  "I6: sockets",
 		Killers: []Killer{test("internal/e2e", "TestSuperseded")},

@@ -834,6 +834,78 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+// meanwhile does something while a request is on its way, before it arrives or,
+// with after, before its answer does; once.
+type meanwhile struct {
+	http.RoundTripper
+	path  string
+	after bool
+	do    func()
+}
+
+func (m *meanwhile) RoundTrip(r *http.Request) (*http.Response, error) {
+	do := m.do
+	if r.URL.Path != m.path || do == nil {
+		return m.RoundTripper.RoundTrip(r)
+	}
+	m.do = nil
+	if !m.after {
+		do()
+	}
+	res, err := m.RoundTripper.RoundTrip(r)
+	if m.after {
+		do()
+	}
+	return res, err
+}
+
+// TestWipeToldToAnother: while a Sync runs, another request of the device, such
+// as Live's for the rules, may be the one that is told of the wipe. The Sync then
+// ends with that too, wherever it was, and leaves nothing behind.
+func TestWipeToldToAnother(t *testing.T) {
+	for _, c := range []struct {
+		name, path string
+		after      bool
+	}{
+		{"before a push", "/sync/v1/push", false},
+		{"before the answer to a push", "/sync/v1/push", true},
+		{"before a pull", "/sync/v1/pull", false},
+		{"before the first page", "/sync/v1/pull", true},
+		{"before the rules", "/sync/v1/rules", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, m := newFake(), NewMemory()
+			s.put("job", "job1", map[string]any{"a": "secret"})
+			tr := &meanwhile{RoundTripper: &direct{h: s}, path: c.path, after: c.after}
+			p, err := OpenMemory(m, options(tr))
+			must(t, err)
+			must(t, p.Login(ctx, "ana", "secret"))
+			_, err = p.Create("note", map[string]any{"text": "x"})
+			must(t, err)
+			told := false
+			tr.do = func() {
+				s.mark("wipe")
+				told = errors.Is(p.fetchRules(ctx, "?"), ErrWiped)
+			}
+			_, err = p.Sync(ctx)
+			if !told {
+				t.Fatal("the other request was not told")
+			}
+			if !errors.Is(err, ErrWiped) || errors.Is(err, ErrSignedOut) {
+				t.Errorf("sync: %v", err)
+			}
+			for k, v := range dump(m) {
+				if strings.Contains(k, "job1") || strings.Contains(v, "secret") {
+					t.Errorf("left: %q %q", k, v)
+				}
+			}
+			if _, err := p.Sync(ctx); !errors.Is(err, ErrSignedOut) {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
 func TestOtherUser(t *testing.T) {
 	s := newFake()
 	s.put("job", "job1", map[string]any{"a": "1"})

@@ -44,9 +44,11 @@ type fakeServer struct {
 	sockets   map[*websocket.Conn]string
 	upgrades  int
 	noSocket  bool
-	onPage    func(*wire.Page)
-	then      map[string]map[wire.Ref]fakeRecord // token -> the world when its page was made
-	keeps     bool                               // conflicts are kept as records
+	// retryAfter goes with refused sockets.
+	retryAfter string
+	onPage     func(*wire.Page)
+	then       map[string]map[wire.Ref]fakeRecord // token -> the world when its page was made
+	keeps      bool                               // conflicts are kept as records
 }
 
 type fakeRecord struct {
@@ -459,6 +461,9 @@ func (s *fakeServer) serveLive(w http.ResponseWriter, r *http.Request) {
 	s.upgrades++
 	if pr == nil && s.noSocket {
 		pr = &wire.Problem{Status: 503, Code: "busy"}
+	}
+	if pr != nil && s.retryAfter != "" {
+		w.Header().Set("Retry-After", s.retryAfter)
 	}
 	s.mu.Unlock()
 	if pr != nil {

@@ -81,7 +81,9 @@ var errRetry = errors.New("client: reconnect")
 // ErrSuperseded. Pages are applied as they come and edits are pushed as they
 // are made. While the socket can't be had it tries again, at growing random
 // intervals of up to two minutes, with a Sync over HTTP each time and whenever
-// there is an edit. onChange, which may be nil, is called from one goroutine,
+// there is an edit. Where the server went away or has too much to do, all its
+// devices are told at once: each first waits for a random time of up to four
+// seconds, or as long as the server asks and a random time more. onChange, which may be nil, is called from one goroutine,
 // outside of transactions; while it runs nothing is received. A phone has one
 // Live at a time.
 func (p *Phone) Live(ctx context.Context, onChange func(Change)) error {
@@ -101,9 +103,7 @@ func (p *Phone) Live(ctx context.Context, onChange func(Change)) error {
 	wipes := p.wipes.Load()
 	for {
 		opened, useful, err := p.liveOnce(ctx, onChange)
-		if errors.Is(err, ErrSignedOut) && p.wipes.Load() != wipes {
-			err = fmt.Errorf("%w: another request was told first", ErrWiped)
-		}
+		err = p.orWiped(wipes, err)
 		select {
 		case <-p.closed:
 			return ErrClosed
@@ -126,53 +126,106 @@ func (p *Phone) Live(ctx context.Context, onChange func(Change)) error {
 			continue
 		}
 		p.log.Info("live connection lost", "error", err, "failures", failures)
-		if err := p.betweenLives(ctx, onChange, p.backoff(failures, err)); err != nil {
+		if crowded(err) {
+			failures = max(failures, crowdFailures)
+		}
+		if err := p.betweenLives(ctx, onChange, p.backoff(failures, err), opened, err); err != nil {
 			return err
 		}
 		failures++
 	}
 }
 
-// backoff is exponential with full jitter, and never shorter than what the
-// server asked for.
+// crowdFailures is where the intervals begin when a server's devices all come
+// back at the same time: at four seconds.
+const crowdFailures = 2
+
+// crowded reports whether an end of the connection, or a refusal of one, is
+// likely to be that of many devices: the server went away, broke off or has too
+// much to do.
+func crowded(err error) bool {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) {
+		switch closed.Code {
+		case websocket.CloseGoingAway, websocket.CloseAbnormalClosure, websocket.CloseServiceRestart, websocket.CloseTryAgainLater:
+			return true
+		}
+		return false
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
+	}
+	return false
+}
+
+// retryAfter is what the server asked for, 0 for nothing.
+func retryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// backoff is exponential with full jitter. What the server asked for comes
+// before it: those who were told the same must not be back in the same instant.
 func (p *Phone) backoff(failures int, err error) time.Duration {
 	ceiling := p.backoffMax
 	if failures < 20 {
 		ceiling = min(ceiling, p.backoffMin<<failures)
 	}
-	d := rand.N(ceiling) + 1
-	var e *Error
-	if errors.As(err, &e) {
-		d = max(d, e.RetryAfter)
-	}
-	return d
+	return retryAfter(err) + rand.N(ceiling) + 1
 }
 
-// betweenLives syncs over HTTP, waits, and syncs again for every edit.
-func (p *Phone) betweenLives(ctx context.Context, onChange func(Change), wait time.Duration) error {
+// betweenLives syncs over HTTP, waits, and syncs again for every edit; lost says
+// why the socket was lost or, where it was not opened, could not be had. Among
+// many devices it waits first, and syncs afterwards if there is no socket. Edits
+// are a person's own: they wait only where the server asks for it.
+func (p *Phone) betweenLives(ctx context.Context, onChange func(Change), wait time.Duration, opened bool, lost error) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	wake := p.wake
+	if retryAfter(lost) > 0 {
+		wake = nil
+	}
+	due, synced := !crowded(lost), false
 	for {
-		rep, err := p.Sync(ctx)
-		if over(err) {
-			return err
-		}
-		if rep.Pages > 0 || len(rep.Results) > 0 {
-			// Which records is not kept; whoever shows some reads them again.
-			onChange(Change{Reset: rep.Records+rep.Removed > 0, Results: rep.Results, Complete: rep.Complete})
-		}
-		var refusal *Error
-		if errors.As(err, &refusal) {
-			onChange(Change{Online: true, Err: err})
+		if due {
+			if err := p.syncBetween(ctx, onChange); err != nil {
+				return err
+			}
+			synced = true
 		}
 		select {
 		case <-timer.C:
-			return nil
+			if opened || synced {
+				return nil
+			}
+			return p.syncBetween(ctx, onChange)
 		case <-ctx.Done():
 			return nil // the caller tells why
-		case <-p.wake:
+		case <-wake:
+			due = true
 		}
 	}
+}
+
+// syncBetween syncs over HTTP and tells of it. An error is the end of Live.
+func (p *Phone) syncBetween(ctx context.Context, onChange func(Change)) error {
+	rep, err := p.Sync(ctx)
+	if over(err) {
+		return err
+	}
+	if rep.Pages > 0 || len(rep.Results) > 0 {
+		// Which records is not kept; whoever shows some reads them again.
+		onChange(Change{Reset: rep.Records+rep.Removed > 0, Results: rep.Results, Complete: rep.Complete})
+	}
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		onChange(Change{Online: true, Err: err})
+	}
+	return nil
 }
 
 func (p *Phone) dialer() *websocket.Dialer {
@@ -229,6 +282,7 @@ type connection struct {
 	ws       *websocket.Conn
 	token    string
 	onChange func(Change)
+	emptied  int64 // how often the store had been emptied when it was opened
 
 	pull pullState
 	// ackedCP is the checkpoint that the last pull frame acknowledged, and
@@ -254,11 +308,12 @@ type connection struct {
 // liveOnce runs one connection. opened: there was one; useful: it brought a
 // page.
 func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, useful bool, err error) {
+	emptied := p.emptied.Load()
 	ws, token, err := p.connect(ctx)
 	if err != nil {
 		return false, false, err
 	}
-	c := &connection{p: p, ws: ws, token: token, onChange: onChange, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), rules: make(chan string, 1)}
+	c := &connection{p: p, ws: ws, token: token, onChange: onChange, emptied: emptied, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), rules: make(chan string, 1)}
 	c.pushedAt.Stop()
 	c.pause.Stop()
 	frames := make(chan frame)
@@ -538,13 +593,16 @@ func (c *connection) onPage(pg *page) (answer, error) {
 		c.acked = false
 		return pullNow, nil
 	}
-	how := applyHow{reconciled: c.pull.reconcile, live: true}
+	how := applyHow{reconciled: c.pull.reconcile, live: true, emptied: c.emptied}
 	if c.acked && pg.From == c.ackedCP {
 		how.settings = c.ackedVersion
 	}
 	out, err := c.p.applyPage(pg, how)
 	if err != nil {
 		return pullNot, err
+	}
+	if c.p.emptied.Load() != c.emptied {
+		return pullNot, errRetry // the connection is of a session that went with what was here
 	}
 	if !out.ok {
 		if c.ignored++; c.ignored > maxIgnored {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 
 	"satchel/sync/wire"
@@ -259,11 +261,21 @@ func TestLiveEndsAfterAWipe(t *testing.T) {
 	s.put("job", "a", nil)
 	var r *liveRig
 	ready, once := make(chan struct{}), sync.Once{}
+	// Live asks for the rules beside its socket; that request is not to be the
+	// one that is told of the wipe.
+	rules, asked := make(chan struct{}), sync.Once{}
+	s.reject = func(path string) *wire.Problem {
+		if path == "/sync/v1/rules" {
+			asked.Do(func() { close(rules) })
+		}
+		return nil
+	}
 	r = startLiveTold(t, s, nil, func(c Change) {
 		if c.Online {
 			return
 		}
 		<-ready
+		<-rules
 		once.Do(func() {
 			s.mark("wipe")
 			if _, err := r.Sync(ctx); !errors.Is(err, ErrWiped) {
@@ -315,7 +327,92 @@ func TestBackoff(t *testing.T) {
 			}
 		}
 	}
-	if d := p.backoff(0, &Error{RetryAfter: time.Hour}); d != time.Hour {
-		t.Errorf("Retry-After ignored: %v", d)
+	// What the server asks for is kept, and those who were told the same are not
+	// back in the same instant.
+	told := map[time.Duration]bool{}
+	for range 20 {
+		d := p.backoff(0, &Error{RetryAfter: time.Hour})
+		if d <= time.Hour || d > time.Hour+p.backoffMin+1 {
+			t.Errorf("after Retry-After: %v", d)
+		}
+		told[d] = true
+	}
+	if len(told) < 15 {
+		t.Errorf("%d different times of 20", len(told))
+	}
+}
+
+func TestCrowded(t *testing.T) {
+	for code, want := range map[int]bool{1000: false, 1001: true, 1006: true, 1008: false, 1011: false, 1012: true, 1013: true, wire.CloseExpired: false} {
+		if got := crowded(fmt.Errorf("lost: %w", &websocket.CloseError{Code: code})); got != want {
+			t.Errorf("%d: %v", code, got)
+		}
+	}
+	for status, want := range map[int]bool{401: false, 404: false, 429: true, 500: false, 503: true} {
+		if got := crowded(&Error{Status: status}); got != want {
+			t.Errorf("%d: %v", status, got)
+		}
+	}
+	if crowded(io.ErrClosedPipe) {
+		t.Error("an error of one's own is nobody else's")
+	}
+}
+
+// TestLiveSpreads: when a server goes away all its devices are told at once.
+// None may be back at once, over HTTP neither, unless its person has work to
+// send; and it is back within the time over which they spread.
+func TestLiveSpreads(t *testing.T) {
+	s := newFake()
+	const first = 200 * time.Millisecond
+	r := startLive(t, s, func(p *Phone) { p.backoffMin, p.backoffMax = first, 2*time.Minute })
+	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
+	back := func() (upgrades, pulls int) {
+		s.locked(func() { upgrades, pulls = s.upgrades, len(s.pulls) })
+		return
+	}
+	early := 0
+	const rounds = 5
+	for range rounds {
+		upgrades, pulls := back()
+		s.closeSockets(websocket.CloseGoingAway)
+		time.Sleep(first / 20)
+		if u, n := back(); u > upgrades || n > pulls {
+			early++ // one in 80 is
+		}
+		eventually(t, "back", func() bool { u, _ := back(); return u > upgrades })
+		eventually(t, "complete", func() bool { _, n := back(); return n > pulls+1 })
+	}
+	if early == rounds {
+		t.Error("back at once each time")
+	}
+}
+
+// TestLiveEditsDoNotWait: work is somebody's own and is sent at once, unless the
+// server asked for time.
+func TestLiveEditsDoNotWait(t *testing.T) {
+	s := newFake()
+	r := startLive(t, s, func(p *Phone) { p.backoffMin, p.backoffMax = time.Hour, 2*time.Hour })
+	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
+	s.closeSockets(websocket.CloseGoingAway)
+	id, err := r.Create("note", map[string]any{"text": "x"})
+	must(t, err)
+	eventually(t, "the edit's answer", func() bool { rec, err := r.Get("note", id); return err == nil && !rec.Pending })
+}
+
+// TestLiveKeepsRetryAfter: while the server asks for time nothing is sent, an
+// edit neither. A socket that can't be had keeps nobody from syncing afterwards.
+func TestLiveKeepsRetryAfter(t *testing.T) {
+	s := newFake()
+	r := startLive(t, s, nil)
+	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
+	s.locked(func() { s.noSocket, s.retryAfter = true, "1" })
+	s.closeSockets(websocket.CloseGoingAway)
+	eventually(t, "a refusal", func() bool { n := 0; s.locked(func() { n = s.upgrades }); return n == 2 })
+	began := time.Now()
+	id, err := r.Create("note", map[string]any{"text": "x"})
+	must(t, err)
+	eventually(t, "the edit's answer", func() bool { rec, err := r.Get("note", id); return err == nil && !rec.Pending })
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("back after %v", took)
 	}
 }

@@ -89,6 +89,8 @@ type applyHow struct {
 	// live: it came over the socket, where a completed page may name only
 	// some types and comes often.
 	live bool
+	// emptied is how often the store had been emptied when it was asked for.
+	emptied int64
 }
 
 // Over the socket every change completes a round; digests of types with more
@@ -99,13 +101,18 @@ const (
 )
 
 // applyPage applies a page and its token in one transaction, if it starts from
-// this device's checkpoint.
+// this device's checkpoint, and the store was not emptied since it was asked
+// for: a page that was on its way when the device was wiped, or somebody else
+// signed in, must not bring back what went.
 func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 	if err := pg.check(); err != nil {
 		return applied{}, err
 	}
 	p.applying.Lock()
 	defer p.applying.Unlock()
+	if p.emptied.Load() != how.emptied {
+		return applied{}, nil
+	}
 	var out applied
 	var sums map[string]wire.Summary // computed here, valid if the transaction is
 	var granted lease

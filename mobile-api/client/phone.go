@@ -104,7 +104,8 @@ type Phone struct {
 	pingEvery, pongWait    time.Duration // of the live socket
 	backoffMin, backoffMax time.Duration
 
-	wipes atomic.Int64 // orders to wipe the store that were followed, or begun
+	wipes   atomic.Int64 // orders to wipe the store that were followed, or begun
+	emptied atomic.Int64 // how often the store was emptied; written while applying is held
 }
 
 // Meta keys. They stand on disk.
@@ -314,6 +315,7 @@ func (p *Phone) Erase() error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	clear(p.sums)
+	p.emptied.Add(1)
 	if err := p.st.erase(); err != nil {
 		return err
 	}

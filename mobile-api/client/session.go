@@ -166,6 +166,9 @@ func (p *Phone) adopt(ctx context.Context, fallback string, a *loginAnswer) erro
 		return err
 	}
 	if err == nil {
+		if other {
+			p.emptied.Add(1)
+		}
 		clear(p.sums)
 		p.poke()
 	}
@@ -327,6 +330,17 @@ func (p *Phone) judge(err error, access string) error {
 		}
 	}
 	return err
+}
+
+// orWiped returns err, or ErrWiped where there had been fewer wipes when what
+// ended so began: another request was told to wipe the device meanwhile, and all
+// that this one may have noticed is that there is no session any more.
+func (p *Phone) orWiped(wipes int64, err error) error {
+	gone := err == nil || errors.Is(err, ErrSignedOut) || hasCode(err, codeDeviceRevoked)
+	if !gone || errors.Is(err, ErrWiped) || p.wipes.Load() == wipes {
+		return err
+	}
+	return fmt.Errorf("%w: another request was told first", ErrWiped)
 }
 
 func (p *Phone) wipe() error {

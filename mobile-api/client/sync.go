@@ -37,6 +37,12 @@ const (
 // taken from the person leaves the device also when their work can't be sent.
 // The report says how far it came also where there is an error.
 func (p *Phone) Sync(ctx context.Context) (Report, error) {
+	wipes := p.wipes.Load()
+	rep, err := p.sync(ctx)
+	return rep, p.orWiped(wipes, err)
+}
+
+func (p *Phone) sync(ctx context.Context) (Report, error) {
 	var rep Report
 	release, err := p.acquire(ctx, p.syncing)
 	if err != nil {
@@ -214,6 +220,7 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 	s := pullState{heal: heal}
 	ignored, carried, acknowledged := 0, false, false
 	for {
+		emptied := p.emptied.Load()
 		req, version, err := p.pullRequest(&s)
 		if err != nil {
 			return err
@@ -235,7 +242,7 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 			}
 			continue
 		}
-		out, err := p.applyPage(&pg, applyHow{reconciled: s.reconcile, settings: version})
+		out, err := p.applyPage(&pg, applyHow{reconciled: s.reconcile, settings: version, emptied: emptied})
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -855,7 +856,11 @@ var elsewhere = map[string]string{
 }
 
 func TestClauses(t *testing.T) {
-	for id, steps := range clauses {
+	for i, id := range slices.Sorted(maps.Keys(clauses)) {
+		steps := clauses[id]
+		if i%sparse(10) != 0 {
+			continue
+		}
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
 			w := wholeWorld(t)

@@ -127,14 +127,10 @@ func (c *contract) judge(method, path string, res *testworld.Response) {
 func TestAnswersAreAsDescribed(t *testing.T) {
 	w := newWorld(t)
 	c := newContract(t, w)
-	people := testworld.People()
-	if testing.Short() {
-		people = people[:8]
-	}
 	one := func(typ string) string { return cmp.Or(sample[typ], "never-was-1") }
-	for n, who := range people {
+	for n, who := range testworld.People() {
 		for i, r := range w.rest.Routes() {
-			if r.Type == nil || r.Same != "" || (n > 2 && (i+n)%7 != 0) {
+			if r.Type == nil || r.Same != "" || (n > 2 && (i+n)%7 != 0) || (i+n)%sparse(13) != 0 {
 				continue
 			}
 			path := strings.Replace(r.Path, "{id}", one(r.Type.Name), 1)
@@ -176,7 +172,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		}
 		c.judge(s.method, s.path, res)
 	}
-	if c.checked < 500 {
+	if c.checked < 500/sparse(5) {
 		t.Errorf("only %d answers were looked at", c.checked)
 	}
 	t.Logf("%d answers", c.checked)

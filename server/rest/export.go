@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"mime"
-	"os"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -262,46 +261,64 @@ func nameFor(v *tenant.View, sub *policy.Subject, id ident.RecordID) string {
 	return ""
 }
 
-// sendSheet writes a table into a temporary file and sends that: whatever
-// fails on the way is answered as a refusal, never by half a table.
-func (s *Server) sendSheet(c *fiber.Ctx, format, name string, write func(sheet.Writer) error) (err error) {
-	f, err := os.CreateTemp("", "satchel-export-*")
-	if err != nil {
-		return fault.New(fault.DiskFull).Because(err)
-	}
-	file := &spooled{f}
-	defer func() {
+// sendSheet writes a table into a file and sends that: whatever fails on the way
+// is answered as a refusal, never by half a table.
+func (s *Server) sendSheet(c *fiber.Ctx, format, name string, write func(sheet.Writer) error) error {
+	return s.sendFile(c, sheet.ContentType(format), name+"."+format, func(f io.Writer) (err error) {
+		w, err := sheet.NewIn(s.spool.Dir(), f, format, name)
 		if err != nil {
-			err = errors.Join(err, file.Close())
+			return err
 		}
-	}()
-	w, err := sheet.New(f, format, name)
-	if err != nil {
-		return err
-	}
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return fault.New(fault.DiskFull).Because(err)
-	}
-	size, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	c.Set(fiber.HeaderContentType, sheet.ContentType(format))
-	c.Set(fiber.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": name + "." + format}))
-	return c.SendStream(file, int(size))
+		defer func() { err = errors.Join(err, w.Discard()) }()
+		if err := write(&sparing{Writer: w, room: s.spool.Room}); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return fault.New(fault.DiskFull).Because(err)
+		}
+		return nil
+	})
 }
 
-// spooled is a temporary file that is gone once it was sent.
-type spooled struct{ *os.File }
+// sendFile sends what write writes, once it is whole.
+func (s *Server) sendFile(c *fiber.Ctx, contentType, name string, write func(io.Writer) error) error {
+	f, err := s.spool.Create("*", 0)
+	if err != nil {
+		return fault.New(fault.DiskFull).Because(err)
+	}
+	err = write(f)
+	var size int64
+	if err == nil {
+		size, err = f.Rewind()
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	c.Set(fiber.HeaderContentType, contentType)
+	c.Set(fiber.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	return c.SendStream(f, int(size)) // closed once it was sent
+}
 
-// Close closes and removes the file.
-func (s *spooled) Close() error { return errors.Join(s.File.Close(), os.Remove(s.Name())) }
+// lookEvery is after how many rows it is looked again what the disk has left.
+const lookEvery = 1024
+
+// sparing refuses rows once the disk has no more to spare: an XLSX grows in files
+// of its own before it is written.
+type sparing struct {
+	sheet.Writer
+	room func(bytes uint64) error
+	rows int
+}
+
+// Row implements [sheet.Writer].
+func (s *sparing) Row(cells []sheet.Cell) error {
+	if s.rows++; s.rows%lookEvery == 0 {
+		if err := s.room(0); err != nil {
+			return err
+		}
+	}
+	return s.Writer.Row(cells)
+}
 
 // saved returns a list's parameters with those of the saved filter they name.
 // The filter runs with the rights of whoever runs it: a field that they don't

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"os"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -458,25 +456,15 @@ func (d *dossier) missing(f personFile, _ error) error {
 	return err
 }
 
-// sendPerson writes an export into a temporary file and sends that. One is made
+// sendPerson writes an export into a file and sends that. One is made
 // at a time: it reads the whole trail.
-func (s *Server) sendPerson(c *fiber.Ctx, caller *edge.Caller, person ident.RecordID, own bool) (err error) {
+func (s *Server) sendPerson(c *fiber.Ctx, caller *edge.Caller, person ident.RecordID, own bool) error {
 	select {
 	case s.persons <- struct{}{}:
 		defer func() { <-s.persons }()
 	default:
 		return fault.New(fault.Busy)
 	}
-	f, err := os.CreateTemp("", "satchel-person-*")
-	if err != nil {
-		return fault.New(fault.DiskFull).Because(err)
-	}
-	file := &spooled{f}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, file.Close())
-		}
-	}()
 	read := caller.Read
 	if !own {
 		read = func(f func(*tenant.View, *policy.Subject) error) error {
@@ -491,19 +479,7 @@ func (s *Server) sendPerson(c *fiber.Ctx, caller *edge.Caller, person ident.Reco
 	d := dossier{read: read, tenant: caller.Tenant, content: s.content, person: person, own: own}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	if err := d.write(ctx, f); err != nil {
-		return err
-	}
-	size, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	c.Set(fiber.HeaderContentType, "application/zip")
-	c.Set(fiber.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": "person.zip"}))
-	return c.SendStream(file, int(size))
+	return s.sendFile(c, "application/zip", "person.zip", func(f io.Writer) error { return d.write(ctx, f) })
 }
 
 // unhindered refuses whoever is no customer administrator from whom nothing is

@@ -451,8 +451,8 @@ func TestRecordConflicts(t *testing.T) {
 func TestConflictsFollowTheirRecord(t *testing.T) {
 	w := newWorld(t)
 	for _, who := range []ident.RecordID{testworld.Guest, testworld.Staff, testworld.Contractor, testworld.Blind, testworld.Nobody} {
-		for _, r := range w.rest.Routes() {
-			if r.Kind != "conflicts" || r.Same != "" {
+		for i, r := range w.rest.Routes() {
+			if r.Kind != "conflicts" || r.Same != "" || i%sparse(8) != 0 {
 				continue
 			}
 			for _, id := range []string{"client-blue", "job-blue-1", "act-acme-1", "ticket-acme-3", "supplier-one"} {

@@ -20,6 +20,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/policy"
 	"satchel/server/edge"
+	"satchel/server/spool"
 	"satchel/sync/tenant"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	// Content opens the content of documents, for exports of what is held of a
 	// person; nil: they list files without it.
 	Content OpenContent
+	// Spool is where exports stand until they were sent; nil for the system's
+	// folder of temporary files.
+	Spool *spool.Folder
 }
 
 // Kind is what a route does.
@@ -90,6 +94,7 @@ type Server struct {
 	least   int           // candidates of a list that columns are used for
 	trials  chan struct{} // what-ifs under way
 	persons chan struct{} // exports of a person under way
+	spool   *spool.Folder // exports on their way
 	content OpenContent
 	routes  []Route
 	openapi []byte
@@ -103,10 +108,13 @@ func Mount(app *fiber.App, auth *edge.Auth, cat *entity.Catalogue, opts Options)
 			return nil, fmt.Errorf("rest: %w", err)
 		}
 	}
+	if opts.Spool == nil {
+		opts.Spool = spool.Temporary()
+	}
 	s := &Server{
 		auth: auth, cat: cat, sealer: newSealer(opts.CursorKey), visible: newVisibleCache(),
 		timeout: cmp.Or(opts.SubmitTimeout, 30*time.Second), least: cmp.Or(opts.ReadBelow, defaultReadBelow), trials: make(chan struct{}, 1),
-		persons: make(chan struct{}, 1), content: opts.Content,
+		persons: make(chan struct{}, 1), content: opts.Content, spool: opts.Spool,
 	}
 	s.alone(app)
 	s.mountPersons(app)

@@ -7,6 +7,7 @@ package sheet
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -44,17 +45,24 @@ func ContentType(format string) string {
 // Cell is a string, float64, int64, bool or time.Time; nil is an empty cell.
 type Cell any
 
-// Writer takes rows, the heading first; Close ends the table.
+// Writer takes rows, the heading first; Close ends the table. Discard gives up
+// one that was not closed, and does nothing to one that was.
 type Writer interface {
 	Row(cells []Cell) error
 	Close() error
+	Discard() error
 }
 
 // New returns a writer of the format, CSV or XLSX. An XLSX is written to w as a
 // whole by Close; until then it is kept in temporary files once it is large.
 func New(w io.Writer, format, name string) (Writer, error) {
+	return NewIn("", w, format, name)
+}
+
+// NewIn is New with the folder of the temporary files, "" for the system's.
+func NewIn(dir string, w io.Writer, format, name string) (Writer, error) {
 	if format == XLSX {
-		return newBook(w, name)
+		return newBook(dir, w, name)
 	}
 	c := csv.NewWriter(w)
 	c.UseCRLF = true
@@ -80,6 +88,9 @@ func (c *commas) Close() error {
 	c.w.Flush()
 	return c.w.Error()
 }
+
+// Discard implements Writer.
+func (c *commas) Discard() error { return nil }
 
 // text renders a cell for CSV. A text that a spreadsheet would take for a
 // formula gets an apostrophe before it: what a client typed into a name must
@@ -113,8 +124,9 @@ type book struct {
 	day    int // the style of instants
 }
 
-func newBook(w io.Writer, name string) (Writer, error) {
-	f := excelize.NewFile()
+func newBook(dir string, w io.Writer, name string) (Writer, error) {
+	// Options replace those it has by itself, of which the limits are two.
+	f := excelize.NewFile(excelize.Options{TmpDir: dir, UnzipSizeLimit: excelize.UnzipSizeLimit, UnzipXMLSizeLimit: excelize.StreamChunkSize})
 	name = sheetName(name)
 	if err := f.SetSheetName("Sheet1", name); err != nil {
 		return nil, err
@@ -175,14 +187,15 @@ func (b *book) Row(cells []Cell) error {
 
 // Close implements Writer.
 func (b *book) Close() error {
-	if err := b.stream.Flush(); err != nil {
-		return err
+	err := b.stream.Flush()
+	if err == nil {
+		_, err = b.file.WriteTo(b.w)
 	}
-	if _, err := b.file.WriteTo(b.w); err != nil {
-		return err
-	}
-	return b.file.Close()
+	return errors.Join(err, b.Discard())
 }
+
+// Discard implements Writer: the temporary files go.
+func (b *book) Discard() error { return b.file.Close() }
 
 // Headings are the headings of a field's cells: one, or for money the sum and
 // its currency, for a point its two coordinates.

@@ -3,6 +3,9 @@ package sheet_test
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
+	"io"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -142,5 +145,43 @@ func TestLongTextsFit(t *testing.T) {
 	}
 	if _, err := excelize.OpenReader(&b); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTemporaryFiles: a large XLSX grows in the folder it is given, and leaves
+// nothing there, whether it is closed or given up.
+func TestTemporaryFiles(t *testing.T) {
+	for name, end := range map[string]func(sheet.Writer) error{
+		"closed": sheet.Writer.Close, "given up": sheet.Writer.Discard,
+		"closed, then given up": func(w sheet.Writer) error { return errors.Join(w.Close(), w.Discard()) },
+		"a writer that fails":   func(w sheet.Writer) error { _ = w.Close(); return nil },
+	} {
+		dir := t.TempDir()
+		var to io.Writer = io.Discard
+		if name == "a writer that fails" {
+			var closed *io.PipeWriter
+			_, closed = io.Pipe()
+			_ = closed.Close()
+			to = closed
+		}
+		w, err := sheet.NewIn(dir, to, sheet.XLSX, "Jobs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := strings.Repeat("x", 30_000)
+		for range 700 { // more than is kept in memory
+			if err := w.Row([]sheet.Cell{long}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if there, err := os.ReadDir(dir); err != nil || len(there) == 0 {
+			t.Errorf("%s: before the end there is %v %v", name, there, err)
+		}
+		if err := end(w); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v %v", name, left, err)
+		}
 	}
 }

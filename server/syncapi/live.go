@@ -187,7 +187,10 @@ func (s *Server) live(c *fiber.Ctx) error {
 		return err
 	}
 	if c.Get(fiber.HeaderAuthorization) != "" {
-		caller, err := s.admit(s.Auth.Caller(c))
+		caller, err := s.Auth.Caller(c)
+		if err == nil {
+			caller, err = s.admitInTurn(caller, nil)
+		}
 		if err != nil {
 			return err
 		}
@@ -223,40 +226,37 @@ func (s *Server) admit(caller *edge.Caller, err error) (*edge.Caller, error) {
 	return caller, caller.Read(func(*tenant.View, *policy.Subject) error { return nil })
 }
 
-// serve speaks with one device. The goroutine that calls it reads; another
-// sends pages, so that a phone that is slow to take them is still heard.
+// admitInTurn is admit for those who come to stay: many may at once.
+func (s *Server) admitInTurn(caller *edge.Caller, done <-chan struct{}) (*edge.Caller, error) {
+	if !s.signIns.enter(caller.Tenant, done) {
+		return nil, errGone
+	}
+	defer s.signIns.leave(caller.Tenant)
+	return s.admit(caller, nil)
+}
+
+// serve speaks with one device. The goroutine that calls it reads, so that a
+// phone that is slow to take pages is still heard, and is the only one that an
+// idle device has; what is to be done for the device is done by work.
 func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller) {
-	l := &liveConn{s: s, conn: conn, caller: caller, frames: make(chan *frame)}
+	l := &liveConn{s: s, conn: conn, caller: caller, unchecked: true, arriving: true}
 	l.expires.Store(int64(caller.Expires))
+	// Set with a period that never passes and started afterwards: expire uses
+	// the field itself.
+	l.expiry = time.AfterFunc(time.Hour, l.expire)
+	defer l.expiry.Stop()
 	if !s.lives.join(l, s.PersonSockets) {
 		conn.Close(closeTryLater, string(fault.TooManyRequests))
 		return
 	}
 	defer s.lives.part(l)
-	l.live = caller.Tenant.Join(caller.Session, caller.Device, caller.Employee)
+	l.live = caller.Tenant.Follow(caller.Session, caller.Device, caller.Employee, l)
 	defer caller.Tenant.Part(l.live)
-	// What ended the session before Join is noticed here, what ends it after
-	// is told by Join.
-	if _, err := s.admit(caller, nil); err != nil {
-		closeFor(conn, err)
-		return
-	}
-	ended := make(chan any, 1)
-	go func() {
-		// A panic in a goroutine of its own would end the process: it goes on
-		// in this one, which the registry looks after.
-		defer func() {
-			p := recover()
-			if p != nil {
-				conn.Close(1011, "internal error")
-			}
-			ended <- p
-		}()
-		l.run()
-	}()
+	l.expiry.Reset(l.patience())
+	l.start() // the check
 	l.read()
-	if p := <-ended; p != nil {
-		panic(p)
+	if p := l.finish(); p != nil {
+		panic(p) // the registry looks after it
 	}
 }
 
@@ -275,7 +275,10 @@ func (s *Server) signIn(conn *upgrade.Conn) (*edge.Caller, bool) {
 		conn.Close(wire.CloseExpired, "the first frame must be auth")
 		return nil, false
 	}
-	caller, err := s.admit(s.Auth.Verify(f.Token))
+	caller, err := s.Auth.Verify(f.Token)
+	if err == nil {
+		caller, err = s.admitInTurn(caller, conn.Done())
+	}
 	if err != nil {
 		closeFor(conn, err)
 		return nil, false
@@ -296,22 +299,36 @@ func closeFor(conn *upgrade.Conn, err error) {
 	}
 }
 
-// liveConn is one device being served.
+// liveConn is one device being served. It has a goroutine beside the one that
+// reads only while there is something to do, and no more than one: what it does
+// is done in order.
 type liveConn struct {
 	s      *Server
 	conn   *upgrade.Conn
 	caller *edge.Caller
 	live   *tenant.Live
-	frames chan *frame
 
 	expires atomic.Int64 // ident.Millis, of the newest access token
+	expiry  *time.Timer
 
-	// Of the goroutine in run: the checkpoint the device last named, whether
-	// a page is on its way, and whether something happened meanwhile.
+	mu        sync.Mutex
+	busy      bool          // work runs; what is said to be its own belongs to it, and to mu while it does not run
+	unchecked bool          // whether the session lives is to be looked at
+	expired   bool          // the access token has
+	marked    bool          // something happened that may bring the device a page
+	raw       []byte        // the frame to be handled next
+	heard     bool          // the last thing done was to handle a frame
+	awaited   *request      // of a device that arrives, to be answered before anything else is done
+	moved     chan struct{} // closed when raw was taken and when work ends; nil where nobody waits
+	panicked  any           // what work ended with
+
+	// Of work: the checkpoint the device last named, whether it has pulled,
+	// whether a page is on its way, and whether the device has not yet been
+	// brought up to date.
 	checkpoint string
 	started    bool
 	inflight   bool
-	dirty      bool
+	arriving   bool
 
 	// rules is the version of the person's rules that the device was told here.
 	rules string
@@ -321,25 +338,26 @@ type liveConn struct {
 	overtaken atomic.Bool
 }
 
-// read hands frames to run, one at a time: a device that sends faster than it
-// is served waits.
-func (l *liveConn) read() {
-	for {
-		raw, err := l.conn.ReadJSONFrame()
-		if err != nil {
-			return
-		}
-		f, err := readFrame(raw)
-		if err != nil {
-			l.problem(err)
-			l.conn.Close(1008, "a frame can't be read")
-			return
-		}
-		select {
-		case l.frames <- f:
-		case <-l.conn.Done():
-			return
-		}
+// request is a pull that a device waits for, where answer is set also for a page
+// with nothing to apply.
+type request struct {
+	pull   *wire.Pull
+	answer bool
+}
+
+// Dirty implements tenant.Listener.
+func (l *liveConn) Dirty() {
+	l.mu.Lock()
+	l.marked = true
+	l.mu.Unlock()
+	l.start()
+}
+
+// Ended implements tenant.Listener: the connection is closed at once, whatever
+// is under way.
+func (l *liveConn) Ended(code int) {
+	if !mutant.On(mutant.SocketStays) {
+		l.conn.Close(code, endText(code))
 	}
 }
 
@@ -347,49 +365,240 @@ func (l *liveConn) read() {
 // so that a clock that is set is noticed.
 const maxExpiryWait = 30 * time.Second
 
-func (l *liveConn) run() {
-	expiry := time.NewTimer(min(l.left(), maxExpiryWait))
-	defer expiry.Stop()
+func (l *liveConn) patience() time.Duration { return min(max(l.left(), 0), maxExpiryWait) }
+
+// expire looks whether the access token has expired. A device for which
+// something is being done may be slow to take it: it is not waited for.
+func (l *liveConn) expire() {
+	if l.closed() {
+		return
+	}
+	if l.good() == nil {
+		l.expiry.Reset(l.patience())
+		return
+	}
+	l.mu.Lock()
+	l.expired = true
+	busy := l.busy
+	l.mu.Unlock()
+	if busy {
+		l.conn.Close(wire.CloseExpired, string(fault.TokenExpired))
+		return
+	}
+	l.start()
+}
+
+func (l *liveConn) closed() bool {
+	select {
+	case <-l.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// read takes frames, one ahead of what is being done: a device that sends
+// faster than it is served waits.
+func (l *liveConn) read() {
 	for {
-		var err error
-		select {
-		case <-l.conn.Done():
+		raw, err := l.conn.ReadJSONFrame()
+		if err != nil {
 			return
-		case code := <-l.live.Ended():
-			if mutant.On(mutant.SocketStays) {
-				break
-			}
-			l.conn.Close(code, endText(code))
-			return
-		case <-expiry.C:
-			expiry.Reset(min(max(l.left(), 0), maxExpiryWait))
-			err = l.good()
-		case f := <-l.frames:
-			if f.Kind == wire.KindAuth {
-				if err = l.renew(f.Token); err == nil {
-					expiry.Reset(min(l.left(), maxExpiryWait))
-				}
-				break
-			}
-			if !l.pace(1, limit.Sync) {
-				return
-			}
-			if err = l.good(); err == nil {
-				err = l.frame(f)
-			}
-		case <-l.live.Dirty():
-			if !l.started || l.inflight {
-				l.dirty = true
-				break
-			}
-			if err = l.good(); err == nil {
-				err = l.next()
-			}
 		}
-		if err != nil && !l.failed(err) {
+		l.mu.Lock()
+		l.raw = raw
+		l.mu.Unlock()
+		l.start()
+		if !l.taken() {
 			return
 		}
 	}
+}
+
+// taken waits until the frame is being handled. It is false where the
+// connection ends first.
+func (l *liveConn) taken() bool {
+	for {
+		l.mu.Lock()
+		if l.raw == nil {
+			l.mu.Unlock()
+			return true
+		}
+		moved := l.change()
+		l.mu.Unlock()
+		select {
+		case <-moved:
+		case <-l.conn.Done():
+			return false
+		}
+	}
+}
+
+// finish waits for the end of work once the connection is closed and returns
+// what it panicked with, nil for nothing.
+func (l *liveConn) finish() any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.busy {
+		moved := l.change()
+		l.mu.Unlock()
+		<-moved
+		l.mu.Lock()
+	}
+	return l.panicked
+}
+
+// change is closed when raw was taken or work ends. The caller holds mu.
+func (l *liveConn) change() <-chan struct{} {
+	if l.moved == nil {
+		l.moved = make(chan struct{})
+	}
+	return l.moved
+}
+
+// tell ends the waiting for change. The caller holds mu.
+func (l *liveConn) tell() {
+	if l.moved != nil {
+		close(l.moved)
+		l.moved = nil
+	}
+}
+
+// start has work done if there is any, unless it is under way.
+func (l *liveConn) start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy || l.closed() || l.todo() == nil {
+		return
+	}
+	l.busy = true
+	go l.work()
+}
+
+// work does what there is to do. What it panics with goes on in the goroutine
+// that reads: in this one it would end the process.
+func (l *liveConn) work() {
+	defer func() {
+		if p := recover(); p != nil {
+			l.conn.Close(1011, "internal error")
+			l.rest(p)
+		}
+	}()
+	for do := l.next(); do != nil; do = l.next() {
+		err := do(l)
+		if errors.Is(err, errAfresh) {
+			go l.work()
+			return
+		}
+		if err != nil && !l.failed(err) {
+			l.rest(nil)
+			return
+		}
+	}
+}
+
+// errAfresh has the work go on in a new goroutine: what may have to wait for
+// long does so on a small stack.
+var errAfresh = errors.New("syncapi: go on in another goroutine")
+
+// rest notes that work ended, of its own accord or by a panic.
+func (l *liveConn) rest(panicked any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy, l.panicked = false, panicked
+	l.tell()
+}
+
+// next returns what to do next. Where that is nothing work has ended: what comes
+// afterwards starts it again.
+func (l *liveConn) next() func(*liveConn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed() {
+		if do := l.todo(); do != nil {
+			return do
+		}
+	}
+	l.busy = false
+	l.tell()
+	return nil
+}
+
+// todo chooses what to do next, nil for nothing. A device that sends frame
+// after frame does not keep itself from what happened, nor the other way about.
+// The caller holds mu.
+func (l *liveConn) todo() func(*liveConn) error {
+	due := l.marked && l.started && !l.inflight
+	switch {
+	case l.unchecked:
+		return (*liveConn).check
+	case l.expired:
+		return (*liveConn).lapse
+	case l.awaited != nil:
+		return (*liveConn).arrive
+	case due && (l.heard || l.raw == nil):
+		return (*liveConn).news
+	case l.raw != nil:
+		return (*liveConn).hear
+	}
+	return nil
+}
+
+// check notices what ended the session before the device was followed; what
+// ends it afterwards is told.
+func (l *liveConn) check() error {
+	l.mu.Lock()
+	l.unchecked = false
+	l.mu.Unlock()
+	if _, err := l.s.admit(l.caller, nil); err != nil {
+		closeFor(l.conn, err)
+	}
+	return nil
+}
+
+// lapse refuses an access token that has expired.
+func (l *liveConn) lapse() error {
+	l.mu.Lock()
+	l.expired = false
+	l.mu.Unlock()
+	l.expiry.Reset(l.patience()) // where it was renewed meanwhile
+	return l.good()
+}
+
+// hear handles a frame.
+func (l *liveConn) hear() error {
+	l.mu.Lock()
+	raw := l.raw
+	l.raw, l.heard = nil, true
+	l.tell()
+	l.mu.Unlock()
+	f, err := readFrame(raw)
+	if err != nil {
+		l.problem(err)
+		l.conn.Close(1008, "a frame can't be read")
+		return nil
+	}
+	if f.Kind == wire.KindAuth {
+		return l.renew(f.Token)
+	}
+	if !l.pace(1, limit.Sync) {
+		return errGone
+	}
+	if err := l.good(); err != nil {
+		return err
+	}
+	return l.frame(f)
+}
+
+// news sends what something that happened brings the device.
+func (l *liveConn) news() error {
+	l.mu.Lock()
+	l.marked, l.heard = false, false
+	l.mu.Unlock()
+	if err := l.good(); err != nil {
+		return err
+	}
+	return l.page()
 }
 
 func endText(code int) string {
@@ -421,10 +630,6 @@ func (l *liveConn) pace(n int, class limit.Class) bool {
 			if err := l.good(); err != nil {
 				return l.failed(err)
 			}
-		case code := <-l.live.Ended():
-			timer.Stop()
-			l.conn.Close(code, endText(code))
-			return false
 		case <-l.conn.Done():
 			timer.Stop()
 			return false
@@ -458,6 +663,7 @@ func (l *liveConn) renew(tok string) error {
 		return fault.Newf(fault.InvalidToken, "The access token is of another session.")
 	}
 	l.expires.Store(int64(caller.Expires))
+	l.expiry.Reset(l.patience())
 	return nil
 }
 
@@ -465,10 +671,12 @@ func (l *liveConn) frame(f *frame) error {
 	switch f.Kind {
 	case wire.KindPull:
 		first := !l.started
-		l.started, l.inflight, l.dirty = true, false, false
+		l.mu.Lock() // what happened until now the page will have
+		l.started, l.inflight, l.marked = true, false, false
+		l.mu.Unlock()
 		l.overtaken.Store(false)
 		l.checkpoint = f.Checkpoint
-		return l.pull(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil || f.Reconcile != nil)
+		return l.answer(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil || f.Reconcile != nil)
 	case wire.KindPush:
 		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Schema: f.Schema, Mutations: f.Mutations})
 		if err != nil {
@@ -491,8 +699,8 @@ func (l *liveConn) frame(f *frame) error {
 	return fault.New(fault.BadParameter).OnField("kind")
 }
 
-// next sends what has become due for the device, which did not ask for it.
-func (l *liveConn) next() error {
+// page sends what has become due for the device, which did not ask for it.
+func (l *liveConn) page() error {
 	if !l.overtaken.Load() {
 		return l.pull(&wire.Pull{Checkpoint: l.checkpoint}, false)
 	}
@@ -508,87 +716,107 @@ func (l *liveConn) next() error {
 	return l.send(wire.KindPage, body)
 }
 
+// answer answers a pull. Devices that arrive take turns at having their pages
+// computed, not at taking them: one that is slow holds up nobody.
+func (l *liveConn) answer(w *wire.Pull, anyway bool) error {
+	if !l.arriving {
+		return l.pull(w, anyway)
+	}
+	l.mu.Lock()
+	l.awaited = &request{w, anyway}
+	l.mu.Unlock()
+	return errAfresh
+}
+
+// arrive answers the pull of a device that arrives, when it is its turn.
+func (l *liveConn) arrive() error {
+	l.mu.Lock()
+	r := l.awaited
+	l.awaited = nil
+	l.mu.Unlock()
+	body, err := l.computeInTurn(r.pull, r.answer)
+	if err != nil || body == nil {
+		return err
+	}
+	return l.send(wire.KindPage, body)
+}
+
 // pull computes and sends the next page. A page with nothing to apply is sent
 // only where an answer is waited for.
 func (l *liveConn) pull(w *wire.Pull, answer bool) error {
+	body, err := l.compute(w, answer)
+	if err != nil || body == nil {
+		return err
+	}
+	return l.send(wire.KindPage, body)
+}
+
+func (l *liveConn) computeInTurn(w *wire.Pull, answer bool) ([]byte, error) {
+	if !l.s.arrivals.enter(l.caller.Tenant, l.conn.Done()) {
+		return nil, errGone
+	}
+	defer l.s.arrivals.leave(l.caller.Tenant)
+	if err := l.good(); err != nil {
+		return nil, err // it has waited
+	}
+	return l.compute(w, answer)
+}
+
+// compute makes the frame's members of the next page, nil where it is not to be
+// sent.
+func (l *liveConn) compute(w *wire.Pull, answer bool) ([]byte, error) {
 	p, err := pullCommand(w)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd := l.caller.Command()
 	cmd.Pull = p
 	page, err := l.caller.Tenant.Pull(context.Background(), cmd, answer)
+	if err == nil {
+		err = l.good() // it may tell of what happened since the token was looked at
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// A page that brings nothing else goes out where the rules are others: what
 	// the person may do can change with no record.
 	rules := ""
 	if !page.More {
 		if rules, err = l.rulesNews(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if page.Empty && !answer && rules == "" {
-		return nil
+		return nil, nil
 	}
 	words, err := speaks(l.caller, w.Schema)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body, err := words.page(page.JSON)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if answer && !page.More {
 		if body, err = withLease(l.caller, body); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if rules != "" {
 		body = appendRules(body, rules)
 	}
-	l.inflight = !page.Empty
-	if err := l.send(wire.KindPage, body); err != nil {
-		return err
-	}
-	if l.dirty && !l.inflight {
-		l.dirty = false
-		return l.next()
-	}
-	return nil
+	l.inflight, l.arriving = !page.Empty, l.arriving && page.More
+	return body, nil
 }
 
 // send writes a frame: the body's members beside its kind.
 func (l *liveConn) send(kind string, body []byte) error {
-	sent := make(chan struct{})
-	defer close(sent)
-	slow := time.AfterFunc(slowWrite, func() { l.watch(sent) })
-	defer slow.Stop()
 	b := make([]byte, 0, len(body)+len(kind)+10)
 	b = append(b, `{"kind":"`...)
 	b = append(b, kind...)
 	b = append(b, `",`...)
 	b = append(b, body[1:]...)
 	return l.conn.Write(context.Background(), b)
-}
-
-// slowWrite is when a device that takes a frame slowly is watched beside the
-// goroutine that waits for it: the end of its session must not wait as well.
-const slowWrite = 100 * time.Millisecond
-
-// watch closes the connection if its session ends before sent.
-func (l *liveConn) watch(sent <-chan struct{}) {
-	expiry := time.NewTimer(l.left())
-	defer expiry.Stop()
-	select {
-	case <-sent:
-	case <-l.conn.Done():
-	case code := <-l.live.Ended():
-		l.conn.Close(code, endText(code))
-	case <-expiry.C:
-		l.conn.Close(wire.CloseExpired, string(fault.TokenExpired))
-	}
 }
 
 func (l *liveConn) problem(err error) {

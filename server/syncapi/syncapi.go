@@ -48,6 +48,8 @@ type Server struct {
 
 	lives     lives
 	strangers strangers
+	signIns   gate
+	arrivals  gate
 	rules     rulesCache
 }
 

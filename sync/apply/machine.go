@@ -124,6 +124,7 @@ type Machine struct {
 	subjects map[ident.RecordID]*policy.Subject
 	views    map[ident.RecordID]*view
 	devices  map[ident.DeviceID]*Device
+	sessions SessionCache
 	table    classTable
 	results  []Result
 	effects  Effects
@@ -418,7 +419,7 @@ func (r *run) signedIn() error {
 		return nil // the system itself
 	}
 	if c.Session != "" {
-		s, ok := ReadSession(&r.w.Reader, c.Session)
+		s, ok := r.sessions.Read(&r.w.Reader, c.Session)
 		if !ok || s.Employee != c.Actor || s.Device != c.Device {
 			return fault.New(fault.SessionRevoked)
 		}

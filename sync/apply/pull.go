@@ -299,7 +299,7 @@ func (p *Page) room(records int) int {
 	if records == 0 {
 		return 0
 	}
-	return (p.Size/len(p.Items) + 200) * records
+	return (p.Size/len(p.Items) + 180) * records
 }
 
 // appendHead appends what stands before the records, with room for all that

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 
 	"satchel/internal/command"
 	"satchel/internal/entity"
@@ -69,6 +70,35 @@ func ReadSession(rd *state.Reader, id ident.SessionID) (Session, bool) {
 	if v == nil || json.Unmarshal(v, &s) != nil {
 		return Session{}, false
 	}
+	return s, true
+}
+
+// SessionCache remembers how rows of sessions read: every request reads one, few
+// change. It goes by what the rows say, so that it is never behind.
+type SessionCache struct {
+	mu    sync.Mutex
+	byRow map[string]Session
+}
+
+// maxCachedSessions bounds a cache; a full one begins anew.
+const maxCachedSessions = 20_000
+
+// Read is [ReadSession].
+func (c *SessionCache) Read(rd *state.Reader, id ident.SessionID) (Session, bool) {
+	v := rd.KV().Get(store.Sessions, sessionRow(id))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.byRow[string(v)]; ok {
+		return s, true
+	}
+	var s Session
+	if v == nil || json.Unmarshal(v, &s) != nil {
+		return Session{}, false
+	}
+	if c.byRow == nil || len(c.byRow) >= maxCachedSessions {
+		c.byRow = map[string]Session{}
+	}
+	c.byRow[string(v)] = s
 	return s, true
 }
 

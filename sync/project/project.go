@@ -5,8 +5,6 @@
 package project
 
 import (
-	"encoding/hex"
-
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/mutant"
@@ -28,16 +26,20 @@ func (r Rev) String() string {
 
 // Append appends the rev's 16 characters to dst.
 func (r Rev) Append(dst []byte) []byte {
-	var raw [8]byte
-	for i := range raw {
-		raw[i] = byte(r >> (56 - 8*i))
+	const digits = "0123456789abcdef"
+	var b [16]byte
+	for i := range b {
+		b[i] = digits[r>>(60-4*i)&15]
 	}
-	return hex.AppendEncode(dst, raw[:])
+	return append(dst, b[:]...)
 }
 
 const (
 	fnvOffset = 14695981039346656037
 	fnvPrime  = 1099511628211
+	// To fold zero bytes is to multiply: these fold a byte and the zeros after it.
+	fnvPrime3 = fnvPrime * fnvPrime * fnvPrime & (1<<64 - 1)
+	fnvPrime4 = fnvPrime3 * fnvPrime & (1<<64 - 1)
 )
 
 // revState folds ids and counters; finish spreads what FNV leaves in the low
@@ -52,13 +54,29 @@ func newRev(id []byte) revState {
 	return h
 }
 
+// cell folds the number, four bytes of the count and eight of the instant, the
+// lowest first.
 func (h revState) cell(no uint8, count uint32, at ident.Millis) revState {
 	h = (h ^ revState(no)) * fnvPrime
-	for i := 0; i < 32; i += 8 {
-		h = (h ^ revState(byte(count>>i))) * fnvPrime
+	if count > 0xff || uint64(at) >= 1<<48 {
+		return h.bytes(uint64(count), 4).bytes(uint64(at), 8)
 	}
-	for i := 0; i < 64; i += 8 {
-		h = (h ^ revState(byte(at>>i))) * fnvPrime
+	// Each step waits for the one before: the zeros that nearly every cell has at
+	// the same places cost one step, not five.
+	h = (h ^ revState(count)) * fnvPrime4
+	h = (h ^ revState(byte(at))) * fnvPrime
+	h = (h ^ revState(byte(at>>8))) * fnvPrime
+	h = (h ^ revState(byte(at>>16))) * fnvPrime
+	h = (h ^ revState(byte(at>>24))) * fnvPrime
+	h = (h ^ revState(byte(at>>32))) * fnvPrime
+	return (h ^ revState(byte(at>>40))) * fnvPrime3
+}
+
+// bytes folds the n lowest bytes of v.
+func (h revState) bytes(v uint64, n int) revState {
+	for range n {
+		h = (h ^ revState(byte(v))) * fnvPrime
+		v >>= 8
 	}
 	return h
 }
@@ -75,21 +93,33 @@ func (h revState) finish() Rev {
 
 // Projector reads stored records; it keeps buffers between them and is for
 // one goroutine.
-type Projector struct{ rd entity.Reader }
+type Projector struct {
+	rd entity.Reader
+	// day as it stands in an instant: what is read in a row was often written on
+	// one day.
+	day  ident.Day
+	date []byte
+}
 
 // AppendFields appends the members of the JSON object of the visible fields,
 // without braces, to dst: the type's own fields, the system's, updatedAt and
 // (where a person wrote) updatedBy.
 func (p *Projector) AppendFields(dst, raw []byte, mask entity.Mask) ([]byte, Rev, error) {
-	if err := p.rd.Read(raw, true); err != nil {
+	if err := p.rd.Read(raw, false); err != nil {
 		return dst, 0, err
 	}
+	return p.appendFields(dst, mask)
+}
+
+// appendFields is AppendFields of the record that was begun to be read.
+func (p *Projector) appendFields(dst []byte, mask entity.Mask) ([]byte, Rev, error) {
 	h := newRev(p.rd.ID)
 	if mutant.On(mutant.RevTellsHidden) {
-		h = h.cell(0, uint32(len(raw)), 0)
+		h = h.cell(0, uint32(p.rd.Len()), 0)
 	}
 	start := len(dst)
-	last := entity.Stamp{}
+	var last ident.Position
+	var lastStamp uint8
 	for {
 		c, ok, err := p.rd.Next()
 		if err != nil {
@@ -101,10 +131,10 @@ func (p *Projector) AppendFields(dst, raw []byte, mask entity.Mask) ([]byte, Rev
 		if !mask.Has(c.No) && !mutant.On(mutant.MaskedEncoded) {
 			continue
 		}
-		s := p.rd.Stamps[c.Stamp]
+		s := &p.rd.Stamps[c.Stamp]
 		h = h.cell(c.No, c.Count, s.At)
-		if s.Pos >= last.Pos {
-			last = s
+		if s.Pos >= last {
+			last, lastStamp = s.Pos, c.Stamp
 		}
 		if len(c.Segment) == 0 {
 			continue
@@ -114,21 +144,41 @@ func (p *Projector) AppendFields(dst, raw []byte, mask entity.Mask) ([]byte, Rev
 		}
 		dst = append(dst, c.Segment...)
 	}
-	if last.Pos > 0 {
+	if last > 0 {
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, `"updatedAt":"`...)
-		dst = last.At.Time().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+		dst = p.appendInstant(dst, p.rd.Stamps[lastStamp].At)
 		dst = append(dst, '"')
-		if last.By != "" {
+		if by := p.rd.Writer(lastStamp); len(by) > 0 {
 			dst = append(dst, `,"updatedBy":"`...)
-			dst = append(dst, last.By...)
+			dst = append(dst, by...)
 			dst = append(dst, '"')
 		}
 	}
 	return dst, h.finish(), nil
 }
+
+// appendInstant appends what [ident.Millis.RFC3339] returns.
+func (p *Projector) appendInstant(dst []byte, at ident.Millis) []byte {
+	day := at.Day()
+	ms := int(at - day.Start())
+	if ms < 0 || ms >= 24*60*60*1000 { // of a day that can't be counted
+		return append(dst, at.RFC3339()...)
+	}
+	if p.date == nil || p.day != day {
+		p.day, p.date = day, day.Start().Time().AppendFormat(p.date[:0], "2006-01-02T")
+	}
+	dst = append(dst, p.date...)
+	s := ms / 1000
+	return append(dst,
+		digit(s/36000), digit(s/3600), ':', digit(s/600%6), digit(s/60), ':', digit(s/10%6), digit(s),
+		'.', digit(ms/100), digit(ms/10), digit(ms), 'Z')
+}
+
+// digit returns the last decimal digit of n.
+func digit(n int) byte { return '0' + byte(n%10) }
 
 // ID returns the id of the record read last, until the next is read.
 func (p *Projector) ID() []byte { return p.rd.ID }
@@ -149,7 +199,7 @@ func (p *Projector) AppendStored(dst, raw []byte, t *entity.Type, mask entity.Ma
 		dst = append(dst, `,"context":true`...)
 	}
 	dst = append(dst, `,"fields":{`...)
-	dst, rev, err := p.AppendFields(dst, raw, mask)
+	dst, rev, err := p.appendFields(dst, mask)
 	if err != nil {
 		return dst, err
 	}

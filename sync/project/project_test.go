@@ -3,6 +3,7 @@ package project_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -154,4 +155,71 @@ func TestRevTellsHistoriesApart(t *testing.T) {
 	if write("lost", 1_700_000_002_000) == write("kept", 1_700_000_009_000) {
 		t.Error("two values of two histories have one rev")
 	}
+}
+
+// TestInstants: times stand in pages as everywhere else, whatever the order they
+// are read in.
+func TestInstants(t *testing.T) {
+	var p project.Projector
+	r := sample()
+	show := func(at ident.Millis) {
+		r.Set("name", entity.StringValue(fmt.Sprint(at)))
+		r.Seal(entity.Stamp{Pos: 9, At: at, By: "emp-a"})
+		b, rev, err := p.AppendREST(nil, r.Append(nil), r.ID, 1<<1, false)
+		if want := `"updatedAt":"` + at.RFC3339() + `","updatedBy":"emp-a"}`; err != nil || !strings.HasSuffix(string(b), want) {
+			t.Fatalf("got %s, want %s, %v", b, want, err)
+		}
+		if want := project.RevOfRecord(r, 1<<1); rev != want {
+			t.Fatalf("rev %s, want %s", rev, want)
+		}
+	}
+	const day = 24 * 60 * 60 * 1000
+	for _, at := range []ident.Millis{0, 1, -1, day - 1, day, -day, -day - 1, 1_709_164_799_999, 1_709_164_800_000, 253_402_300_799_999, 1 << 47, 1 << 48} {
+		show(at)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		show(ident.Millis(rapid.Int64Range(-1<<45, 1<<47).Draw(t, "at")))
+	})
+}
+
+// plainRev is the rev as Rev describes it, byte by byte.
+func plainRev(id string, cells ...[3]uint64) project.Rev {
+	h := uint64(14695981039346656037)
+	fold := func(v uint64, n int) {
+		for range n {
+			h = (h ^ v&0xff) * 1099511628211
+			v >>= 8
+		}
+	}
+	for i := range len(id) {
+		fold(uint64(id[i]), 1)
+	}
+	for _, c := range cells {
+		fold(c[0], 1)
+		fold(c[1], 4)
+		fold(c[2], 8)
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return project.Rev(h ^ h>>33)
+}
+
+// TestRevOfAnyCount: counts and instants of any size are folded byte by byte.
+func TestRevOfAnyCount(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.SampledFrom([]uint64{1, 255, 256, 1 << 16, 1<<32 - 1})
+		count := min(size.Draw(t, "count"), 1<<32-1)
+		at := size.Draw(t, "at") * rapid.SampledFrom([]uint64{1, 1 << 15, 1 << 16, 1 << 31}).Draw(t, "times")
+		r := &entity.Record{
+			Type: typ, ID: "thing-0001", Stamps: []entity.Stamp{{Pos: 1, At: ident.Millis(at), By: "emp-a"}},
+			Cells: []entity.Cell{{No: 1, Count: uint32(count), Value: entity.StringValue("a")}},
+		}
+		var p project.Projector
+		got, err := p.RevOf(r.Append(nil), core)
+		if want := plainRev("thing-0001", [3]uint64{1, count, at}); err != nil || got != want {
+			t.Fatalf("count %d at %d: %s, want %s, %v", count, at, got, want, err)
+		}
+	})
 }

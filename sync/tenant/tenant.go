@@ -100,6 +100,7 @@ type Tenant struct {
 	sleepers sleepers
 
 	subjects subjectCache
+	sessions apply.SessionCache
 	columns  *column.Store
 	ahead    *apply.Ahead
 	Stats    Stats

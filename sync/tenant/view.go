@@ -7,7 +7,6 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/mutant"
 	"satchel/internal/policy"
-	"satchel/sync/apply"
 	"satchel/sync/state"
 )
 
@@ -69,7 +68,7 @@ func (v *View) Subject(id ident.RecordID) *policy.Subject {
 
 // SignedIn returns the rights behind a session, or why there are none.
 func (v *View) SignedIn(session ident.SessionID, employee ident.RecordID) (*policy.Subject, error) {
-	s, ok := apply.ReadSession(v.Reader, session)
+	s, ok := v.t.sessions.Read(v.Reader, session)
 	if !ok || s.Employee != employee {
 		return nil, fault.New(fault.SessionRevoked)
 	}

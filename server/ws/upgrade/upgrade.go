@@ -46,9 +46,10 @@ const (
 )
 
 const (
-	// bufferSize is that of the read buffer a connection owns and of the
-	// write buffers it borrows. Longer frames bypass both.
-	bufferSize = 1024
+	// readBuffer is the size of the buffer a connection owns: room for what
+	// devices mostly send. writeBuffer is that of those it borrows. Longer
+	// frames bypass both.
+	readBuffer, writeBuffer = 256, 1024
 	// handshakeTimeout bounds the time from Upgrade to the written 101. A
 	// place that was reserved for a connection which fasthttp then lost
 	// becomes free after it.
@@ -152,8 +153,8 @@ func New(opts Options) *Registry {
 		empty:   make(chan struct{}),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: handshakeTimeout,
-			ReadBufferSize:   bufferSize,
-			WriteBufferSize:  bufferSize,
+			ReadBufferSize:   readBuffer,
+			WriteBufferSize:  writeBuffer,
 			WriteBufferPool:  &sync.Pool{},
 			// The origin was judged before; the request that gorilla sees
 			// doesn't carry it.
