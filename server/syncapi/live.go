@@ -329,6 +329,11 @@ type liveConn struct {
 	started    bool
 	inflight   bool
 	arriving   bool
+	// settled is the checkpoint of the page that was sent last, if the device has
+	// nothing more to pull once it has that, as far as is known; schema is what it
+	// said last of its own.
+	settled string
+	schema  int
 
 	// rules is the version of the person's rules that the device was told here.
 	rules string
@@ -672,11 +677,17 @@ func (l *liveConn) frame(f *frame) error {
 	case wire.KindPull:
 		first := !l.started
 		l.mu.Lock() // what happened until now the page will have
+		quiet := !l.marked
 		l.started, l.inflight, l.marked = true, false, false
 		l.mu.Unlock()
-		l.overtaken.Store(false)
-		l.checkpoint = f.Checkpoint
-		return l.answer(f.pull(), first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil || f.Reconcile != nil)
+		asks := first || f.Profile != "" || f.Window != nil || f.Pins != nil || f.Heal != nil || f.Reconcile != nil
+		settled := l.settled != "" && f.Checkpoint == l.settled && f.Schema == l.schema
+		overtaken := l.overtaken.Swap(false)
+		l.checkpoint, l.settled, l.schema = f.Checkpoint, "", f.Schema
+		if settled && quiet && !overtaken && !asks {
+			return nil // the answer would be that there is nothing, which is not sent
+		}
+		return l.answer(f.pull(), asks)
 	case wire.KindPush:
 		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Schema: f.Schema, Mutations: f.Mutations})
 		if err != nil {
@@ -806,6 +817,9 @@ func (l *liveConn) compute(w *wire.Pull, answer bool) ([]byte, error) {
 		body = appendRules(body, rules)
 	}
 	l.inflight, l.arriving = !page.Empty, l.arriving && page.More
+	if page.Ahead {
+		l.settled = page.Checkpoint
+	}
 	return body, nil
 }
 

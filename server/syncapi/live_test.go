@@ -479,3 +479,62 @@ func TestFramesInOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestAcknowledgedUpdates: the acknowledgement of a page of updates costs
+// nothing, unless something has happened since.
+func TestAcknowledgedUpdates(t *testing.T) {
+	w := newLiveWorld(t, upgrade.Options{})
+	d := w.connect(Manager, "phone")
+	d.pull()
+	if err := d.catchUp(); err != nil {
+		t.Fatal(err)
+	}
+	idle := func() bool { return running("syncapi.(*liveConn).work") == 0 && running("syncapi.(*liveConn).read") == 1 }
+	w.eventually("the device is served", idle)
+	change := func(n int) {
+		w.Import(Row("client", Acme, "name", fmt.Sprint("Acme ", n)))
+	}
+	comes := func(n int) {
+		t.Helper()
+		if err := d.page(); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.last.Records) != 1 || string(d.last.Records[0].Fields["name"]) != fmt.Sprintf(`"Acme %d"`, n) {
+			t.Fatalf("change %d: %+v", n, d.last.Records)
+		}
+	}
+	for n := range 5 {
+		change(n)
+		comes(n)
+		w.eventually("the page is sent", idle)
+		before := w.Tenant.Stats.Pages.Load()
+		d.pull()
+		w.eventually("the frame is taken", func() bool { return w.only().acknowledged(d.cp) })
+		w.eventually("the frame is handled", idle)
+		if after := w.Tenant.Stats.Pages.Load(); after != before {
+			t.Fatalf("%d pages were computed for an acknowledgement", after-before)
+		}
+	}
+	// What happened between the page and its acknowledgement comes with that.
+	for n := 5; n < 10; n++ {
+		change(n)
+		comes(n)
+		change(n + 100)
+		w.eventually("the change is noticed", func() bool { return w.only().notices() })
+		d.pull()
+		comes(n + 100)
+		d.pull()
+	}
+}
+
+func (l *liveConn) acknowledged(checkpoint string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.busy && l.checkpoint == checkpoint
+}
+
+func (l *liveConn) notices() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.marked
+}

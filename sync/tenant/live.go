@@ -187,6 +187,9 @@ type Encoded struct {
 	Empty      bool // nothing to apply
 	More       bool
 	Checkpoint string
+	// Ahead: nothing of the page is stored, so that nothing waits for its
+	// acknowledgement.
+	Ahead bool
 }
 
 // Pull computes the device's next page and encodes it from the snapshot of
@@ -251,7 +254,7 @@ func (t *Tenant) encode(a answer, full bool) (out Encoded, err error) {
 	if err != nil {
 		return Encoded{}, fault.New(fault.InternalError).Because(err)
 	}
-	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint}, nil
+	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint, Ahead: page.Ahead}, nil
 }
 
 // Expected summarises what a device should hold by now.
