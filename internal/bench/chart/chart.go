@@ -47,16 +47,40 @@ const (
 	pointRadius, pointHalo = 3.5, 1.5
 )
 
-// style has two sets of colours; the lines' are told apart by those who don't
-// see all colours too, and their names stand at their ends.
+// palette is a set of colours; the lines' are told apart by those who don't see
+// all colours too, and their names stand at their ends.
+type palette struct {
+	paper, ink, faint, grid string
+	lines                   [MaxLines]string
+}
+
+var (
+	light = palette{
+		"#fff", "#1f2328", "#59636e", "#e4e7eb",
+		[MaxLines]string{"#0b62a8", "#b5480b", "#0a7d5c", "#94317c", "#7a6100", "#4b4fc4", "#a3242f", "#3c6c7d"},
+	}
+	dark = palette{
+		"#0f1419", "#e6e9ec", "#9aa5b1", "#2a323b",
+		[MaxLines]string{"#6db6ff", "#ff9d5c", "#4fd1a5", "#f08fd6", "#e2c04a", "#a5a8ff", "#ff8a8f", "#8cc7da"},
+	}
+)
+
+// rules are the style rules of a palette. They use no custom properties, which
+// not everything that draws SVG knows.
+func (p *palette) rules() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, ".paper{fill:%s}text{fill:%s}.title{fill:%s}.grid{stroke:%s}.point{stroke:%s}", p.paper, p.faint, p.ink, p.grid, p.paper)
+	for i, c := range p.lines {
+		fmt.Fprintf(&b, ".s%d{stroke:%s}.f%d{fill:%s}", i, c, i, c)
+	}
+	return b.String()
+}
+
 const style = `
-svg{background:var(--paper);--paper:#fff;--ink:#1f2328;--faint:#59636e;--grid:#e4e7eb;--c0:#0b62a8;--c1:#b5480b;--c2:#0a7d5c;--c3:#94317c;--c4:#7a6100;--c5:#4b4fc4;--c6:#a3242f;--c7:#3c6c7d}
-@media (prefers-color-scheme:dark){svg{--paper:#0f1419;--ink:#e6e9ec;--faint:#9aa5b1;--grid:#2a323b;--c0:#6db6ff;--c1:#ff9d5c;--c2:#4fd1a5;--c3:#f08fd6;--c4:#e2c04a;--c5:#a5a8ff;--c6:#ff8a8f;--c7:#8cc7da}}
-text{font:12px system-ui,sans-serif;fill:var(--faint)}
-.title{font-size:15px;font-weight:600;fill:var(--ink)}
-.grid{stroke:var(--grid);fill:none}
+text{font:12px system-ui,sans-serif}
+.title{font-size:15px;font-weight:600}
+.grid{fill:none}
 .line{fill:none;stroke-width:2;stroke-linejoin:round}
-.point{stroke:var(--paper)}
 .lead{fill:none;stroke-width:1;opacity:.5}
 `
 
@@ -69,7 +93,8 @@ func (c *Chart) Write(w io.Writer) error {
 	}
 	d := &drawing{x: x, y: y}
 	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s">`, width, height, escape(c.Title))
-	d.printf("<title>%s</title><style>%s</style>", escape(c.Title), style)
+	d.printf("<title>%s</title><style>%s%s\n@media (prefers-color-scheme:dark){%s}</style>", escape(c.Title), style, light.rules(), dark.rules())
+	d.printf(`<rect class="paper" width="%d" height="%d"/>`, width, height)
 	d.printf(`<text class="title" x="%d" y="24">%s</text>`, left, escape(c.Title))
 	d.axes(c.X, c.Y)
 	for i, l := range c.Lines {
@@ -175,9 +200,9 @@ func (d *drawing) line(no int, l Line) {
 	for _, p := range sorted(l) {
 		at = append(at, coordinate(d.x.place(p.X))+","+coordinate(d.y.place(p.Y)))
 	}
-	d.printf(`<polyline class="line" style="stroke:var(--c%d)" points="%s"/>`, no, strings.Join(at, " "))
+	d.printf(`<polyline class="line s%d" points="%s"/>`, no, strings.Join(at, " "))
 	for _, p := range sorted(l) {
-		d.printf(`<circle class="point" style="fill:var(--c%d)" stroke-width="%v" cx="%s" cy="%s" r="%v"><title>%s: %s at %s</title></circle>`,
+		d.printf(`<circle class="point f%d" stroke-width="%v" cx="%s" cy="%s" r="%v"><title>%s: %s at %s</title></circle>`,
 			no, pointHalo, coordinate(d.x.place(p.X)), coordinate(d.y.place(p.Y)), pointRadius, escape(l.Name), Number(p.Y), Number(p.X))
 	}
 }
@@ -211,8 +236,8 @@ func (d *drawing) names(lines []Line) {
 		floor = all[i].to - labelHeight
 	}
 	for _, n := range all {
-		d.printf(`<path class="lead" style="stroke:var(--c%d)" d="M%s %sL%d %s"/>`, n.no, coordinate(n.x+5), coordinate(n.from), left+plotWidth+12, coordinate(n.to))
-		d.printf(`<text x="%d" y="%s" style="fill:var(--c%d)">%s</text>`, left+plotWidth+16, coordinate(n.to+4), n.no, escape(lines[n.no].Name))
+		d.printf(`<path class="lead s%d" d="M%s %sL%d %s"/>`, n.no, coordinate(n.x+5), coordinate(n.from), left+plotWidth+12, coordinate(n.to))
+		d.printf(`<text x="%d" y="%s" class="f%d">%s</text>`, left+plotWidth+16, coordinate(n.to+4), n.no, escape(lines[n.no].Name))
 	}
 }
 
