@@ -422,7 +422,7 @@ func findManifest(path, tenantID string) (string, error) {
 	}
 	newest := ""
 	for _, n := range names {
-		if _, ending, ok := stamped(n.Name(), tenantID); ok && ending == ".json" && n.Type().IsRegular() && n.Name() > newest {
+		if ending, ok := stamped(n.Name(), tenantID); ok && ending == ".json" && n.Type().IsRegular() && n.Name() > newest {
 			newest = n.Name()
 		}
 	}

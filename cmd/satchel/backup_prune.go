@@ -23,15 +23,14 @@ type shelved struct {
 	manifest
 }
 
-// stamped splits the name of a tenant's backup into when it was made, as it
-// stands there, and its ending; ok is false for other names. A tenant's name may
-// begin with another's.
-func stamped(name, tenantID string) (at, ending string, ok bool) {
-	at, ok = strings.CutPrefix(name, tenantID+"-")
+// stamped returns the ending of the name of a tenant's backup; ok is false for
+// other names. A tenant's name may begin with another's.
+func stamped(name, tenantID string) (ending string, ok bool) {
+	at, ok := strings.CutPrefix(name, tenantID+"-")
 	ending = filepath.Ext(at)
 	at = strings.TrimSuffix(at, ending)
 	_, err := time.Parse(stampLayout, at)
-	return at, ending, ok && err == nil
+	return ending, ok && err == nil
 }
 
 // prune leaves the newest backups of a tenant in a folder, so many with the one
@@ -47,7 +46,7 @@ func prune(ctx context.Context, dir, tenantID, made string, keep int) (backups, 
 	named := map[string]bool{} // content, and records, that stay
 	for _, b := range list {
 		name := filepath.Base(b.path)
-		_, _, regular := stamped(name, tenantID)
+		_, regular := stamped(name, tenantID)
 		// What somebody gave another name is theirs to remove; so is what is not
 		// whole, which may be on its way to another place.
 		if regular && name != filepath.Base(made) && whole(&b) {
@@ -85,7 +84,7 @@ func shelf(dir, tenantID string) (list []shelved, err error) {
 		}
 		path := filepath.Join(dir, n.Name())
 		m, err := readManifest(path)
-		switch _, _, ours := stamped(n.Name(), tenantID); {
+		switch _, ours := stamped(n.Name(), tenantID); {
 		case err != nil && ours:
 			return nil, fmt.Errorf("nothing was pruned: %w", err)
 		case err == nil && m.Tenant == tenantID:
@@ -125,7 +124,7 @@ func halfMade(dir, tenantID string, named map[string]bool) (list []fs.FileInfo, 
 		return nil, err
 	}
 	for _, n := range names {
-		_, ending, ok := stamped(n.Name(), tenantID)
+		ending, ok := stamped(n.Name(), tenantID)
 		if n.IsDir() || !strings.HasPrefix(n.Name(), ".new-") && (!ok || ending != ".db" || named[n.Name()]) {
 			continue
 		}

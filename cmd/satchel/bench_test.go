@@ -25,8 +25,12 @@ func TestAmount(t *testing.T) {
 // built.
 func TestBenchRefuses(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"nothing-of-the-kind", "no work"}, {"link --loss 1", "loss"}, {"link --kbits -1", "rate"}, {"growth --largest many", "5M"},
-		{"growth --largest 1050", "1050 records"}, {"tenants --tenants 0", "tenant"},
+		{"nothing-of-the-kind", "no work"},
+		{"link --loss 1", "loss"},
+		{"link --kbits -1", "rate"},
+		{"growth --largest many", "5M"},
+		{"growth --largest 1050", "1050 records"},
+		{"tenants --tenants 0", "tenant"},
 	} {
 		cmd := benchCommand()
 		var out bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -667,7 +668,9 @@ func (f *folder) restore(from string, force bool) error {
 		err = fmt.Errorf("%s is damaged: %s", from, rep.Problems[0])
 	}
 	if err == nil {
-		_, err = oplog.BumpEpoch(eng, ident.MillisOf(time.Now()))
+		var random [4]byte
+		_, _ = rand.Read(random[:]) // never fails
+		_, err = oplog.BumpEpoch(eng, ident.MillisOf(time.Now()), binary.BigEndian.Uint32(random[:]))
 	}
 	if err := errors.Join(err, eng.Close()); err != nil {
 		return err

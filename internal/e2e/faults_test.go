@@ -382,7 +382,7 @@ func (s *server) restore(saved string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := oplog.BumpEpoch(eng, ident.MillisOf(time.Now())); err != nil {
+	if _, err := oplog.BumpEpoch(eng, ident.MillisOf(time.Now()), rand.Uint32()); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := eng.Close(); err != nil {

@@ -379,7 +379,7 @@ func (s *sim) restore() {
 	}
 	s.backups = s.backups[:i+1]
 	s.now++
-	_, err := oplog.BumpEpoch(s.eng, s.now)
+	_, err := oplog.BumpEpoch(s.eng, s.now, s.rng.Uint32())
 	must(err)
 	s.base, s.baseAt, s.eras, s.made, s.keyed = b.base, b.baseAt, slices.Clone(b.eras), maps.Clone(b.made), maps.Clone(b.keyed)
 	s.open()

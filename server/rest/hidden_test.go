@@ -191,7 +191,8 @@ func TestQuarantineTellsNoIDs(t *testing.T) {
 		}
 		return slices.ContainsFunc(page.Items, func(x struct {
 			Mutation struct{ N int }
-		}) bool {
+		},
+		) bool {
 			return x.Mutation.N == n
 		})
 	}

@@ -157,7 +157,7 @@ func TestTemporaryFiles(t *testing.T) {
 		"a writer that fails":   func(w sheet.Writer) error { _ = w.Close(); return nil },
 	} {
 		dir := t.TempDir()
-		var to io.Writer = io.Discard
+		to := io.Discard
 		if name == "a writer that fails" {
 			var closed *io.PipeWriter
 			_, closed = io.Pipe()

@@ -489,7 +489,9 @@ func TestAcknowledgedUpdates(t *testing.T) {
 	if err := d.catchUp(); err != nil {
 		t.Fatal(err)
 	}
-	idle := func() bool { return running("syncapi.(*liveConn).work") == 0 && running("syncapi.(*liveConn).read") == 1 }
+	idle := func() bool {
+		return running("syncapi.(*liveConn).work") == 0 && running("syncapi.(*liveConn).read") == 1
+	}
 	w.eventually("the device is served", idle)
 	change := func(n int) {
 		w.Import(Row("client", Acme, "name", fmt.Sprint("Acme ", n)))

@@ -48,7 +48,7 @@ func TestCheckpointsOfAnotherEpoch(t *testing.T) {
 	if err := w.log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := oplog.BumpEpoch(w.eng, w.now); err != nil {
+	if _, err := oplog.BumpEpoch(w.eng, w.now, 0); err != nil {
 		t.Fatal(err)
 	}
 	var err error

@@ -109,16 +109,18 @@ func (l *local) begin(epoch uint64) error {
 
 // BumpEpoch gives the log in e a new epoch and returns it: to be called on a
 // store that was restored to an earlier point, before the log is opened. at is
-// the restorer's clock; the epoch is that instant, or one more than it was.
-// Counting alone would give two restores of one backup the same epoch, and what
-// a device got in the first history would pass for something of the second.
-func BumpEpoch(e store.Engine, at ident.Millis) (uint64, error) {
+// the restorer's clock, random any number that nobody chose; the epoch is that
+// instant, or one more than it was, and so much more. Counting alone would give
+// two restores of one backup the same epoch, and so would a clock that is set back
+// between them: what a device got in the first history would pass for something
+// of the second.
+func BumpEpoch(e store.Engine, at ident.Millis, random uint32) (uint64, error) {
 	var epoch uint64
 	err := e.Update(func(w store.Writer) (err error) {
 		if epoch, err = readEpoch(w); err != nil {
 			return err
 		}
-		epoch = max(epoch+1, uint64(max(at, 0)))
+		epoch = max(epoch+1, uint64(max(at, 0))) + uint64(random)
 		return w.Put(store.Meta, []byte(epochRow), binary.AppendUvarint(nil, epoch))
 	})
 	if err != nil {

@@ -428,12 +428,14 @@ func epoch(t *testing.T, n Node) {
 	}
 	l, f := mustOpen(t, n)
 	// A later restore of the same backup must not get the same epoch: the clock
-	// tells them apart; one that goes wrong doesn't let the epoch fall.
+	// tells them apart, and chance where it does not; one that goes wrong doesn't
+	// let the epoch fall.
 	for _, x := range []struct {
-		at   ident.Millis
-		want uint64
-	}{{-5, 8}, {3, 9}, {1_000_000, 1_000_000}, {2, 1_000_001}} {
-		if e, err := oplog.BumpEpoch(n.Engine(), x.at); err != nil || e != x.want {
+		at     ident.Millis
+		random uint32
+		want   uint64
+	}{{-5, 0, 8}, {3, 0, 9}, {3, 90, 100}, {1_000_000, 0, 1_000_000}, {2, 0, 1_000_001}} {
+		if e, err := oplog.BumpEpoch(n.Engine(), x.at, x.random); err != nil || e != x.want {
 			t.Errorf("epoch %d at %d, %v", e, x.at, err)
 		}
 	}
