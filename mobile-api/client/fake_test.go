@@ -44,6 +44,7 @@ type fakeServer struct {
 	sockets   map[*websocket.Conn]string
 	upgrades  int
 	noSocket  bool
+	closes    int // the code by which a push closes the socket, 0 for an answer
 	// retryAfter goes with refused sockets.
 	retryAfter string
 	onPage     func(*wire.Page)
@@ -508,6 +509,10 @@ func (s *fakeServer) serveLive(w http.ResponseWriter, r *http.Request) {
 			first = false
 			s.sendPage(ws, d, req)
 		case wire.KindPush:
+			if s.closes != 0 {
+				_ = ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(s.closes, ""))
+				break
+			}
 			var req wire.Push
 			_ = json.Unmarshal(raw, &req)
 			inFlight := d.inFlight

@@ -189,7 +189,10 @@ func (p *Phone) betweenLives(ctx context.Context, onChange func(Change), wait ti
 	if retryAfter(lost) > 0 {
 		wake = nil
 	}
-	due, synced := !crowded(lost), false
+	// What was handed to the socket as it closed is a person's edit as well.
+	st, err := p.Status()
+	unsent := err == nil && st.Pending > 0
+	due, synced := !crowded(lost) || unsent && wake != nil, false
 	for {
 		if due {
 			if err := p.syncBetween(ctx, onChange); err != nil {

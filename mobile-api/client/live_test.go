@@ -399,6 +399,18 @@ func TestLiveEditsDoNotWait(t *testing.T) {
 	eventually(t, "the edit's answer", func() bool { rec, err := r.Get("note", id); return err == nil && !rec.Pending })
 }
 
+// TestLiveEditAsItCloses: an edit that is handed to the socket as it closes does
+// not wait either.
+func TestLiveEditAsItCloses(t *testing.T) {
+	s := newFake()
+	r := startLive(t, s, func(p *Phone) { p.backoffMin, p.backoffMax = time.Hour, 2*time.Hour })
+	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
+	s.locked(func() { s.closes = websocket.CloseGoingAway })
+	id, err := r.Create("note", map[string]any{"text": "x"})
+	must(t, err)
+	eventually(t, "the edit's answer", func() bool { rec, err := r.Get("note", id); return err == nil && !rec.Pending })
+}
+
 // TestLiveKeepsRetryAfter: while the server asks for time nothing is sent, an
 // edit neither. A socket that can't be had keeps nobody from syncing afterwards.
 func TestLiveKeepsRetryAfter(t *testing.T) {
