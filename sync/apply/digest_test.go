@@ -153,6 +153,9 @@ func TestTwinPanics(t *testing.T) {
 // TestRoom: a large page is not copied as it grows, and has little more room than
 // it needs.
 func TestRoom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector, under which short tests run, allocates as well")
+	}
 	w := field(t)
 	var rs []command.Row
 	for i := range 1_000 {
