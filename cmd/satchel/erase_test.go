@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -9,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +18,7 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
+	"satchel/internal/testworld"
 	"satchel/sync/apply"
 	"satchel/sync/audit"
 	"satchel/sync/state"
@@ -237,22 +236,10 @@ func TestEraseCompactGrep(t *testing.T) {
 // readPerson reads an export of a person: its entries, and person.json.
 func readPerson(t *testing.T, path string) (files map[string]string, head string) {
 	t.Helper()
-	r, err := zip.OpenReader(path)
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	files = map[string]string{}
-	for _, e := range r.File {
-		f, err := e.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[e.Name] = string(b)
-	}
+	files = testworld.Unzip(t, raw)
 	return files, files["person.json"]
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,29 +19,11 @@ import (
 	"satchel/sync/tenant"
 )
 
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), text)
-}
-
 // broken is a folder with one tenant whose commits can be made to fail.
 type broken struct {
 	t   *testing.T
 	ts  *Tenants
-	log lines
+	log said
 
 	mu   sync.Mutex
 	fail bool // the next commit is reported to have failed

@@ -1,10 +1,10 @@
 package rest_test
 
 import (
-	"archive/zip"
 	"bytes"
 	"encoding/json"
-	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,22 +19,9 @@ const persons = "/v1/admin/persons/"
 // unzipped reads an export: its entries, and all of their words together.
 func unzipped(t *testing.T, res *Response) (files map[string]string, all string) {
 	t.Helper()
-	r, err := zip.NewReader(bytes.NewReader(res.Body), int64(len(res.Body)))
-	if err != nil {
-		t.Fatalf("%v: %.200s", err, res.Body)
-	}
-	files = map[string]string{}
-	for _, e := range r.File {
-		f, err := e.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[e.Name] = string(b)
-		all += e.Name + "\n" + string(b) + "\n"
+	files = Unzip(t, res.Body)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		all += name + "\n" + files[name] + "\n"
 	}
 	return files, all
 }

@@ -210,31 +210,22 @@ func (r *run) agreed(now scope.Sets, says map[string]command.Summary) []uint16 {
 	return out
 }
 
-// Encode appends the page as JSON, read from the snapshot of the commit that
-// made it.
-func (p *Page) Encode(rd *state.Reader, dst []byte, digests map[string]wire.Summary) ([]byte, error) {
-	dst, err := p.encodeRecords(rd, p.appendHead(rd, dst, len(digests)), p.Items)
-	if err != nil {
-		return nil, err
-	}
-	return p.appendTail(rd, dst, digests), nil
-}
-
 // manyRecords is how many records a page sends or sums up for two goroutines to
 // be worth while.
 const manyRecords = 1000
 
-// Large reports whether EncodeSummed has use for a second reader: pages of many
+// Large reports whether Encode has use for a second reader: pages of many
 // records, and those that end a round of several, after which all that the device
 // has is summed up.
 func (p *Page) Large() bool {
 	return len(p.Items) >= manyRecords || p.Complete && p.Later && p.Now.Len() >= manyRecords
 }
 
-// EncodeSummed returns what Encode appends with the digests of the types, as they
-// stand in Now; without any where the page is not complete. Another goroutine
-// does half of it where twin, which may be nil, reads the same snapshot.
-func (p *Page) EncodeSummed(rd, twin *state.Reader, types []uint16) ([]byte, error) {
+// Encode returns the page as JSON, read from the snapshot of the commit that made
+// it, with the digests of the types, as they stand in Now; without any where the
+// page is not complete. Another goroutine does half of it where twin, which may
+// be nil, reads the same snapshot.
+func (p *Page) Encode(rd, twin *state.Reader, types []uint16) ([]byte, error) {
 	sums := newSummary(p.Now, types, twin != nil)
 	half := len(p.Items)
 	if twin != nil {

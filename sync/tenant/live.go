@@ -250,7 +250,7 @@ func (t *Tenant) encode(a answer, full bool) (out Encoded, err error) {
 	if page.Complete {
 		types = t.summed(rd, page, full)
 	}
-	b, err := page.EncodeSummed(rd, twin, types)
+	b, err := page.Encode(rd, twin, types)
 	if err != nil {
 		return Encoded{}, fault.New(fault.InternalError).Because(err)
 	}
