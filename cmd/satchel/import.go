@@ -69,17 +69,37 @@ func (f *folder) load(ctx context.Context, t *tenant.Tenant, m *importer.Mapping
 	if err := recordRun(ctx, t, rep, started); err != nil {
 		return err
 	}
+	words, err := importWords(rep, rejects)
+	if err != nil {
+		return err
+	}
+	return f.print(rep, words)
+}
+
+// importWords is the report for people: what became of the rows, and of the
+// records that were made of them.
+func importWords(rep *importer.Report, rejects string) (string, error) {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "type\tcreated\tchanged\tsame\trejected")
+	fmt.Fprintln(w, "source\trows\ttaken\trepeated\trejected")
+	for _, c := range rep.Sources {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", c.Name, c.Rows, c.Taken, c.Repeated, c.Rejected)
+	}
+	fmt.Fprintln(w, "\ntype\tcreated\tchanged\tsame\trejected")
 	for _, c := range rep.Types {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", c.Type, c.Created, c.Changed, c.Same, c.Rejected)
 	}
 	if err := w.Flush(); err != nil {
-		return err
+		return "", err
 	}
-	fmt.Fprintf(&b, "\n%d rows rejected (see %s), %d notes\n", rep.Rejected, rejects, len(rep.Notes))
-	return f.print(rep, b.String())
+	fmt.Fprintf(&b, "\n%d rows rejected (see %s)\n", rep.Rejected, rejects)
+	if n := len(rep.Notes); n > 0 {
+		fmt.Fprintf(&b, "%d notes on rows that were taken; run it again with --json to read them, it adds nothing\n", n)
+	}
+	if len(rep.Unread) > 0 {
+		fmt.Fprintf(&b, "not read, since the mapping does not name them: %s\n", strings.Join(rep.Unread, ", "))
+	}
+	return b.String(), nil
 }
 
 // recordRun leaves a record of what the import did.

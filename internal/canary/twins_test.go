@@ -16,7 +16,7 @@ func TestTwins(t *testing.T) {
 	for i, g := range Groups {
 		t.Run(g[0], func(t *testing.T) {
 			t.Parallel()
-			compare(t, int64(i+1), 10, g)
+			compare(t, int64(i+1), 12, g)
 		})
 	}
 }

@@ -53,6 +53,7 @@ const (
 	UndoLeavesIndex
 	UndoLeavesRows
 	JoinedChangeLost
+	RecentChangeLost
 	OldValueIndexed
 
 	// Of sync/project: what a reader sees of a record.
@@ -83,6 +84,7 @@ const (
 	EpochForgotten
 	PullsInPlace
 	LiveNotWoken
+	WatchStale
 
 	// Of sync/apply: what is remembered between commands.
 	StaleSyncSet

@@ -221,6 +221,30 @@ func TestFacetsAndMasks(t *testing.T) {
 	}
 }
 
+// TestNobodyWritesUnread: a right to change or make reaches no field that the
+// person reads nowhere.
+func TestNobodyWritesUnread(t *testing.T) {
+	w := sample()
+	wide := compile(t, May(Create, Edit).On(client).As("T-2"))
+	core := compile(t, May(View).On(client).Through(entity.Core).As("T-1"))
+	for _, v := range []Verb{Create, Edit} {
+		d := person(core, wide).Decide(v, w["client-a"], w)
+		if !d.Allowed || d.Mask.Has(4) || !d.Mask.Has(1) {
+			t.Errorf("%s reaches %b", v, d.Mask)
+		}
+		if d := person(compile(t, May(View).On(client).As("T-1")), wide).Decide(v, w["client-a"], w); !d.Mask.Has(4) {
+			t.Errorf("%s of what is read reaches %b", v, d.Mask)
+		}
+	}
+	// Who sees no record of the type makes them as granted, and changes none.
+	if d := person(wide).Decide(Create, w["client-a"], w); !d.Mask.Has(4) {
+		t.Errorf("create alone reaches %b", d.Mask)
+	}
+	if d := person(wide).Decide(Edit, w["client-a"], w); d.Mask != 0 {
+		t.Errorf("edit alone reaches %b", d.Mask)
+	}
+}
+
 func TestContextOnly(t *testing.T) {
 	w := sample()
 	s := person(compile(t,

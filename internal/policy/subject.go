@@ -403,7 +403,31 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 		out.Mask |= g.Mask
 	}
 	out.Mask &^= gone
+	if out.Allowed {
+		out.Mask &= s.readable(v, r, look)
+	}
 	return out
+}
+
+// readable is what of the record a change may reach because the person reads
+// it: nobody writes over what they can't read. A new record is seen by nobody
+// yet, so that there the fields count that some record of the type would show;
+// who sees none of the type at all has nothing that the fields could differ
+// from, and writes what was granted.
+func (s *Subject) readable(v Verb, r *entity.Record, look Lookup) entity.Mask {
+	switch v {
+	case Edit:
+		return s.View(r, look).Mask
+	case Create:
+		var m entity.Mask
+		for _, g := range s.grants[key{r.Type.No, View}] {
+			m |= g.Mask
+		}
+		if m != 0 {
+			return m
+		}
+	}
+	return r.Type.All()
 }
 
 // open judges a grant's conditions; it returns the clause that closes it.

@@ -181,6 +181,9 @@ func (s *sim) judgePage(pg *apply.Page, out *wire.Page) {
 			s.fail("I4: a page for %s removes %s/%s, which the device was never given", dev.Employee, r.Type, r.ID)
 		}
 	}
+	if n := s.deviceRow(pg.Device).Processed; out.Processed != n {
+		s.fail("a page for %s says that %d mutations are in effect, and %d are", dev.Employee, out.Processed, n)
+	}
 	if pg.Complete != (out.Complete != nil) || out.More == pg.Complete {
 		s.fail("more and complete disagree")
 	}
@@ -441,6 +444,9 @@ func (s *sim) judgePush(c *command.Command, res *wire.Results, alone bool) {
 			if alone && len(c.Push.Mutations) == 1 {
 				s.judgeConflicts(c, &m, r)
 			}
+			if alone && byItself(c.Push.Mutations, i) {
+				s.judgeMerge(c, &m, r)
+			}
 			if r.Status == wire.Applied && alone && len(c.Push.Mutations) == 1 {
 				s.judgeRight(c.Actor, m.ID, m.Type)
 			}
@@ -602,7 +608,21 @@ func (s *sim) checkQuiet() {
 	s.m.Rest(s.snap)
 	defer s.m.Leave()
 	named := map[int]bool{}
-	s.m.Touched(s.effects, watched, func(i int) { named[i] = true })
+	at := map[ident.DeviceID]int{}
+	for i, w := range watched {
+		at[w.Device] = i
+		s.m.Watch(w)
+	}
+	s.m.TouchedWatched(s.effects, func(id ident.DeviceID) {
+		if i, ok := at[id]; ok {
+			named[i] = true
+		}
+	})
+	asleep := map[int]bool{}
+	s.m.Touched(s.effects, watched, func(i int) { asleep[i] = true })
+	if !maps.Equal(named, asleep) {
+		s.fail("an entry concerns other devices of those that are watched, %v, than of those that sleep, %v, of %v", named, asleep, watched)
+	}
 	newDay := s.prev == nil || s.prev.Now.Day() != s.world.Now.Day()
 	for i, p := range quiet {
 		if (named[i] && s.planted != plantWake) || newDay {

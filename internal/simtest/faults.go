@@ -27,6 +27,7 @@ var wanted = slices.Concat([]string{
 	"person who is out", "device in step", "clone in step", "right delegated", "person compared who acts for another",
 	"role limited to clients", "conflict settled offline", "bundle replayed", "bundle not replayed", "bundle discarded",
 	"done: conflict action keep-mine", "bulk action", "bulk item done", "right to write judged", "bulk item refused: not_found",
+	"merge: written", "merge: kept", "delete of what nobody changed", "delete of what was changed",
 	"work set aside is kept", "what was told written stands", "write with a key told again", "store verified",
 	"session ended", "request of a revoked device", "request of a session that is over", "request of a session that has expired",
 	"turned away: a pull", "turned away: a push", "refresh token current", "refresh token used again for a lost answer",

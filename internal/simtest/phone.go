@@ -487,13 +487,7 @@ func (p *phone) work() {
 		create("tag", "name", s.unique(), "visibility", pick(s.rng, []string{"public", "private"}))
 	case 12:
 		if r := p.mine(); r != nil {
-			was := command.Object{}
-			for _, k := range sortedKeys(r.Fields) { // in one order: each draws from the history's chances
-				if f := s.cat.Type(r.Type).Field(k); f != nil && f.No <= entity.MaxFieldNo && s.chance(30) {
-					was[k] = []byte(r.Fields[k])
-				}
-			}
-			p.number(command.Mutation{Op: wire.OpDelete, Type: r.Type, ID: r.ID, Was: was})
+			p.number(command.Mutation{Op: wire.OpDelete, Type: r.Type, ID: r.ID, Was: p.seenOf(r)})
 		}
 	default: // what no honest phone does
 		switch s.rng.IntN(5) {
@@ -513,6 +507,29 @@ func (p *phone) work() {
 			}
 		}
 	}
+}
+
+// seenOf is what a delete says was there: some of what is shown, or, as the
+// client does, all that can be written and null for what is empty; now and then
+// what stood there before.
+func (p *phone) seenOf(r *oracle.Shown) command.Object {
+	t, all, stale := p.s.cat.Type(r.Type), p.s.chance(50), p.s.chance(30)
+	newer := p.s.newerThan(p.schema)[r.Type]
+	was := command.Object{}
+	for _, f := range t.Fields {
+		v, ok := r.Fields[f.Name]
+		switch {
+		case slices.Contains(newer, f.Name) || !all && (!ok || !p.s.chance(30)):
+		case stale && f.Kind == entity.String:
+			was[f.Name] = obj("v", p.s.unique())["v"]
+			stale = false
+		case ok:
+			was[f.Name] = []byte(v)
+		default:
+			was[f.Name] = []byte("null")
+		}
+	}
+	return was
 }
 
 // patch changes a field or two of what the phone shows.

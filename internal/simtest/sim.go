@@ -402,6 +402,8 @@ type sim struct {
 	looks int           // how many worlds were looked at
 	world *oracle.World // as of the latest commit
 	prev  *oracle.World // one before; its rows are not to be read
+	due   ident.Millis  // when something next falls due, 0 for never
+	fell  bool          // something did with the latest commit
 	held  map[ident.DeviceID]map[ident.RecordID]oracle.Shown
 	// altered: the roles are not those of the manual for now, so that what
 	// people may see is not held against it.
@@ -571,6 +573,8 @@ func (s *sim) look() {
 	must(err)
 	s.world = w
 	clear(s.held)
+	s.fell = s.due != 0 && s.due <= w.Now
+	s.due, _ = apply.NextDue(snap)
 	if s.prev != nil && w.Now < s.prev.Now {
 		s.fail("tenant time went back by %d ms", s.prev.Now-w.Now)
 	}

@@ -76,15 +76,62 @@ func (p *Phone) Patch(typ, id string, fields map[string]any, how ...EditOption) 
 	})
 }
 
-// Delete removes a record here and queues that for the server. ErrNotFound
-// where the device shows no such record. *RuleError: the server would refuse it.
+// Delete removes a record here and queues that for the server. What its fields
+// held goes along: where somebody else has changed one of them in the meantime
+// the server refuses the delete, with the code conflict, and the record is shown
+// again. ErrNotFound where the device shows no such record. *RuleError: the
+// server would refuse it.
 func (p *Phone) Delete(typ, id string, how ...EditOption) error {
 	return p.edit(how, func(t tx) (*wire.Mutation, error) {
-		if _, err := shown(t, typ, id); err != nil {
+		r, err := shown(t, typ, id)
+		if err != nil {
 			return nil, err
 		}
-		return &wire.Mutation{Op: wire.OpDelete, Type: typ, ID: id}, nil
+		was, err := p.heldBy(t, r)
+		if err != nil {
+			return nil, err
+		}
+		return &wire.Mutation{Op: wire.OpDelete, Type: typ, ID: id, Was: was}, nil
 	})
+}
+
+// maxHeld bounds what a delete tells of what was there, in bytes; fields that
+// don't fit are left out.
+const maxHeld = 64 << 10
+
+// heldBy returns what the device knows that the server has in a record's fields,
+// null for those that are empty. Of a record that the server has not shown yet
+// it knows nothing, and nothing of what queued actions may have changed.
+func (p *Phone) heldBy(t tx, r Record) (map[string]json.RawMessage, error) {
+	d, err := readDevice(t)
+	if err != nil {
+		return nil, err
+	}
+	set, err := p.ruleSet(t, d)
+	if err != nil {
+		return nil, err
+	}
+	was := r.Fields
+	if set != nil && set.types[r.Type] != nil {
+		j := &judge{t: t, rules: set}
+		f := j.facts(r.Type, r.ID)
+		if f == nil || j.err != nil {
+			return nil, j.err
+		}
+		was = f.held()
+	} else if r.Pending {
+		was = nil
+	}
+	room := maxHeld
+	for _, name := range sortedKeys(was) {
+		size := len(name) + len(was[name])
+		if size > room {
+			delete(was, name)
+			continue
+		}
+		room -= size
+	}
+	return was, nil
 }
 
 // Action queues an action (a change of status, a movement of stock) on a

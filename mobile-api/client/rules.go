@@ -373,6 +373,27 @@ func (f *facts) value(name string) (json.RawMessage, bool) {
 	return nil, !f.made && fr != nil && fr.Seen == mobile.SeenAlways
 }
 
+// held returns the values of the fields that can be written, null for none, as
+// far as the device knows them.
+func (f *facts) held() map[string]json.RawMessage {
+	if f.made {
+		return nil
+	}
+	out := map[string]json.RawMessage{}
+	for i := range f.rules.Fields {
+		fr := &f.rules.Fields[i]
+		v, known := f.value(fr.Name)
+		if fr.ReadOnly || !known {
+			continue
+		}
+		if v == nil {
+			v = json.RawMessage("null")
+		}
+		out[fr.Name] = v
+	}
+	return out
+}
+
 // members are the texts in a value: of a set its entries, of a flag its word.
 func members(raw json.RawMessage) []string {
 	if isNull(raw) {

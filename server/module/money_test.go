@@ -716,3 +716,44 @@ func (l *ledger) compare(rt *rapid.T, s *state) {
 		}
 	}
 }
+
+// TestNumbersOfTheSeries: nobody types a number that the series gives to another
+// document; any other number may be typed, and what the system brings in keeps
+// its own.
+func TestNumbersOfTheSeries(t *testing.T) {
+	s := stockState(t)
+	priced := `[{"id":"1","text":"work","quantity":1,"unitPrice":{"amount":100,"currency":"EUR"}}]`
+	s.must(s.set("invoice", "invoice-00", "client", `"client-1"`, "lines", priced))
+	s.must(s.act("invoice-00", "approve"))
+	for typ, c := range map[string]struct {
+		prefix string
+		kv     []string
+	}{
+		"invoice":       {"INV", []string{"client", `"client-1"`}},
+		"contract":      {"CON", []string{"client", `"client-1"`, "title", `"care"`, "kind", `"other"`, "starts", `"2026-01-01"`, "interval", `"once"`}},
+		"creditNote":    {"CN", []string{"client", `"client-1"`, "invoice", `"invoice-00"`}},
+		"salesOrder":    {"SO", []string{"client", `"client-1"`}},
+		"purchaseOrder": {"PO", []string{"supplier", `"supplier-1"`}},
+	} {
+		make := func(id, number string) error {
+			return s.set(typ, id, append([]string{"number", `"` + number + `"`}, c.kv...)...)
+		}
+		for _, number := range []string{"-000001", "-1234567"} {
+			if err := make(typ+"-no", c.prefix+number); !fault.Is(err, fault.BadValue) {
+				t.Errorf("%s %s%s: %v", typ, c.prefix, number, err)
+			}
+		}
+		s.must(make(typ+"-ok", c.prefix+"-2026-7"))
+		s.must(make(typ+"-short", c.prefix+"-00001"))
+		r := s.records[ident.RecordID(typ+"-ok")].Clone()
+		r.Set("number", entity.StringValue(c.prefix+"-000009"))
+		if err := s.Save(r); !fault.Is(err, fault.BadValue) {
+			t.Errorf("%s, renumbered: %v", typ, err)
+		}
+		s.actor = ""
+		s.must(make(typ+"-old", c.prefix+"-000002"))
+		s.actor = "person-1"
+		r = s.records[ident.RecordID(typ+"-old")].Clone() // is changed as it is
+		s.must(s.Save(r))
+	}
+}

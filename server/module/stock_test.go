@@ -176,3 +176,76 @@ func TestStockRefuses(t *testing.T) {
 		t.Errorf("%d movements", n)
 	}
 }
+
+// TestPurchaseOrders: their sums, where they go, and how they end when not
+// everything comes.
+func TestPurchaseOrders(t *testing.T) {
+	s := stockState(t)
+	lines := `[{"id":"1","product":"product-1","quantity":3,"unitPrice":{"amount":250,"currency":"EUR"},"taxPercent":19}]`
+	s.must(s.set("purchaseOrder", "order-001", "supplier", `"supplier-1"`, "lines", lines))
+	for f, want := range map[string]string{"net": "750", "tax": "143", "total": "893"} {
+		if got, want := string(s.records["order-001"].Get(f)), `{"amount":`+want+`,"currency":"EUR"}`; got != want {
+			t.Errorf("%s is %s, want %s", f, got, want)
+		}
+	}
+	s.must(s.act("order-001", "approve"))
+	if err := s.act("order-001", "receive"); !fault.Is(err, fault.MissingField) {
+		t.Errorf("received into no warehouse: %v", err)
+	}
+	to := func(warehouse string) error {
+		r := s.records["order-001"].Clone()
+		r.Set("warehouse", entity.RefValue(ident.RecordID(warehouse)))
+		return s.Save(r)
+	}
+	s.must(to("warehouse-1"))
+	if err := to("warehouse-2"); !fault.Is(err, fault.WrongStatus) {
+		t.Errorf("sent elsewhere: %v", err)
+	}
+	s.must(s.act("order-001", "receive"))
+	s.status("Received", "order-001")
+	s.level("level-001", 13, 0)
+
+	// Of which nothing came, and of which something did.
+	s.must(s.set("purchaseOrder", "order-002", "supplier", `"supplier-1"`, "warehouse", `"warehouse-1"`, "lines", seals(5)))
+	s.must(s.act("order-002", "approve"))
+	s.must(s.act("order-002", "cancel"))
+	s.status("Cancelled", "order-002")
+	if err := s.set("receipt", "receipt-2", "warehouse", `"warehouse-1"`, "purchaseOrder", `"order-002"`, "lines", seals(5)); !fault.Is(err, fault.WrongStatus) {
+		t.Errorf("received after all: %v", err)
+	}
+	s.must(s.set("purchaseOrder", "order-003", "supplier", `"supplier-1"`, "warehouse", `"warehouse-1"`, "lines", seals(5)))
+	s.must(s.act("order-003", "approve"))
+	s.must(s.set("receipt", "receipt-3", "warehouse", `"warehouse-1"`, "purchaseOrder", `"order-003"`, "lines", seals(2)))
+	s.must(s.act("order-003", "cancel"))
+	s.status("Received", "order-003")
+	s.level("level-001", 15, 0)
+	if err := s.act("order-003", "cancel"); !fault.Is(err, fault.WrongStatus) {
+		t.Errorf("cancelled again: %v", err)
+	}
+}
+
+// TestPickedAndCancelled: what was picked and is not shipped is put back.
+func TestPickedAndCancelled(t *testing.T) {
+	s := stockState(t)
+	for id, steps := range map[string][]string{
+		"sale-0001": {"approve", "pick", "cancel"}, "sale-0002": {"approve", "cancel"}, "sale-0003": {"cancel"},
+	} {
+		s.must(s.set("salesOrder", id, "client", `"client-1"`, "warehouse", `"warehouse-1"`, "lines", seals(4)))
+		for _, step := range steps {
+			s.must(s.act(id, step))
+		}
+		s.status("Cancelled", id)
+		s.level("level-001", 10, 0)
+	}
+	if n := s.of("stockMovement"); n != 2 {
+		t.Errorf("%d movements, want one out and one in", n)
+	}
+	s.must(s.set("salesOrder", "sale-0004", "client", `"client-1"`, "warehouse", `"warehouse-1"`, "lines", seals(4)))
+	for _, step := range []string{"approve", "pick", "ship"} {
+		s.must(s.act("sale-0004", step))
+	}
+	if err := s.act("sale-0004", "cancel"); !fault.Is(err, fault.WrongStatus) {
+		t.Errorf("a shipped order was cancelled: %v", err)
+	}
+	s.level("level-001", 6, 0)
+}

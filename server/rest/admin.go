@@ -60,12 +60,26 @@ func nameOf(v *tenant.View, sub *policy.Subject, id ident.RecordID) named {
 	return nameIn(v.Reader, sub, id)
 }
 
+// labels lists the fields by which people know a record, the best first.
+var labels = []string{"name", "title", "subject", "number"}
+
 // nameIn is nameOf for any state; a reader who is nil sees every name.
 func nameIn(rd *state.Reader, sub *policy.Subject, id ident.RecordID) named {
 	n := named{ID: id}
-	if rec, ok := rd.Load(id); ok {
-		if f := rec.Type.Field("name"); f != nil && (sub == nil || sub.View(rec, rd).Mask.Has(f.No)) {
+	rec, ok := rd.Load(id)
+	if !ok {
+		return n
+	}
+	sight := policy.Sight{Mask: rec.Type.All()}
+	if sub != nil {
+		sight = sub.View(rec, rd)
+	}
+	for _, k := range labels {
+		if f := rec.Type.Field(k); n.Name == "" && f != nil && sight.Mask.Has(f.No) {
 			n.Name = rec.Value(f.No).Text()
+		}
+		if sight.Context { // such as people, whom a record names by their names
+			break
 		}
 	}
 	return n

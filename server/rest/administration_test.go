@@ -84,6 +84,64 @@ func TestRoleOfClients(t *testing.T) {
 	office.has("job-acme-1", "job-dune-1")
 }
 
+// TestRoleThatEnds: the assignments of an organizational role go with it, and no
+// others.
+func TestRoleThatEnds(t *testing.T) {
+	const who ident.RecordID = "emp-limited"
+	w := newWorld(t)
+	role := made(t, w, Admin, orgRoles, "name", "Night desk", "baseRoles", []string{"service.manager"})
+	w.Person(who)
+	w.Person("emp-gone")
+	theirs, other, gone := string(w.Give(who, role)), string(w.Give(who, "stock.guest")), string(w.Give("emp-gone", role))
+	takes(t, w,
+		post(Admin, employees+"/emp-gone/disable"),
+		get(who, jobs).shows("job-acme-1"),
+		get(Admin, "/v1/admin/role-assignments?limit=200").shows(theirs, other, gone),
+		remove(Admin, orgRoles+"/"+role),
+		get(who, jobs).forbidden(),
+		get(who, "/v1/stock/products").shows("product-valve"),
+		get(Admin, "/v1/admin/role-assignments?limit=200").shows(other).hides(theirs, gone),
+	)
+}
+
+// TestAddressesOfEmployees: one that no mail could be sent to is refused, when it
+// is made and when it is changed.
+func TestAddressesOfEmployees(t *testing.T) {
+	w := newWorld(t)
+	for _, bad := range []string{"anna", "@acme.example", "anna@", "a b@acme.example", "anna@acme@example", "Anna <anna@acme.example>"} {
+		takes(t, w,
+			create(Admin, employees, "name", "Anna", "kind", "in-house", "email", bad).no(422, fault.BadValue),
+			patch(Admin, employees+"/emp-engineer", "email", bad).no(422, fault.BadValue),
+		)
+	}
+	takes(t, w,
+		create(Admin, employees, "name", "Anna", "kind", "in-house", "email", "anna+x@mail.acme.example"),
+		patch(Admin, employees+"/emp-engineer", "phone", "1"),
+	)
+}
+
+// TestClientsAreListedOnce: a client is hidden, allowed, worked at or meant once,
+// so that taking the row away does what it looks like.
+func TestClientsAreListedOnce(t *testing.T) {
+	w := newWorld(t)
+	role, _ := limited(t, w, Acme)
+	const onsite = "/v1/admin/onsite-clients"
+	takes(t, w,
+		create(Admin, rules, "visibility", "visible-contractor", "client", Acme).no(409, fault.Duplicate),
+		create(Admin, rules, "visibility", "visible-contractor", "client", Blue),
+		create(Admin, rules, "visibility", "visible-blind", "client", Acme),
+		create(Admin, onsite, "employee", Onsite, "client", Acme).no(409, fault.Duplicate),
+		create(Admin, onsite, "employee", Onsite, "client", Blue),
+		create(Admin, roleClients, "role", role, "client", Acme).no(409, fault.Duplicate),
+		create(Admin, roleClients, "role", role, "client", Blue),
+		// Taken away, it may be listed again.
+		remove(Admin, rules+"/rule-contractor"),
+		get(Contractor, jobs).shows("job-blue-1").hides("job-acme-1"),
+		create(Admin, rules, "visibility", "visible-contractor", "client", Acme),
+		get(Contractor, jobs).shows("job-acme-1"),
+	)
+}
+
 // TestRoleOfClientsAddsUp: what the limit cuts is what the role itself grants;
 // another role gives what it gives, and hiding outranks both.
 func TestRoleOfClientsAddsUp(t *testing.T) {

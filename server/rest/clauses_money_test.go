@@ -109,7 +109,7 @@ func allOfBilling(who ident.RecordID) []step {
 		synced(who, slices.Concat(moneyOf("acme", billedOf...), moneyOf("corp", billedOf...), []string{"run-march", "product-seal"}),
 			[]string{"job-acme-1", "job-dune-1", "payment-acme-1", "allocation-acme-1", "statement-acme-1", "collection-acme-1", "asset-acme", "ticket-acme-1", "warehouse-main"}),
 		// What invoices name of other apps is there to be looked up.
-		get(who, "/v1/stock/products/product-seal").shows("name").hides("cost"),
+		get(who, "/v1/stock/products/product-valve").shows("name").hides("cost"),
 		get(who, jobs).forbidden(),
 		patch(who, "/v1/stock/products/product-seal", "name", "x").forbidden(),
 
@@ -234,7 +234,7 @@ func allOfDebtors(who ident.RecordID) []step {
 		get(who, collecting).shows("collection-corp-1"),
 		synced(who, slices.Concat(moneyOf("acme", owedOf...), moneyOf("corp", owedOf...)),
 			[]string{"contract-acme-1", "run-march", "job-acme-1", "asset-acme", "warehouse-main", "ticket-acme-1"}),
-		get(who, "/v1/stock/products/product-seal").shows("name").hides("cost"),
+		get(who, "/v1/stock/products/product-valve").shows("name").hides("cost"),
 		worth(who, debts+"/invoice-acme-3", "settled", 2600, "open", 3400, "status", "Sent"),
 		worth(who, payments+"/payment-acme-1", "allocated", 2000, "open", 3000, "status", "Open"),
 		worth(who, balances+"/statement-acme-1", "opening", 0, "closing", 6000+6000-600-5000-4000),
@@ -320,6 +320,7 @@ var moneyClauses = map[string][]step{
 		get(DebtAdmin, contracts).forbidden(),
 		create(Manager, contracts, "client", "client-acme", "title", "x").forbidden(),
 		// Service's people see the invoice, and of neither app what is its own.
+		rows(Row("invoice", "invoice-acme-2", "billingRun", "run-march")),
 		get(Manager, invoices+"/invoice-acme-2").shows("number", "total").hides("approvalNotes", "collectionNotes", "billingRun"),
 		get(Manager, invoices).quiet("approve-acme", "collect-acme"),
 		seek(Manager, invoices, "filter", "approvalNotes contains a").no(400, fault.UnknownField),

@@ -61,7 +61,15 @@ func bulked(who ident.RecordID, path string, codes map[string]fault.Code, kv ...
 				t.Errorf("%s: %s of %s: %q, want %q", who, path, r.ID, r.Code, codes[r.ID])
 			}
 		}
-	})
+	}).as(of(codes))
+}
+
+// of is what the codes of a bulk action prove.
+func of(codes map[string]fault.Code) (p proof) {
+	for _, c := range codes {
+		p |= allowing.when(c == "") | refusing.when(c != "")
+	}
+	return p
 }
 
 // pinned requires that a device of the person that pins the record is sent
@@ -106,7 +114,8 @@ func pinned(who ident.RecordID, typ string, pin ident.RecordID, marked, lacks []
 				t.Errorf("%s pins %s: has %s", who, pin, id)
 			}
 		}
-	})
+		w.were(t, lacks...)
+	}).as(onDevices | allowing.when(len(marked) > 0) | refusing.when(len(lacks) > 0))
 }
 
 func ids(s ...string) []string { return s }
@@ -128,6 +137,10 @@ func sellsAnything(who ident.RecordID, app string) []step {
 		get(who, a.filters).shows("filter-"+app+"-1").hides("filter-secret-rep", other),
 		get(who, a.comments).shows("comment-corp-1", "comment-task-corp", "comment-wide-1").hides("comment-corp-3"),
 		get(who, a.documents).shows("document-task-corp").hides("document-corp-1"),
+		synced(who, append(ids(everyClient...), "task-loose-1", "task-crm-rep", "activity-wide-1", "opportunity-dune-1", "campaign-south-1", "member-wide-corp",
+			"tag-key-1", "tagging-task-dune", "filter-"+app+"-1", "comment-task-corp", "document-task-corp"),
+			ids("tag-secret-rep", "tagging-secret-rep", "filter-secret-rep", other, "comment-corp-3", "document-corp-1", "job-acme-1", "invoice-acme")),
+		carries(who, "client-corp", ids("name", "accountNotes"), ids("accessNotes", "billingNotes", "debtorNotes", "deliveryNotes")),
 
 		create(who, a.accounts, "name", "Fresh", "salesArea", "area-south"),
 		create(who, a.contacts, "client", "client-dune", "name", "Somebody"),
@@ -351,6 +364,7 @@ func noBulkTagging(who ident.RecordID, a selling) []step {
 		rows(Row("tag", mine, "name", "Mine", "visibility", "private", "owner", who)),
 		post(who, a.tags+"/"+string(mine)+"/bulk-attach", "records", ids("client-acme", "contact-acme")),
 		seek(who, a.taggings, "filter", "visibility eq private").hides("tagging-secret-admin"),
+		synced(who, ids("tag-key-1", "tag-crm-rep-1", string(mine)), ids("tag-secret-admin", "tagging-secret-admin")),
 		post(who, a.tags+"/"+string(mine)+"/bulk-detach", "records", ids("client-acme")),
 		post(CRMAdmin, inCRM.tags+"/tag-key-1/bulk-attach", "records", ids("client-acme", "site-acme")),
 		get(CRMAdmin, inCRM.tags).hides(string(mine)),
@@ -369,8 +383,11 @@ func noBulkDelete(who ident.RecordID, a selling, task string, other ident.Record
 func noSharedFilters(who ident.RecordID, a selling, app string, other ident.RecordID) []step {
 	kv := []any{"name", "Late", "app", app, "entityType", "task", "query", "due lt 2026-03-02T00:00:00Z"}
 	public, private := append(kv, "visibility", "public"), append(kv[:len(kv):len(kv)], "visibility", "private")
+	elsewhere := map[string]string{"crm": "filter-sales-1", "sales": "filter-crm-1"}[app]
 	return []step{
 		get(who, a.filters).shows("filter-" + app + "-1"),
+		rows(Row("filter", "filter-of-another", append(private[:len(private):len(private)], "owner", other)...)),
+		synced(who, ids("filter-"+app+"-1"), ids(elsewhere, "filter-of-another")),
 		create(who, a.filters, public...).forbidden(),
 		patch(who, a.filters+"/filter-"+app+"-1", "name", "x").forbidden(),
 		remove(who, a.filters+"/filter-"+app+"-1").forbidden(),
@@ -405,6 +422,7 @@ func noSharedTags(who ident.RecordID, a selling) []step {
 		create(who, a.tags, "name", "Mine", "visibility", "private"),
 		create(CRMRep, inCRM.tags, "name", "Ours", "visibility", "public"),
 		create(CRMRep, inCRM.tags, "name", "x", "visibility", "public", "owner", CRMAdmin).forbidden(),
+		synced(who, ids("tag-key-1", "tag-crm-rep-1"), ids("tag-secret-rep", "tag-secret-admin")),
 	}
 }
 
@@ -601,6 +619,9 @@ var sellingClauses = map[string][]step{
 		get(CRMGuest, inCRM.accounts+"/client-dune").shows("accountNotes").hides("billingNotes"),
 		get(CRMGuest, jobs).forbidden(),
 		get(Nobody, inCRM.campaigns).forbidden(),
+		synced(CRMGuest, append(ids(everyClient...), "campaign-wide-1", "member-south-dune", "tag-key-1", "filter-crm-1", "comment-acme-1"),
+			ids("tag-secret-rep", "filter-sales-1", "filter-secret-rep", "job-acme-1", "comment-acme-3")),
+		carries(CRMGuest, "client-dune", ids("accountNotes"), ids("billingNotes", "accessNotes", "debtorNotes")),
 	},
 	"CRM-GUEST-2": asideFromLists(CRMGuest, inCRM),
 	"CRM-GUEST-3": join(sellsNothing(CRMGuest, inCRM), ownIsReadOnly(CRMGuest, inCRM)),
@@ -660,6 +681,7 @@ var sellingClauses = map[string][]step{
 		post(SalesOps, inSales.tags+"/tag-key-1/bulk-attach", "records", ids("contact-acme", "task-acme-1", "task-sales-ops")),
 		post(SalesOps, inSales.tags+"/tag-key-1/bulk-detach", "records", ids("client-acme")),
 		get(SalesOps, inSales.taggings).hides("tagging-acme-1").shows("tagging-corp-1"),
+		synced(SalesOps, ids("tag-key-1", "client-acme", "tagging-corp-1"), ids("tag-secret-rep", "tagging-acme-1", "tagging-secret-rep")),
 		post(SalesOps, inSales.tags+"/tag-secret-rep/bulk-attach", "records", ids("contact-acme")).absent(),
 		// What they can't see is not there, for a bulk action either.
 		do(func(t *testing.T, w *world) {
@@ -689,6 +711,9 @@ var sellingClauses = map[string][]step{
 		get(SalesGuest, inSales.filters).shows("filter-sales-1").hides("filter-crm-1"),
 		get(SalesGuest, inSales.tags).shows("tag-key-1").hides("tag-secret-rep"),
 		get(SalesGuest, jobs).forbidden(),
+		synced(SalesGuest, append(ids(everyClient...), "campaign-wide-1", "member-south-dune", "tag-key-1", "filter-sales-1", "comment-acme-1"),
+			ids("tag-secret-rep", "filter-crm-1", "filter-secret-rep", "job-acme-1", "comment-acme-3")),
+		carries(SalesGuest, "client-dune", ids("accountNotes"), ids("billingNotes", "accessNotes", "debtorNotes")),
 	},
 	"SAL-GUEST-2": asideFromLists(SalesGuest, inSales),
 	"SAL-GUEST-3": join(sellsNothing(SalesGuest, inSales), ownIsReadOnly(SalesGuest, inSales)),

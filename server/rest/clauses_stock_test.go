@@ -56,6 +56,10 @@ func allOfStock(who ident.RecordID) []step {
 		get(who, partOrders).shows("parts-acme-1", "parts-dune-2"),
 		get(who, movements).shows("movement-acme-1", "movement-dune-1"),
 		get(who, buyers+"/client-corp/sales-orders").shows("sale-corp-1").hides("sale-acme-1"),
+		synced(who, append(ofClients(stockOfClient, "acme", "blue", "corp", "dune"), "product-valve", "relation-one", "warehouse-main", "level-two-valve",
+			"supplier-one", "carrier-one", "order-two-1", "receipt-two-1", "shift-two-1", "count-two-1", "adjust-two-1"),
+			[]string{"job-acme-1", "ticket-acme-1", "asset-acme", "invoice-acme", "task-acme-1"}),
+		carries(who, "client-acme", []string{"deliveryNotes", "name"}, []string{"accountNotes", "accessNotes", "billingNotes", "debtorNotes"}),
 		// Not what other apps have.
 		get(who, jobs).forbidden(),
 		get(who, tickets).forbidden(),

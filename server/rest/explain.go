@@ -36,11 +36,24 @@ type Explanation struct {
 	Visibility ident.RecordID `json:"visibility,omitempty"`
 	// Scope says whose records the deciding clause reaches.
 	Scope string `json:"scope,omitempty"`
+	// Near are the rights to do this to other records of the type that the person
+	// has, where none gives it on this one.
+	Near []Near `json:"near,omitempty"`
 	// Status is set where the right is there, but the record's state stands
 	// in the way: wrong_status or archived.
 	Status string `json:"status,omitempty"`
 	Text   string `json:"text"`
 }
+
+// Near is a right that does not reach as far as a record.
+type Near struct {
+	Role   string `json:"role"`
+	Clause string `json:"clause"`
+	Scope  string `json:"scope"`
+}
+
+// maxNear bounds how many of them are told.
+const maxNear = 5
 
 // question is what is asked, as far as the query string tells.
 type question struct {
@@ -189,6 +202,9 @@ func (e *Explanation) take(q question, d policy.Decision, sub *policy.Subject) {
 	case policy.NoGrant:
 		e.Reason = "no_grant"
 		e.Text = fmt.Sprintf("may not %s: no role or permission gives that.", what)
+		if e.near(q, sub); len(e.Near) > 0 {
+			e.Text = fmt.Sprintf("may not %s: no role or permission gives that here.%s", what, reaches(e.Near))
+		}
 	case policy.Refusing:
 		e.Reason = "refused"
 		e.Text = fmt.Sprintf("may not %s: clause %s says so, and no other role gives it.", what, d.Clause)
@@ -205,6 +221,31 @@ func (e *Explanation) take(q question, d policy.Decision, sub *policy.Subject) {
 		e.Reason = "inactive"
 		e.Text = fmt.Sprintf("may not %s: the person is not active.", what)
 	}
+}
+
+// near notes the person's own rights of the kind that do not reach the record.
+func (e *Explanation) near(q question, sub *policy.Subject) {
+	if e.ID == "" {
+		return
+	}
+	for _, g := range sub.Grants(q.t, q.verb) {
+		n := Near{g.Role, g.Clause, g.Scope.String()}
+		if len(g.Clients) > 0 {
+			n.Scope += ", of the clients that the role is limited to"
+		}
+		if g.By == nil && len(e.Near) < maxNear && !slices.Contains(e.Near, n) {
+			e.Near = append(e.Near, n)
+		}
+	}
+}
+
+// reaches says in words how far rights reach.
+func reaches(near []Near) string {
+	var b strings.Builder
+	for _, n := range near {
+		fmt.Fprintf(&b, " Clause %s of %s gives it as far as records are: %s.", n.Clause, n.Role, n.Scope)
+	}
+	return b.String()
 }
 
 // acting says for whom the person acts in this, "" for themselves.

@@ -36,6 +36,17 @@ func formatOf(s string, other ...string) (string, error) {
 	return "", badParameter("format", "format must be csv or xlsx.")
 }
 
+// wantsNames reads a names parameter.
+func wantsNames(params map[string]string) (bool, error) {
+	switch params["names"] {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	}
+	return false, badParameter("names", "names must be true or false.")
+}
+
 // columns are the fields of an export.
 type columns struct {
 	fields []*entity.Field
@@ -57,6 +68,7 @@ func columnsOf(t *entity.Type, known entity.Mask, names bool) columns {
 	for _, no := range []uint8{entity.NoCreatedAt, entity.NoCreatedBy, entity.NoArchived} {
 		if f := t.FieldNo(no); f != nil && known.Has(no) {
 			c.fields = append(c.fields, f)
+			c.names[no] = names && f.Kind == entity.Ref
 		}
 	}
 	return c
@@ -107,13 +119,13 @@ func (s *Server) export(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 	if err != nil {
 		return err
 	}
-	names := params["names"]
-	if names != "" && names != "true" && names != "false" {
-		return badParameter("names", "names must be true or false.")
+	names, err := wantsNames(params)
+	if err != nil {
+		return err
 	}
 	return s.sendSheet(c, format, t.CollectionIn(t.Apps[0]), func(w sheet.Writer) error {
 		x := exporting{
-			read: caller.Read, sealer: s.sealer, params: params, names: names == "true", limit: sheet.MaxRows(format),
+			read: caller.Read, sealer: s.sealer, params: params, names: names, limit: sheet.MaxRows(format),
 			visible: func(v *tenant.View, sub *policy.Subject) scope.Sets { return s.visible.of(caller.Tenant, v, sub, t) },
 			least:   s.least,
 		}
@@ -252,13 +264,7 @@ func (x *exporting) run(w sheet.Writer, t *entity.Type) error {
 
 // nameFor is the name of a record as far as the reader sees it.
 func nameFor(v *tenant.View, sub *policy.Subject, id ident.RecordID) string {
-	if sub != nil {
-		return nameOf(v, sub, id).Name
-	}
-	if rec, ok := v.Load(id); ok && rec.Type.Field("name") != nil {
-		return rec.Get("name").Text()
-	}
-	return ""
+	return nameIn(v.Reader, sub, id).Name
 }
 
 // sendSheet writes a table into a file and sends that: whatever fails on the way

@@ -177,6 +177,14 @@ func TestExport(t *testing.T) {
 	if got := rows[0]["title"]; got != "'=1+1" {
 		t.Errorf("a formula is exported as %q", got)
 	}
+	// What has no name is known by its title, subject or number, as far as it is
+	// seen; who made a record by theirs.
+	own := w.HTTP(testworld.SvcAdmin, "POST", "/v1/service/invoices", testworld.Object("client", "client-acme", "job", "job-acme-1")).Want(t, 201, "").Object(t)["id"]
+	_, rows = table(t, w.HTTP(testworld.SvcAdmin, "GET", "/v1/service/invoices:export?names=true", nil).Want(t, 200, "").Body)
+	i := slices.IndexFunc(rows, func(r map[string]string) bool { return r["id"] == own })
+	if i < 0 || !strings.HasPrefix(rows[i]["job.name"], "Mend boiler") || rows[i]["createdBy.name"] == "" {
+		t.Errorf("%v", rows)
+	}
 	// An XLSX of the same.
 	res = w.HTTP(testworld.Blind, "GET", customers+":export?format=xlsx", nil).Want(t, 200, "")
 	book, err := excelize.OpenReader(bytes.NewReader(res.Body))

@@ -280,7 +280,7 @@ func operation(r Route) schema {
 		op["responses"] = answers("200", "People by name.", ref("schemas", "Assignees"), "403", "404")
 	case Result:
 		op["summary"] = "What a report comes to, with the rights of whoever asks"
-		params("format")
+		params("format", "names")
 		op["responses"] = answers("200", "Groups and their totals.", ref("schemas", "ReportResult"), "403", "404")
 	case Conflicts:
 		op["summary"] = "Offline edits of a " + r.Type.Name + " that met somebody else's"
@@ -550,7 +550,9 @@ func sharedSchemas() schema {
 		}),
 		"ReportResult": obj([]string{"groups", "total"}, schema{
 			"groups": list(obj([]string{"by", "count"}, schema{
-				"by": schema{"type": "object", "description": "The value of each grouping, null for none."}, "count": whole,
+				"by":     schema{"type": "object", "description": "The value of each grouping, null for none."},
+				"names":  schema{"type": "object", "description": "With names: what references among them name, as far as it is seen."},
+				"count":  whole,
 				"totals": schema{"type": "object", "description": "Of money an amount in minor units by currency; otherwise a number or a text, null for none."},
 			})),
 			"total": obj([]string{"count"}, schema{"count": whole, "totals": schema{"type": "object"}}),
@@ -564,6 +566,9 @@ func sharedSchemas() schema {
 			"principal": text, "action": text, "type": text, "id": text, "allowed": flag,
 			"reason": schema{"enum": []string{"granted", "no_grant", "refused", "closed", "denied", "hidden", "inactive", "context"}},
 			"role":   text, "clause": text, "denial": text, "for": text, "visibility": text, "scope": text,
+			"near": list(obj([]string{"role", "clause", "scope"}, schema{
+				"role": text, "clause": text, "scope": text,
+			})),
 			"status": schema{"enum": []string{"archived", "wrong_status"}}, "text": text,
 		}),
 		"Named": named,

@@ -79,6 +79,8 @@ var readings = map[int][]step{
 	4: { // context: beneath a parent, never in a list, search or count
 		get(CRMGuest, crmTasks).shows("task-crm-guest").hides("task-acme-1"),
 		seek(CRMGuest, crmTasks, "q", "acme").hides("task-acme-1"),
+		seek(CRMGuest, crmTasks, "filter", "id in (task-acme-1, task-crm-guest)").shows("task-crm-guest").hides("task-acme-1"),
+		get(CRMGuest, crmTasks+":export?format=csv").quiet("task-acme-1"),
 		get(CRMGuest, crmAccounts+"/client-acme/tasks").shows("task-acme-1"),
 		get(CRMGuest, deals+"/opportunity-acme-1/tasks").shows("task-acme-2"),
 		get(CRMGuest, campaigns+"/campaign-wide-1/activities").shows("activity-wide-1"),
@@ -91,6 +93,7 @@ var readings = map[int][]step{
 			}
 		}),
 		synced(CRMGuest, []string{"client-acme", "task-crm-guest"}, []string{"task-acme-1", "activity-wide-1"}),
+		pinned(CRMGuest, "client", Acme, []string{"task-acme-1", "opportunity-acme-1"}, []string{"task-blue-1", "task-loose-1", "activity-wide-1"}),
 	},
 	5: { // four roles of one name: none implies another
 		get(Rep, jobs).shows("job-acme-1"), get(Rep, "/v1/billing/contracts").forbidden(), get(Rep, orders).forbidden(), get(Rep, salesTasks).forbidden(),
@@ -169,6 +172,7 @@ var readings = map[int][]step{
 		seek(CRMAdmin, "/v1/crm/accounts", "saved", "filter-crm-1").shows("client-acme", "client-corp"),
 	},
 	12: { // the engineer: header of the job, agent, no invoices; all customers online, own ones on the phone
+		rows(Row("job", "job-acme-1", "closedAt", "2026-03-01T10:00:00Z")),
 		get(Engineer, jobs+"/job-acme-1").shows("title", "contact").hides("closedAt"),
 		get(Engineer, "/v1/service/service-agents").shows("agent-engineer"),
 		get(Engineer, invoices).forbidden(), get(Engineer, customers).shows(everyClient...),
@@ -188,19 +192,21 @@ var readings = map[int][]step{
 		post(Admin, employees+"/emp-admin/disable").status204(),
 	},
 	15: { // a client hidden from whoever has work there: back to the queue, off the phone, kept
+		rows(Row("ticket", "ticket-blue-9", "client", Blue, "subject", "Cold", "requester", Basic, "assignee", Engineer)),
 		do(func(t *testing.T, w *world) {
 			p := w.handset(t, Engineer)
 			p.pull("field")
-			if !p.has("act-blue-1") {
+			if !p.has("act-blue-1") || !p.has("ticket-blue-9") {
 				t.Fatal("the phone lacks its work")
 			}
-			w.Hide(Engineer, Blue)
+			list := made(t, w, Admin, visible, "employee", Engineer, "mode", "all-but")
+			made(t, w, Admin, rules, "visibility", list, "client", Blue)
 			got := p.push(map[string]any{"n": 1, "op": "patch", "type": "jobActivity", "id": "act-blue-1", "fields": map[string]any{"workDone": "typed in the cellar"}, "was": map[string]any{"workDone": nil}})
 			if got != `refused not_found` {
 				t.Errorf("the edit is %s", got)
 			}
 			p.pull("")
-			if p.has("act-blue-1") || p.has("client-blue") || !p.has("act-acme-1") {
+			if p.has("act-blue-1") || p.has("ticket-blue-9") || p.has("client-blue") || !p.has("act-acme-1") {
 				t.Error("the phone has what is hidden")
 			}
 			res := w.HTTP(Admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, "")
@@ -208,7 +214,11 @@ var readings = map[int][]step{
 				t.Errorf("the text is lost: %s", res.Body)
 			}
 		}),
-		get(Manager, activities+"/act-blue-1").hides("assignee"),
+		get(Manager, activities+"/act-blue-1").blank("assignee"),
+		get(Ticketer, tickets+"/ticket-blue-9").shows("status").blank("assignee"),
+		seek(Ticketer, "/v1/me/notifications", "filter", "event eq ticket.queued and about eq ticket-blue-9").some(1),
+		seek(Manager, "/v1/me/notifications", "filter", "event eq jobActivity.queued and about eq act-blue-1").some(1),
+		seek(Engineer, "/v1/me/notifications", "filter", "event eq ticket.queued").some(0),
 		get(Engineer, activities+"/act-blue-1").absent(),
 		get(Engineer, "/v1/admin/quarantine").forbidden(),
 	},
@@ -288,10 +298,17 @@ var readings = map[int][]step{
 		create(Guest, "/v1/me/preferences", "key", "rows", "value", "50"),
 		post(Guest, "/v1/me/notifications/note-guest/read"),
 		create(Guest, "/v1/service/filters", "name", "Mine", "visibility", "private", "app", "service", "entityType", "job"),
+		do(func(t *testing.T, w *world) { // a device, to pin on and to cut off; another's is not theirs
+			pinned(Guest, "job", "job-acme-1", nil, nil).take(t, w)
+			own, other := w.Device(Guest, "lost"), w.Device(Manager, "lost")
+			post(Guest, "/v1/admin/devices/"+string(own)+"/revoke").take(t, w)
+			asAbsent(Guest, "POST", nil, "/v1/admin/devices/"+string(other)+"/revoke").take(t, w)
+		}).as(allowing | refusing | onDevices),
 		synced(Guest, []string{"job-acme-1"}, []string{"ticket-acme-1"}),
 		patch(Guest, jobs+"/job-acme-1", "title", "x").forbidden(),
 	},
 	27: { // the directory
+		rows(Row("employee", Engineer, "salesAreas", []ident.RecordID{AreaNorth})),
 		get(Manager, employees+"/emp-engineer").shows("name").hides("email", "phone", "salesAreas"),
 		get(Staff, employees).shows("emp-liaison").hides("emp-crm-admin"),
 		get(Staff, employees+"/emp-liaison").shows("name").hides("phone"),
@@ -325,7 +342,7 @@ var readings = map[int][]step{
 			seek(Nobody, jobs, "sort", "title").no(400, fault.UnknownField).take(t, w)
 			w.Give(Nobody, "service.guest")
 			get(Nobody, jobs+"/job-acme-1").shows("number", "title").take(t, w)
-		}),
+		}).as(allowing | refusing),
 	},
 	31: { // administrators look at every app and edit none
 		get(Admin, jobs).shows("job-acme-1"), get(Admin, billed).shows("invoice-corp"), get(Admin, orders).shows("sale-dune-1"),
@@ -360,7 +377,7 @@ var readings = map[int][]step{
 		patch(Manager, invoices+"/invoice-acme-2", "remarks", "x").forbidden(),
 		post(Manager, invoices+"/invoice-acme/approve").forbidden(),
 		post(BillAdmin, billed+"/invoice-acme/approve"),
-		get(DebtOps, owed).shows("invoice-acme"), get(Manager, invoices+"/invoice-acme").hides("approvalNotes", "collectionNotes"),
+		get(DebtOps, owed).shows("invoice-acme"), get(Manager, invoices+"/invoice-acme-2").shows("number").hides("approvalNotes", "collectionNotes"),
 	},
 	36: { // picking, without editing the order
 		post(StockOps, orders+"/sale-acme-2/pick"),
@@ -400,7 +417,7 @@ var readings = map[int][]step{
 			if res := w.HTTP(Admin, "GET", "/v1/admin/quarantine", nil).Want(t, 200, ""); !slices.Contains(words(res.Body), "typed too late") {
 				t.Errorf("the text is lost: %s", res.Body)
 			}
-		}),
+		}).as(refusing | onDevices),
 		synced(Engineer, []string{"act-acme-1"}, nil),
 	},
 	39: { // one refusal for whoever can't be assigned; who makes public tags and filters
@@ -545,7 +562,8 @@ func pulled(who ident.RecordID, profile string, has, lacks []string) step {
 				t.Errorf("%s's device has %s", who, id)
 			}
 		}
-	})
+		w.were(t, lacks...)
+	}).as(onDevices | allowing.when(len(has) > 0) | refusing.when(len(lacks) > 0))
 }
 
 // push sends one mutation and says what came of it.

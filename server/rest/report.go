@@ -139,6 +139,7 @@ type tally struct {
 // bucket is one group.
 type bucket struct {
 	by      []entity.Value
+	names   []string // of what the values refer to, where they were asked for
 	sortKey []byte
 	count   int64
 	tallies []map[string]*tally // by total
@@ -292,9 +293,29 @@ func (g grouping) append(key []byte, v entity.Value) []byte {
 	return append(appendKey(append(key, 1), g.field, v), 0)
 }
 
+// named notes the names of what the groups refer to, as far as the runner sees
+// them.
+func (q *inquiry) named(v *tenant.View, sub *policy.Subject, groups []*bucket) {
+	known := map[ident.RecordID]string{}
+	for _, b := range groups {
+		b.names = make([]string, len(q.by))
+		for i, g := range q.by {
+			if g.field.Kind != entity.Ref || b.by[i].IsNull() {
+				continue
+			}
+			id := b.by[i].Ref()
+			if _, ok := known[id]; !ok {
+				known[id] = nameFor(v, sub, id)
+			}
+			b.names[i] = known[id]
+		}
+	}
+}
+
 // groupAnswer is one group as it is answered.
 type groupAnswer struct {
 	By     map[string]json.RawMessage `json:"by,omitempty"`
+	Names  map[string]string          `json:"names,omitempty"`
 	Count  int64                      `json:"count"`
 	Totals map[string]any             `json:"totals,omitempty"`
 }
@@ -307,6 +328,12 @@ func (q *inquiry) answer(b *bucket, grouped bool) groupAnswer {
 			out.By[g.name] = json.RawMessage("null")
 			if !b.by[i].IsNull() {
 				out.By[g.name] = json.RawMessage(b.by[i])
+			}
+			if b.names != nil && b.names[i] != "" {
+				if out.Names == nil {
+					out.Names = map[string]string{}
+				}
+				out.Names[g.name] = b.names[i]
 			}
 		}
 	}
@@ -332,11 +359,15 @@ func (q *inquiry) answer(b *bucket, grouped bool) groupAnswer {
 
 // result runs a report with the rights of whoever asks.
 func (s *Server) result(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
-	p, err := parameters(c, "format")
+	p, err := parameters(c, "format", "names")
 	if err != nil {
 		return err
 	}
 	format, err := formatOf(p["format"], "json")
+	if err != nil {
+		return err
+	}
+	names, err := wantsNames(p)
 	if err != nil {
 		return err
 	}
@@ -365,13 +396,16 @@ func (s *Server) result(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 			return err
 		}
 		groups, all, err = q.run(v.Reader, s.visible.of(caller.Tenant, v, sub, of))
+		if err == nil && names {
+			q.named(v, sub, groups)
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	if format != "json" {
-		return s.sendSheet(c, format, name, func(w sheet.Writer) error { return q.sheet(w, groups, all) })
+		return s.sendSheet(c, format, name, func(w sheet.Writer) error { return q.sheet(w, groups, all, names) })
 	}
 	out := struct {
 		Groups []groupAnswer `json:"groups"`
@@ -383,12 +417,16 @@ func (s *Server) result(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 	return c.JSON(out)
 }
 
-// sheet writes the groups as a table, the total last. A total of money has a
-// column for each currency there is.
-func (q *inquiry) sheet(w sheet.Writer, groups []*bucket, all *bucket) error {
+// sheet writes the groups as a table, the total last; with names, the name of
+// what a group refers to stands beside its id. A total of money has a column for
+// each currency there is.
+func (q *inquiry) sheet(w sheet.Writer, groups []*bucket, all *bucket, names bool) error {
 	var head []sheet.Cell
 	for _, g := range q.by {
 		head = append(head, g.name)
+		if names && g.field.Kind == entity.Ref {
+			head = append(head, g.name+".name")
+		}
 	}
 	head = append(head, "count")
 	currencies := make([][]string, len(q.totals))
@@ -411,11 +449,17 @@ func (q *inquiry) sheet(w sheet.Writer, groups []*bucket, all *bucket) error {
 	}
 	line := func(b *bucket, last bool) error {
 		var cells []sheet.Cell
-		for i := range q.by {
-			if last {
-				cells = append(cells, nil)
-			} else {
-				cells = append(cells, cellOf(entity.String, b.by[i]))
+		for i, g := range q.by {
+			var value, name sheet.Cell
+			if !last {
+				value = cellOf(entity.String, b.by[i])
+			}
+			if b.names != nil && b.names[i] != "" {
+				name = b.names[i]
+			}
+			cells = append(cells, value)
+			if names && g.field.Kind == entity.Ref {
+				cells = append(cells, name)
 			}
 		}
 		cells = append(cells, b.count)

@@ -57,6 +57,15 @@ func TestReports(t *testing.T) {
 	}, "\r\n") {
 		t.Errorf("%s", got)
 	}
+	if got := run(testworld.Manager, parts, "?format=csv&names=true"); got != strings.Join([]string{
+		"product,product.name,count,avg:quantity,max:quantity,sum:quantity", "product-pump,Pump,1,5,5,5", "product-seal,Seal,4,2,2,8", ",,5,2.6,5,13",
+	}, "\r\n") {
+		t.Errorf("%s", got)
+	}
+	if got := run(testworld.Manager, parts, "?names=true"); !strings.HasPrefix(got, `{"groups":[{"by":{"product":"product-pump"},"names":{"product":"Pump"},"count":1,`) {
+		t.Errorf("%s", got)
+	}
+	w.HTTP(testworld.Manager, "GET", reports+"/"+parts+"/result?names=maybe", nil).Want(t, 400, "bad_parameter")
 	w.HTTP(testworld.Manager, "GET", reports+"/"+parts+"/result?format=xlsx", nil).Want(t, 200, "")
 	w.HTTP(testworld.Manager, "GET", reports+"/"+parts+"/result?format=pdf", nil).Want(t, 400, "bad_parameter")
 

@@ -116,8 +116,8 @@ func TestSalesOrderMovesStock(t *testing.T) {
 	w.holds(t, "level-two-valve", shelf{28, 8})
 	w.steps(t,
 		post(StockOps, sales+"/sale-acme-1/pick").no(409, fault.WrongStatus),
-		post(StockOrders, sales+"/sale-acme-1/cancel").no(409, fault.WrongStatus),
 		post(StockOrders, sales+"/sale-acme-1/ship", "tracking", "T-1"),
+		post(StockOrders, sales+"/sale-acme-1/cancel").no(409, fault.WrongStatus),
 		remove(StockAdmin, sales+"/sale-acme-1").no(409, fault.HasDependents),
 		// An approved order that is deleted lets go of what it held.
 		remove(StockAdmin, sales+"/sale-blue-2"),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/testworld"
 )
@@ -137,4 +138,27 @@ func TestListsFollowWrites(t *testing.T) {
 	if has(testworld.Manager, "job-acme-8") {
 		t.Error("what was deleted is listed")
 	}
+}
+
+// TestUnreadFieldsAreNotWritten: nobody writes into a field that they don't
+// read, though a grant to change or make records is wider than what shows them.
+func TestUnreadFieldsAreNotWritten(t *testing.T) {
+	const helpdesk = "/v1/helpdesk/customers"
+	w := newWorld(t)
+	w.Permit(testworld.Basic, "grant", "verb", "edit", "entityType", "client", "app", "crm")
+	w.Permit(testworld.Basic, "grant", "verb", "create", "entityType", "client", "app", "crm")
+	takes(t, w,
+		get(testworld.Basic, helpdesk+"/client-acme").shows("name").hides("accountNotes"),
+		patch(testworld.Basic, helpdesk+"/client-acme", "name", "Acme anew"),
+		patch(testworld.Basic, helpdesk+"/client-acme", "accountNotes", "x").no(400, fault.UnknownField),
+		patch(testworld.Basic, crmAccounts+"/client-acme", "accountNotes", "x").no(400, fault.UnknownField),
+		create(testworld.Basic, crmAccounts, "name", "Fresh", "salesArea", testworld.AreaNorth),
+		create(testworld.Basic, crmAccounts, "name", "Fresh", "salesArea", testworld.AreaNorth, "accountNotes", "x").no(403, fault.FieldNotAllowed),
+	)
+	if got := w.HTTP(testworld.CRMAdmin, "GET", crmAccounts+"/client-acme", nil).Object(t)["accountNotes"]; got != "crm-acme" {
+		t.Errorf("the notes are %v", got)
+	}
+	// Shown, it can be changed.
+	w.Permit(testworld.Basic, "grant", "verb", "view", "entityType", "client", "app", "crm")
+	takes(t, w, patch(testworld.Basic, crmAccounts+"/client-acme", "accountNotes", "Likes tea"))
 }

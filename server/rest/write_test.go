@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -313,6 +314,25 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%s: %s: %v", c.who, path, o)
 			}
 		}
+	}
+	// To an administrator, a right that does not reach so far is told, with how
+	// far it reaches.
+	for _, c := range []struct {
+		who           ident.RecordID
+		action, id    string
+		clause, scope string
+	}{
+		{testworld.CRMManager, "view", "client-dune", "CRM-MGR-1", "own areas"},
+		{testworld.CRMManager, "archive", "client-dune", "CRM-MGR-4", "own areas"},
+	} {
+		path := fmt.Sprintf("action=%s&type=client&id=%s", c.action, c.id)
+		o := w.HTTP(testworld.Admin, "GET", "/v1/admin/explain?principal="+string(c.who)+"&"+path, nil).Want(t, 200, "").Object(t)
+		near, _ := o["near"].([]any)
+		if o["allowed"] != false || o["reason"] != "no_grant" || len(near) != 1 || near[0].(map[string]any)["clause"] != c.clause ||
+			near[0].(map[string]any)["scope"] != c.scope || !strings.Contains(o["text"].(string), c.clause) || !strings.Contains(o["text"].(string), c.scope) {
+			t.Errorf("%s: %s: %v", c.who, path, o)
+		}
+		w.HTTP(c.who, "GET", "/v1/explain?"+path, nil).Want(t, 404, "not_found")
 	}
 	// Hidden from the one who asks: not there. To an administrator: by what.
 	for _, id := range []string{"job-blue-1", "never-was-1"} {

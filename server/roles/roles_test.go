@@ -251,3 +251,26 @@ func TestDeleteIsForFew(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyWritesWhatTheyDontRead: in every role, each field that it lets
+// somebody fill in or change is one that it, or Base, shows of some record.
+func TestNobodyWritesWhatTheyDontRead(t *testing.T) {
+	cat, roles := catalogue(t), compiled(t)
+	for key, c := range roles {
+		for _, typ := range cat.Types {
+			var read entity.Mask
+			for _, r := range []*policy.Compiled{c, roles["base"]} {
+				for _, g := range r.For(typ, policy.View) {
+					read |= g.Mask
+				}
+			}
+			for _, v := range []policy.Verb{policy.Create, policy.Edit} {
+				for _, g := range c.For(typ, v) {
+					if g.Mask&^read != 0 {
+						t.Errorf("%s may %s fields of %s by %s that it does not show", key, v, typ.Name, g.Clause)
+					}
+				}
+			}
+		}
+	}
+}

@@ -42,8 +42,12 @@ func ContentType(format string) string {
 	return "text/csv; charset=utf-8"
 }
 
-// Cell is a string, float64, int64, bool or time.Time; nil is an empty cell.
+// Cell is a string, float64, int64, bool, time.Time or Day; nil is an empty
+// cell.
 type Cell any
+
+// Day is a date, YYYY-MM-DD, which a spreadsheet takes for one.
+type Day string
 
 // Writer takes rows, the heading first; Close ends the table. Discard gives up
 // one that was not closed, and does nothing to one that was.
@@ -112,6 +116,8 @@ func text(c Cell) string {
 		return strconv.FormatBool(v)
 	case time.Time:
 		return v.UTC().Format("2006-01-02T15:04:05Z")
+	case Day:
+		return string(v)
 	}
 	return fmt.Sprint(c)
 }
@@ -121,7 +127,8 @@ type book struct {
 	file   *excelize.File
 	stream *excelize.StreamWriter
 	row    int
-	day    int // the style of instants
+	// The styles of instants and of dates.
+	instant, day int
 }
 
 func newBook(dir string, w io.Writer, name string) (Writer, error) {
@@ -131,16 +138,17 @@ func newBook(dir string, w io.Writer, name string) (Writer, error) {
 	if err := f.SetSheetName("Sheet1", name); err != nil {
 		return nil, err
 	}
-	format := "yyyy-mm-dd hh:mm:ss"
-	day, err := f.NewStyle(&excelize.Style{CustomNumFmt: &format})
-	if err != nil {
+	instant, day := "yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd"
+	b := &book{w: w, file: f}
+	var err error
+	if b.instant, err = f.NewStyle(&excelize.Style{CustomNumFmt: &instant}); err != nil {
 		return nil, err
 	}
-	s, err := f.NewStreamWriter(name)
-	if err != nil {
+	if b.day, err = f.NewStyle(&excelize.Style{CustomNumFmt: &day}); err != nil {
 		return nil, err
 	}
-	return &book{w: w, file: f, stream: s, day: day}, nil
+	b.stream, err = f.NewStreamWriter(name)
+	return b, err
 }
 
 // sheetName is a name that a workbook takes: up to 31 characters, none of
@@ -168,7 +176,9 @@ func (b *book) Row(cells []Cell) error {
 	for i, c := range cells {
 		switch v := c.(type) {
 		case time.Time:
-			out[i] = excelize.Cell{StyleID: b.day, Value: v.UTC()}
+			out[i] = excelize.Cell{StyleID: b.instant, Value: v.UTC()}
+		case Day:
+			out[i] = b.date(v)
 		case string:
 			if r := []rune(v); len(r) > excelize.TotalCellChars {
 				v = string(r[:excelize.TotalCellChars])
@@ -183,6 +193,16 @@ func (b *book) Row(cells []Cell) error {
 		return err
 	}
 	return b.stream.SetRow(at, out)
+}
+
+// date is a day as a spreadsheet keeps it, from 1901 on; one before that, of
+// which each has its own idea, is a text.
+func (b *book) date(d Day) any {
+	t, err := time.Parse(time.DateOnly, string(d))
+	if err != nil || t.Year() <= 1900 {
+		return string(d)
+	}
+	return excelize.Cell{StyleID: b.day, Value: t}
 }
 
 // Close implements Writer.
@@ -249,6 +269,8 @@ func Cells(row []Cell, f *entity.Field, v entity.Value) []Cell {
 			return append(row, m.Time())
 		}
 		return append(row, nil)
+	case entity.Date:
+		return append(row, Day(v.Text()))
 	case entity.Refs, entity.Strings:
 		return append(row, strings.Join(v.Set(), "; "))
 	case entity.Lines:
@@ -264,9 +286,10 @@ func major(amount int64, code string) float64 {
 	if unit, err := currency.ParseISO(code); err == nil {
 		digits, _ = currency.Standard.Rounding(unit)
 	}
-	x := float64(amount)
+	whole := 1
 	for range digits {
-		x /= 10
+		whole *= 10
 	}
-	return x
+	// Divided once: what is divided again and again is off by a little.
+	return float64(amount) / float64(whole)
 }

@@ -20,12 +20,12 @@ import (
 var at = time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 
 var rows = [][]sheet.Cell{
-	{"name", "sum", "n", "done", "when"},
-	{"Acme", 12.5, int64(7), true, at},
-	{`=HYPERLINK("https://bad.example","x")`, nil, nil, false, nil},
-	{"+41 1", -3.25, int64(-1), nil, nil},
-	{"comma, \"quote\"\nline", 0.0, int64(0), nil, nil},
-	{"@x", nil, nil, nil, nil},
+	{"name", "sum", "n", "done", "when", "due"},
+	{"Acme", 12.5, int64(7), true, at, sheet.Day("2026-03-31")},
+	{`=HYPERLINK("https://bad.example","x")`, nil, nil, false, nil, nil},
+	{"+41 1", -3.25, int64(-1), nil, nil, sheet.Day("1871-01-18")},
+	{"comma, \"quote\"\nline", 0.0, int64(0), nil, nil, nil},
+	{"@x", nil, nil, nil, nil, nil},
 }
 
 func write(t *testing.T, format string) []byte {
@@ -52,12 +52,12 @@ func TestCSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][]string{
-		{"name", "sum", "n", "done", "when"},
-		{"Acme", "12.5", "7", "true", "2026-03-02T10:00:00Z"},
-		{`'=HYPERLINK("https://bad.example","x")`, "", "", "false", ""},
-		{"'+41 1", "-3.25", "-1", "", ""},
-		{"comma, \"quote\"\nline", "0", "0", "", ""},
-		{"'@x", "", "", "", ""},
+		{"name", "sum", "n", "done", "when", "due"},
+		{"Acme", "12.5", "7", "true", "2026-03-02T10:00:00Z", "2026-03-31"},
+		{`'=HYPERLINK("https://bad.example","x")`, "", "", "false", "", ""},
+		{"'+41 1", "-3.25", "-1", "", "", "1871-01-18"},
+		{"comma, \"quote\"\nline", "0", "0", "", "", ""},
+		{"'@x", "", "", "", "", ""},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%q", got)
@@ -82,12 +82,16 @@ func TestXLSX(t *testing.T) {
 		return v
 	}
 	for at, want := range map[string]string{
-		"A2": "Acme", "B2": "12.5", "C2": "7", "D2": "TRUE", "E2": "2026-03-02 10:00:00",
+		"A2": "Acme", "B2": "12.5", "C2": "7", "D2": "TRUE", "E2": "2026-03-02 10:00:00", "F2": "2026-03-31", "F4": "1871-01-18",
 		"A3": `=HYPERLINK("https://bad.example","x")`, "B4": "-3.25", "A5": "comma, \"quote\"\nline",
 	} {
 		if got := cell(at); got != want {
 			t.Errorf("%s is %q, want %q", at, got, want)
 		}
+	}
+	// A date is one to a spreadsheet too, which can then sort and reckon by it.
+	if raw, err := f.GetCellValue(name, "F2", excelize.Options{RawCellValue: true}); err != nil || raw != "46112" {
+		t.Errorf("F2 is kept as %q", raw)
 	}
 	// What looks like a formula is a text.
 	if formula, err := f.GetCellFormula(name, "A3"); err != nil || formula != "" {
@@ -102,6 +106,7 @@ func TestCells(t *testing.T) {
 		want  []sheet.Cell
 	}{
 		{entity.Amount(1, "total"), `{"amount":1234,"currency":"EUR"}`, []sheet.Cell{12.34, "EUR"}},
+		{entity.Amount(1, "total"), `{"amount":47706,"currency":"EUR"}`, []sheet.Cell{477.06, "EUR"}},
 		{entity.Amount(1, "total"), `{"amount":1234,"currency":"JPY"}`, []sheet.Cell{1234.0, "JPY"}},
 		{entity.Amount(1, "total"), `{"amount":-5,"currency":"KWD"}`, []sheet.Cell{-0.005, "KWD"}},
 		{entity.Amount(1, "total"), `null`, []sheet.Cell{nil, nil}},
@@ -110,7 +115,7 @@ func TestCells(t *testing.T) {
 		{entity.Decimal(1, "x"), `0.25`, []sheet.Cell{0.25}},
 		{entity.Flag(1, "f"), `true`, []sheet.Cell{true}},
 		{entity.At(1, "at"), `"2026-03-02T12:00:00+02:00"`, []sheet.Cell{at}},
-		{entity.On(1, "on"), `"2026-03-02"`, []sheet.Cell{"2026-03-02"}},
+		{entity.On(1, "on"), `"2026-03-02"`, []sheet.Cell{sheet.Day("2026-03-02")}},
 		{entity.Set(1, "s"), `["b","a"]`, []sheet.Cell{"a; b"}},
 		{entity.Str(1, "s"), `"a\"b"`, []sheet.Cell{`a"b`}},
 		{entity.List(1, "l", entity.Str(1, "text")), `[{"id":"1","text":"x"}]`, []sheet.Cell{`[{"id":"1","text":"x"}]`}},

@@ -41,10 +41,14 @@ type Device struct {
 	Failed    []failed `json:"failed,omitempty"`
 
 	Sync pull.Device `json:"-"`
+	// bare: Sync lacks its arrivals, which are as stored. Only what becomes of a
+	// page under way changes them, and nobody else needs them in memory.
+	bare bool
 
-	now     scope.Sets // cached sync set
-	nowView *view
-	nowDay  ident.Day
+	now      scope.Sets // cached sync set
+	nowView  *view
+	nowMoves uint64
+	nowDay   ident.Day
 }
 
 // failed is a refused mutation: what depends on it is refused as well.
@@ -163,11 +167,22 @@ func (m *Machine) loadDevice(id ident.DeviceID) *Device {
 	if d, ok := m.devices[id]; ok {
 		return d
 	}
-	d := ReadDevice(&m.w.Reader, m.table.list, id)
+	d := readDevice(&m.w.Reader, m.table.list, id)
 	if d != nil {
+		d.bare = true
 		m.devices[id] = d
 	}
 	return d
+}
+
+// complete returns a device with its arrivals.
+func (m *Machine) complete(d *Device) *Device {
+	if !d.bare {
+		return d
+	}
+	full := *d
+	full.Sync.Arrivals, full.bare = readArrivals(&m.w.Reader, d.Ord), false
+	return &full
 }
 
 // Classes reads the class table, for readers of snapshots.
@@ -179,6 +194,15 @@ func Classes(rd *state.Reader) []scope.Class {
 
 // ReadDevice reads a device with its held set, nil for none.
 func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Device {
+	d := readDevice(rd, classes, id)
+	if d != nil {
+		d.Sync.Arrivals = readArrivals(rd, d.Ord)
+	}
+	return d
+}
+
+// readDevice is ReadDevice without the arrivals.
+func readDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Device {
 	v := rd.KV().Get(store.Devices, deviceKey(id))
 	if v == nil {
 		return nil
@@ -233,15 +257,19 @@ func ReadDevice(rd *state.Reader, classes []scope.Class, id ident.DeviceID) *Dev
 			d.Sync.Held = append(d.Sync.Held, scope.Part{Class: classAt(classes, c, id), Set: set})
 		}
 	}
-	rows := arrivalRows(d.Ord)
+	return &d
+}
+
+func readArrivals(rd *state.Reader, dev ident.Ordinal) (out []pull.Arrival) {
+	rows := arrivalRows(dev)
 	store.ScanPrefix(rd.KV(), store.Devices, rows, func(k, v []byte) bool {
 		if len(k) == len(rows)+8 {
 			at := ident.Millis(binary.BigEndian.Uint64(k[len(rows):]) ^ 1<<63)
-			d.Sync.Arrivals = append(d.Sync.Arrivals, pull.Arrival{At: at, Set: parse(v)})
+			out = append(out, pull.Arrival{At: at, Set: parse(v)})
 		}
 		return true
 	})
-	return &d
+	return out
 }
 
 // classAt finds the class that a device's row names by its number.
@@ -286,6 +314,9 @@ func (r *run) storeDevice(d *Device) {
 	// Before the row is staged: what is remembered must be what was stored.
 	var was pull.Device
 	if old := r.loadDevice(d.ID); old != nil && old != d {
+		if !d.bare {
+			old = r.complete(old)
+		}
 		was = old.Sync
 	}
 	r.w.Put(store.Devices, deviceKey(d.ID), encode(row))
@@ -298,9 +329,13 @@ func (r *run) storeDevice(d *Device) {
 			r.putHeld(d.Ord, r.class(p.Class), bits.Set{}, p.Set)
 		}
 	}
-	r.putArrivals(d.Ord, was.Arrivals, d.Sync.Arrivals)
+	if !d.bare {
+		r.putArrivals(d.Ord, was.Arrivals, d.Sync.Arrivals)
+		d.Sync.Arrivals, d.bare = nil, true
+	}
 	r.devicesTouched = append(r.devicesTouched, deviceUndo{d.ID, r.devices[d.ID]})
 	r.devices[d.ID] = d
+	r.watch.changed(d.ID)
 }
 
 type deviceUndo struct {

@@ -124,6 +124,7 @@ type Machine struct {
 	subjects map[ident.RecordID]*policy.Subject
 	views    map[ident.RecordID]*view
 	devices  map[ident.DeviceID]*Device
+	watch    watch
 	sessions SessionCache
 	table    classTable
 	results  []Result
@@ -138,10 +139,12 @@ type Machine struct {
 	OnCommit func(e oplog.Entry, results []Result, eff Effects)
 }
 
+// view is a person's sync set as of so many moves.
 type view struct {
-	sub   *policy.Subject
-	moves uint64
-	sets  scope.Sets
+	sub    *policy.Subject
+	moves  uint64
+	sets   scope.Sets
+	office map[int]scope.Sets // by schema version
 }
 
 // New makes a machine. Open reads what it keeps in memory.
@@ -326,6 +329,7 @@ func (m *Machine) rollback(mark state.Mark, r *run, devices int) {
 	m.w.Rollback(mark)
 	for i := len(r.devicesTouched) - 1; i >= devices && !mutant.On(mutant.UndoLeavesDevice); i-- {
 		u := r.devicesTouched[i]
+		m.watch.changed(u.id)
 		if u.prev == nil {
 			delete(m.devices, u.id)
 		} else {
@@ -473,7 +477,11 @@ func (m *Machine) visible(sub *policy.Subject) *view {
 		return v
 	}
 	sets := scope.Visible(&m.w.Reader, sub)
-	v = &view{sub, m.w.Moves(), sets}
+	if v != nil && v.sub == sub && v.sets.Equal(sets) {
+		v.moves = m.w.Moves() // what moved was others'
+		return v
+	}
+	v = &view{sub: sub, moves: m.w.Moves(), sets: sets}
 	m.views[sub.ID] = v
 	return v
 }

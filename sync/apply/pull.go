@@ -100,6 +100,9 @@ func (r *run) pull(p *command.Pull) Result {
 	if !changed { // what the device says of itself is stored with a page of its own
 		req.Ahead = p.Ahead
 	}
+	if d.Sync.Pending != nil {
+		d = *r.complete(&d)
+	}
 	page, after, moved := pull.Compute(&r.w.Reader, d.Sync, now, req)
 	d.Sync = after
 	out := &Page{Page: page, From: p.Checkpoint, Checkpoint: p.Checkpoint, Processed: d.Processed, MobileEnded: ended, Device: d.ID}
@@ -116,9 +119,12 @@ func (r *run) pull(p *command.Pull) Result {
 
 // keep remembers what was computed of a device whose state did not change.
 func (r *run) keep(stored, d *Device) {
-	stored.now, stored.nowView, stored.nowDay = d.now, d.nowView, d.nowDay
+	stored.now, stored.nowView, stored.nowMoves, stored.nowDay = d.now, d.nowView, d.nowMoves, d.nowDay
 	// The same records, in sets that are shared with others.
-	stored.Sync.Held = d.Sync.Held
+	if !scope.Same(stored.Sync.Held, d.Sync.Held) {
+		stored.Sync.Held = d.Sync.Held
+		r.watch.changed(d.ID)
+	}
 }
 
 // profile takes over what the request says about the device.
@@ -167,12 +173,36 @@ func (r *run) profile(d *Device, p *command.Pull) (changed bool, err error) {
 func (r *run) now(d *Device) scope.Sets {
 	v := r.visible(r.sub)
 	day := r.w.Now().Day()
-	if d.nowView == v && (d.Window != nil || d.nowDay == day || mutant.On(mutant.WindowStands)) {
+	if !d.Field && len(d.Pins) == 0 {
+		d.now, d.nowView = nil, nil
+		return r.office(d, v)
+	}
+	if d.nowView == v && d.nowMoves == v.moves && (d.Window != nil || d.nowDay == day || mutant.On(mutant.WindowStands)) {
 		return d.now
 	}
-	d.now = known(r.cfg.Cat, scope.Carried(&r.w.Reader, r.sub, v.sets, d.Profile(r.w.Now()), r.cfg.Field), d.Schema)
-	d.nowView, d.nowDay = v, day
+	d.now, d.nowView, d.nowMoves, d.nowDay = r.carried(d, v), v, v.moves, day
 	return d.now
+}
+
+// office returns what a device without pins carries in an office: what the person
+// sees decides that alone, so that all such devices share it.
+func (r *run) office(d *Device, v *view) scope.Sets {
+	out, ok := v.office[d.Schema]
+	if !ok {
+		if v.office == nil || len(v.office) >= maxSchemas {
+			v.office = map[int]scope.Sets{}
+		}
+		out = r.carried(d, v)
+		v.office[d.Schema] = out
+	}
+	return out
+}
+
+// maxSchemas bounds the schema versions that a person's devices share sets of.
+const maxSchemas = 4
+
+func (r *run) carried(d *Device, v *view) scope.Sets {
+	return known(r.cfg.Cat, scope.Carried(&r.w.Reader, r.sub, v.sets, d.Profile(r.w.Now()), r.cfg.Field), d.Schema)
 }
 
 // Profile returns the device's profile for the sync set.

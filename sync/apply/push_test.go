@@ -289,8 +289,9 @@ func TestWrongStatusQuotesNothing(t *testing.T) {
 	}
 }
 
-// A field that may be written and not read can't be guessed by way of was.
-func TestWriteOnlyFieldTellsNothing(t *testing.T) {
+// A field that can't be read can't be written, though its writing was granted,
+// nor be guessed by way of was.
+func TestUnreadFieldIsNotWritten(t *testing.T) {
 	w := field(t)
 	w.load(person("emp-gst-1", "service.guest-agent")...)
 	w.load(row("job", "job-one-1", "description", "the secret"),
@@ -302,7 +303,9 @@ func TestWriteOnlyFieldTellsNothing(t *testing.T) {
 	wrong := guess("something else")
 	w.load(row("job", "job-one-1", "description", "the secret"))
 	right := guess("the secret")
-	if wrong.Status != right.Status || wrong.Status != wire.Applied || len(wrong.Conflicts) > 0 {
-		t.Fatalf("guessed wrong: %+v; right: %+v", wrong, right)
+	for _, r := range []wire.Result{wrong, right} {
+		if want(t, r, wire.Refused, fault.UnknownField); len(r.Conflicts) > 0 || r.Message != wrong.Message {
+			t.Fatalf("guessed wrong: %+v; right: %+v", wrong, right)
+		}
 	}
 }

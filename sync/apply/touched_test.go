@@ -1,12 +1,14 @@
 package apply_test
 
 import (
+	"slices"
 	"testing"
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
 	"satchel/sync/apply"
 	"satchel/sync/oplog"
+	"satchel/sync/state"
 )
 
 // TestTouchedByNaming: whoever a changed record names, or named before, may
@@ -56,6 +58,69 @@ func TestTouchedByNaming(t *testing.T) {
 			t.Errorf("%s, whom the activity names before or after, is not touched", x.Employee)
 		}
 	}
+}
+
+// TestWatched: devices that are watched from entry to entry are named by what they
+// hold by then, not by what they held when the watch began, and no more once it
+// has ended.
+func TestWatched(t *testing.T) {
+	w := field(t)
+	w.load(append(person("emp-mgr-1", "service.manager"), person("emp-mgr-2", "service.manager")...)...)
+	one, two, three := w.signIn("emp-mgr-1", "i1"), w.login("emp-mgr-1", "i2"), w.signIn("emp-mgr-2", "i1")
+	for _, p := range []*phone{one, two, three} {
+		w.m.Watch(apply.Watched{Device: p.id, Employee: p.who})
+	}
+	var eff apply.Effects
+	w.m.OnCommit = func(_ oplog.Entry, res []apply.Result, e apply.Effects) { w.res, eff = res, e }
+	rename := func(title string) (named []*phone) {
+		w.load(row("job", "job-one-1", "title", title))
+		if eff.Moved {
+			t.Fatal("a title moves no index")
+		}
+		w.reader(func(rd *state.Reader) {
+			w.m.Rest(rd.KV())
+			defer w.m.Leave()
+			w.m.TouchedWatched(eff, func(id ident.DeviceID) {
+				for _, p := range []*phone{one, two, three} {
+					if p.id == id {
+						named = append(named, p)
+					}
+				}
+			})
+		})
+		return named
+	}
+	is := func(when string, got []*phone, want ...*phone) {
+		t.Helper()
+		if len(got) != len(want) {
+			t.Fatalf("%s: %d devices are named, want %d", when, len(got), len(want))
+		}
+		for _, p := range want {
+			if !slices.Contains(got, p) {
+				t.Errorf("%s: one that is concerned is not named", when)
+			}
+		}
+	}
+	is("before they pulled", rename("A"))
+	one.sync()
+	is("one has pulled", rename("B"), one)
+	two.sync()
+	three.sync()
+	is("all have", rename("C"), one, two, three)
+	for _, p := range []*phone{one, two, three} {
+		p.sync()
+	}
+	is("all have again", rename("D"), one, two, three)
+	w.m.Unwatch(two.id)
+	w.m.Unwatch(two.id)
+	is("one is gone", rename("E"), one, three)
+	w.load(row("clientVisibility", "vis-mgr-1", "employee", "emp-mgr-1", "mode", "all-but"),
+		row("visibilityRule", "rule-mgr-1", "visibility", "vis-mgr-1", "client", "client-one"))
+	one.sync()
+	one.pull() // that it has let go of it
+	is("hidden from one", rename("F"), three)
+	w.m.Watch(apply.Watched{Device: two.id, Employee: two.who})
+	is("one is back that may hold it", rename("G"), two, three)
 }
 
 // TestTouchedByTheNameThatGoes: who sees a task beneath its client alone has the

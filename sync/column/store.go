@@ -169,7 +169,7 @@ func (s *Store) At(rd *state.Reader, t *entity.Type, wants []Want) (view *View, 
 func since(rd *state.Reader, pos ident.Position, most int) (bits.Set, bool) {
 	var b bits.Builder
 	n := 0
-	rd.Changed(pos, func(o ident.Ordinal) bool {
+	rd.Changed(pos, func(o ident.Ordinal, _ uint16) bool {
 		b.Add(o)
 		n++
 		return n <= most
@@ -318,7 +318,7 @@ func (v *version) sizes() map[ID]int64 {
 // the columns that it had to leave as they were.
 func (t *table) next(v *version, dir *directory, rd *state.Reader, live bits.Set) (*version, []ID) {
 	var ords []ident.Ordinal
-	rd.Changed(v.pos, func(o ident.Ordinal) bool {
+	rd.Changed(v.pos, func(o ident.Ordinal, _ uint16) bool {
 		if live.Contains(o) {
 			ords = append(ords, o)
 		}

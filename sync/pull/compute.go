@@ -199,6 +199,9 @@ func differs(a, b *Device) bool {
 	if a.Pending != nil && a.Pending.Reset {
 		return true
 	}
+	if scope.Same(a.Held, b.Held) {
+		return false
+	}
 	for _, p := range a.Held {
 		if !bits.Equal(p.Set, in(b.Held, p.Class)) {
 			return true
@@ -282,20 +285,28 @@ func (c *computation) run() {
 }
 
 // compare finds what moved. A part that is held just as it is now takes over
-// the set it is compared with: next time there is nothing to compare, and
-// devices that hold the same share its memory.
+// the set it is compared with, and all of them the list of those: next time there
+// is nothing to compare, and devices that hold the same share its memory.
 func (c *computation) compare() {
+	if scope.Same(c.parts, c.now) {
+		return
+	}
 	var moved []bits.Set
 	parts := slices.Clone(c.parts)
+	all := len(parts) == len(c.now)
 	for i, p := range parts {
 		is := in(c.now, p.Class)
 		if bits.Equal(p.Set, is) {
 			parts[i].Set = is
 			continue
 		}
+		all = false
 		if s := bits.AndNot(p.Set, is); !s.IsEmpty() {
 			moved = append(moved, s)
 		}
+	}
+	if all {
+		parts = c.now
 	}
 	c.parts, c.moved = parts, bits.OrAll(moved...)
 	if !c.page.Reset && !c.rebased {
@@ -384,13 +395,13 @@ func (c *computation) updates() bool {
 	budget := c.parts.Len()
 	few := true
 	n := 0
-	c.rd.Changed(c.mark.Pos-1, func(o ident.Ordinal) bool {
+	c.rd.Changed(c.mark.Pos-1, func(o ident.Ordinal, typ uint16) bool {
 		if n++; n > budget {
 			few = false
 			return false
 		}
 		c.scanned++
-		if cl, ok := c.parts.Of(o); ok && in(c.now, cl).Contains(o) && !c.unsure.Contains(o) {
+		if cl, ok := c.parts.OfType(o, typ); ok && in(c.now, cl).Contains(o) && !c.unsure.Contains(o) {
 			consider(o, cl)
 		}
 		return true
@@ -425,6 +436,9 @@ func (c *computation) updates() bool {
 // arriving returns what is to be sent because it is new to the device, new
 // in its class, or unsure.
 func (c *computation) arriving() scope.Sets {
+	if c.unsure.IsEmpty() && scope.Same(c.parts, c.now) {
+		return nil
+	}
 	var out scope.Sets
 	for _, p := range c.now {
 		s := bits.AndNot(p.Set, in(c.parts, p.Class))

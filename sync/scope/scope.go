@@ -52,6 +52,20 @@ func (s Sets) Of(o ident.Ordinal) (Class, bool) {
 	return Class{}, false
 }
 
+// OfType is Of for an ordinal of which the number of the type is known; 0 is for
+// none.
+func (s Sets) OfType(o ident.Ordinal, typ uint16) (Class, bool) {
+	if typ == 0 {
+		return s.Of(o)
+	}
+	for _, p := range s {
+		if p.Type == typ && p.Set.Contains(o) {
+			return p.Class, true
+		}
+	}
+	return Class{}, false
+}
+
 // Len counts the records.
 func (s Sets) Len() int {
 	n := 0
@@ -59,6 +73,16 @@ func (s Sets) Len() int {
 		n += p.Set.Len()
 	}
 	return n
+}
+
+// Equal reports whether two sync sets have the same parts in the same order.
+func (s Sets) Equal(t Sets) bool {
+	return slices.EqualFunc(s, t, func(a, b Part) bool { return a.Class == b.Class && bits.Equal(a.Set, b.Set) })
+}
+
+// Same reports whether two sync sets are one in memory.
+func Same(s, t Sets) bool {
+	return len(s) == len(t) && (len(s) == 0 || &s[0] == &t[0])
 }
 
 func (s Sets) sort() Sets {

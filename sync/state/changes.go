@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"sort"
 
 	"satchel/internal/ident"
 	"satchel/internal/mutant"
@@ -76,17 +77,84 @@ func (r *Reader) Changes(after ident.Position, f func(ChangedIn) bool) {
 
 // Changed calls f for each record changed after the position, until f returns
 // false: all of them, some perhaps several times, and where the position is far
-// back also others.
-func (r *Reader) Changed(after ident.Position, f func(ident.Ordinal) bool) {
+// back also others. With it comes the number of its type, 0 where that would have
+// to be looked up.
+func (r *Reader) Changed(after ident.Position, f func(o ident.Ordinal, typ uint16) bool) {
+	if r.recent != nil && r.recent.reaches(after) {
+		for _, c := range r.recent.after(after) {
+			if !f(c.ord, c.typ) {
+				return
+			}
+		}
+		after = r.recent.last
+	}
 	r.Changes(after, func(c ChangedIn) bool {
 		for o := range c.Set.All() {
-			if !f(o) {
+			if !f(o, 0) {
 				return false
 			}
 		}
 		return true
 	})
 }
+
+// recent is what the newest entries changed, as the change index has it: devices
+// that are live ask for little else, and each of them for all of it. Entries
+// before the first that this writer saw are not in it.
+type recent struct {
+	before, last ident.Position // it tells of what came after the one and up to the other
+	list         []recentChange
+}
+
+type recentChange struct {
+	pos ident.Position
+	ord ident.Ordinal
+	typ uint16
+}
+
+// maxRecent bounds the changes that are remembered.
+const maxRecent = 1 << 14
+
+// note adds an entry and lets go of those that are more than keep older.
+func (r *recent) note(pos ident.Position, touched []Touch, keep ident.Position) {
+	if r.last == 0 || pos != r.last+1 {
+		r.before, r.list = pos-1, r.list[:0]
+	}
+	r.last = pos
+	if mutant.On(mutant.RecentChangeLost) && len(touched) > 1 {
+		touched = touched[1:]
+	}
+	for _, t := range touched {
+		r.list = append(r.list, recentChange{pos, t.Ord, t.Type.No})
+	}
+	gone := 0
+	if pos-r.before > 2*keep {
+		r.before = pos - keep
+		gone = r.find(r.before)
+	}
+	if over := len(r.list) - maxRecent; over > gone {
+		// Half of them, so that it is not moved with every entry.
+		gone = min(over+maxRecent/2, len(r.list))
+		r.before = r.list[gone-1].pos
+		gone = r.find(r.before)
+	}
+	if gone > 0 {
+		r.list = append(r.list[:0], r.list[gone:]...)
+	}
+}
+
+func (r *recent) forget() { *r = recent{} }
+
+// find returns where the changes after a position begin.
+func (r *recent) find(after ident.Position) int {
+	return sort.Search(len(r.list), func(i int) bool { return r.list[i].pos > after })
+}
+
+func (r *recent) reaches(after ident.Position) bool {
+	return r.last != 0 && after >= r.before && after <= r.last
+}
+
+func (r *recent) after(pos ident.Position) []recentChange { return r.list[r.find(pos):] }
 
 // NoteChanges makes the change index tell what the batch has changed so far:
 // for who reads it before Flush, which notes the rest.

@@ -88,6 +88,8 @@ type Reader struct {
 	index map[Key]bits.Set
 	// same, where set, knows indexes that another reader has, see Writer.Like.
 	same func(Key) (bits.Set, bool)
+	// recent, where set, are the newest changes, in memory.
+	recent *recent
 }
 
 // NewReader reads a snapshot. It remembers the indexes it has read; it is for

@@ -130,8 +130,7 @@ func stored(kv store.Reader) (index map[state.Key][]uint32, names map[string]boo
 
 // judgeChanges: whoever asks what changed after a position is told of every
 // record that did, and, close to the end, of no other.
-func judgeChanges(t *rapid.T, snap store.Snapshot, last map[ident.Ordinal]ident.Position) {
-	rd := state.NewReader(cat, snap)
+func judgeChanges(t *rapid.T, rd *state.Reader, last map[ident.Ordinal]ident.Position) {
 	rows := 0
 	rd.Changes(0, func(state.ChangedIn) bool { rows++; return true })
 	if end := int(rd.Position()); rows > 2*2+bits2(end) {
@@ -139,7 +138,13 @@ func judgeChanges(t *rapid.T, snap store.Snapshot, last map[ident.Ordinal]ident.
 	}
 	for after := ident.Position(0); after <= rd.Position(); after++ {
 		told := map[ident.Ordinal]bool{}
-		rd.Changed(after, func(o ident.Ordinal) bool { told[o] = true; return true })
+		rd.Changed(after, func(o ident.Ordinal, typ uint16) bool {
+			if is, _ := rd.Name(o); typ != 0 && typ != is.No {
+				t.Fatalf("record %d is told as of type %d, and is of %d", o, typ, is.No)
+			}
+			told[o] = true
+			return true
+		})
 		for o, p := range last {
 			if p > after && !told[o] {
 				t.Fatalf("record %d changed at %d and is not told after %d", o, p, after)
@@ -225,7 +230,10 @@ func TestIndexes(t *testing.T) {
 		if !maps.Equal(names, wantNames) {
 			t.Fatalf("names %v, want %v", names, wantNames)
 		}
-		judgeChanges(t, snap, wantChanges)
+		judgeChanges(t, state.NewReader(cat, snap), wantChanges)
+		// A writer at rest knows the newest changes by itself.
+		w.Stage.Reset(snap)
+		judgeChanges(t, &w.Reader, wantChanges)
 		w.Begin(snap, 99, 0)
 		rd := state.NewReader(cat, snap)
 		for k, ords := range wantIndex {

@@ -67,7 +67,7 @@ type Mark struct {
 func NewWriter(cat *entity.Catalogue) *Writer {
 	st := store.NewStage(nil)
 	return &Writer{
-		Reader: Reader{Cat: cat, kv: st, index: map[Key]bits.Set{}}, Stage: st, base: map[Key]bits.Set{},
+		Reader: Reader{Cat: cat, kv: st, index: map[Key]bits.Set{}, recent: &recent{}}, Stage: st, base: map[Key]bits.Set{},
 		block: ChangeBlock,
 	}
 }
@@ -158,6 +158,7 @@ func (w *Writer) Rollback(m Mark) {
 func (w *Writer) Flush(to store.Writer) (Effects, error) {
 	w.NoteChanges()
 	w.joinOld()
+	w.recent.note(w.pos, w.effects.Touched, w.block)
 	for _, k := range slices.Sorted(maps.Keys(w.base)) {
 		for hi, c := range bits.Changed(w.base[k], w.index[k]) {
 			row := binary.BigEndian.AppendUint16([]byte(k), hi)
@@ -178,6 +179,7 @@ func (w *Writer) Abort() {
 	w.base = map[Key]bits.Set{}
 	w.undo = nil
 	w.effects = Effects{}
+	w.recent.forget()
 	w.Stage.Reset(nil)
 }
 

@@ -97,13 +97,10 @@ func (t *Tenant) join(l *Live) *Live {
 		l.end(t.gone)
 		return l
 	}
-	for other := range t.lives {
-		if other.Device == l.Device {
-			other.end(wire.CloseSuperseded)
-			delete(t.lives, other)
-		}
+	if other := t.lives[l.Device]; other != nil {
+		other.end(wire.CloseSuperseded)
 	}
-	t.lives[l] = struct{}{}
+	t.live(l)
 	t.mu.Unlock()
 	select { // a field device may need a tick at midnight
 	case t.wake <- struct{}{}:
@@ -115,9 +112,35 @@ func (t *Tenant) join(l *Live) *Live {
 // Part ends a Join.
 func (t *Tenant) Part(l *Live) {
 	t.mu.Lock()
-	delete(t.lives, l)
+	if t.lives[l.Device] == l {
+		t.ended(l)
+	}
 	t.mu.Unlock()
 	t.left(l.Device)
+}
+
+// live and ended note who is live, for the loop too. They are called with mu.
+func (t *Tenant) live(l *Live) {
+	t.lives[l.Device] = l
+	t.came[l.Device] = struct{}{}
+}
+
+func (t *Tenant) ended(l *Live) {
+	delete(t.lives, l.Device)
+	t.came[l.Device] = struct{}{}
+}
+
+// watch has the machine watch those that are live by now. It is called with mu,
+// by the loop.
+func (t *Tenant) watch() {
+	for id := range t.came {
+		if l := t.lives[id]; l != nil {
+			t.machine.Watch(apply.Watched{Device: id, Employee: l.Employee})
+		} else {
+			t.machine.Unwatch(id)
+		}
+	}
+	clear(t.came)
 }
 
 // LiveCount returns how many devices are live.
@@ -130,30 +153,43 @@ func (t *Tenant) LiveCount() int {
 // notify wakes the devices that an entry touched and ends what it ended.
 func (t *Tenant) notify(eff apply.Effects) {
 	t.mu.Lock()
-	list := make([]*Live, 0, len(t.lives))
-	for l := range t.lives {
-		if code, ok := eff.Ended[l.Session]; ok {
-			l.end(code)
-			delete(t.lives, l)
-			continue
+	if len(eff.Ended) > 0 || len(eff.People) > 0 || eff.Everybody {
+		for _, l := range t.lives {
+			if code, ok := eff.Ended[l.Session]; ok {
+				l.end(code)
+				t.ended(l)
+				continue
+			}
+			if eff.Everybody || slices.Contains(eff.People, l.Employee) {
+				l.rights.Store(true) // before it is marked
+			}
 		}
-		if eff.Everybody || slices.Contains(eff.People, l.Employee) {
-			l.rights.Store(true) // before it is marked
-		}
-		list = append(list, l)
 	}
+	t.watch()
+	some := len(t.lives) > 0
 	t.mu.Unlock()
-	if len(list) == 0 || (len(eff.Touched) == 0 && len(eff.People) == 0 && !eff.Everybody && !eff.Bulk) || !t.resting() {
+	if !some || (len(eff.Touched) == 0 && len(eff.People) == 0 && !eff.Everybody && !eff.Bulk) || !t.resting() {
 		return
 	}
-	watched := make([]apply.Watched, len(list))
-	for i, l := range list {
-		watched[i] = apply.Watched{Device: l.Device, Employee: l.Employee}
+	var ids []ident.DeviceID
+	t.machine.TouchedWatched(eff, func(id ident.DeviceID) { ids = append(ids, id) })
+	t.mark(ids)
+}
+
+// mark tells live devices that they may have something to pull.
+func (t *Tenant) mark(ids []ident.DeviceID) {
+	list := make([]*Live, 0, len(ids))
+	t.mu.Lock()
+	for _, id := range ids {
+		if l := t.lives[id]; l != nil {
+			list = append(list, l)
+		}
 	}
-	t.machine.Touched(eff, watched, func(i int) {
-		t.Stats.Wakes.Add(1)
-		list[i].mark()
-	})
+	t.mu.Unlock()
+	t.Stats.Wakes.Add(uint64(len(list)))
+	for _, l := range list {
+		l.mark()
+	}
 }
 
 // wakeField marks the field devices whose window moves with the days.
@@ -162,22 +198,18 @@ func (t *Tenant) wakeField() {
 		return
 	}
 	t.mu.Lock()
-	list := slices.Collect(maps.Keys(t.lives))
+	ids := slices.Collect(maps.Keys(t.lives))
 	t.mu.Unlock()
-	for _, l := range list {
-		if t.machine.FieldDevice(l.Device) {
-			l.mark()
-		}
-	}
+	t.mark(slices.DeleteFunc(ids, func(id ident.DeviceID) bool { return !t.machine.FieldDevice(id) }))
 }
 
 func (t *Tenant) endAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.gone = closeGoingAway
-	for l := range t.lives {
+	for _, l := range t.lives {
 		l.end(t.gone)
-		delete(t.lives, l)
+		t.ended(l)
 	}
 }
 

@@ -93,8 +93,9 @@ type Tenant struct {
 	retry ident.Millis // no tick before: the last one found no space
 
 	mu    sync.Mutex
-	lives map[*Live]struct{}
-	gone  int // the close code for who joins once all were ended, 0 before
+	lives map[ident.DeviceID]*Live
+	came  map[ident.DeviceID]struct{} // or went, since the loop last looked
+	gone  int                         // the close code for who joins once all were ended, 0 before
 
 	posted   chan struct{} // the outbox, or devices to be told, want looking at
 	sleepers sleepers
@@ -166,7 +167,8 @@ func Open(opts Options) (*Tenant, error) {
 		proposer: hex.EncodeToString(inc[:]),
 		pages:    make(chan struct{}, maxBatch),
 		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
-		lives:    map[*Live]struct{}{},
+		lives:    map[ident.DeviceID]*Live{},
+		came:     map[ident.DeviceID]struct{}{},
 		ahead:    apply.NewAhead(run),
 		posted:   make(chan struct{}, 1),
 	}

@@ -298,8 +298,8 @@ func (t *Tenant) liveDevices() map[ident.DeviceID]bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := make(map[ident.DeviceID]bool, len(t.lives))
-	for l := range t.lives {
-		out[l.Device] = true
+	for id := range t.lives {
+		out[id] = true
 	}
 	return out
 }
@@ -308,10 +308,5 @@ func (t *Tenant) liveDevices() map[ident.DeviceID]bool {
 func (t *Tenant) Live(id ident.DeviceID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for l := range t.lives {
-		if l.Device == id {
-			return true
-		}
-	}
-	return false
+	return t.lives[id] != nil
 }

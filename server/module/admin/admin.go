@@ -5,8 +5,11 @@
 package admin
 
 import (
+	"strings"
+
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/internal/ident"
 )
 
 var app = []entity.App{entity.Admin}
@@ -89,7 +92,7 @@ var Employee = &entity.Type{
 		other.Set("mailRefusedAt", nil)
 		return c.Save(other)
 	},
-	Check: func(_ entity.Context, _, after *entity.Record) error {
+	Check: func(_ entity.Context, before, after *entity.Record) error {
 		staff, of := after.Get("kind").Text() == ClientStaff, !after.Get("client").IsNull()
 		switch {
 		case staff && !of:
@@ -97,8 +100,22 @@ var Employee = &entity.Type{
 		case of && !staff:
 			return fault.Newf(fault.BadValue, "Only client staff belong to a client.").OnField("client")
 		}
-		return nil
+		return addressed(before, after)
 	},
+}
+
+// addressed refuses a new address that no mail could be sent to: nobody could
+// accept the invitation.
+func addressed(before, after *entity.Record) error {
+	email := after.Get("email").Text()
+	if email == "" || before != nil && before.Get("email").Text() == email {
+		return nil // of somebody who was erased there is none
+	}
+	local, domain, _ := strings.Cut(email, "@")
+	if local == "" || domain == "" || strings.ContainsAny(email, " \t,;<>()\"") || strings.Contains(domain, "@") {
+		return fault.Newf(fault.BadValue, "email must be an address like anna@acme.example.").OnField("email")
+	}
+	return nil
 }
 
 // RoleAssignment gives a person a role, for a time or for good. Like all that
@@ -187,6 +204,17 @@ var ClientVisibility = &entity.Type{
 	},
 }
 
+// once refuses a second row of the client in what the field names: taking one
+// away would change nothing, while whoever does it believes it did.
+func once(field string) func(entity.Context, *entity.Record) error {
+	return func(c entity.Context, r *entity.Record) error {
+		if o, ok := c.Pair(r.Type.Name, field, r.Get(field).Ref(), "client", r.Get("client").Ref()); ok && o.ID != r.ID {
+			return fault.Newf(fault.Duplicate, "This client is among them already.").OnField("client")
+		}
+		return nil
+	}
+}
+
 // VisibilityRule is one client in a person's client visibility.
 var VisibilityRule = &entity.Type{
 	No: 904, Name: "visibilityRule", Apps: app, Rank: 71, Root: "client", Falls: true,
@@ -194,6 +222,7 @@ var VisibilityRule = &entity.Type{
 		entity.To(1, "visibility", "clientVisibility").Need().Fixed(),
 		entity.To(2, "client", "client").Need().Fixed(),
 	},
+	Created: once("visibility"),
 }
 
 // OnsiteClient says that a person works on the premises of a client.
@@ -203,6 +232,7 @@ var OnsiteClient = &entity.Type{
 		entity.To(1, "employee", "employee").Need().Fixed().OfPerson(),
 		entity.To(2, "client", "client").Need().Fixed(),
 	},
+	Created: once("employee"),
 }
 
 // OrganizationalRole is a role that the tenant makes from the manual's roles,
@@ -217,6 +247,36 @@ var OrganizationalRole = &entity.Type{
 		// Only of the clients among its rows, which may be none.
 		entity.Flag(5, "limitClients"),
 	},
+	Changed: func(c entity.Context, before, after *entity.Record) error {
+		if after != nil {
+			return nil
+		}
+		return unassign(c, before.ID)
+	},
+}
+
+// unassign ends the assignments of a role that is no more. They are everybody's,
+// also of people whom the actor may not know, so that they are no reason to keep
+// the role: that would tell of them.
+func unassign(c entity.Context, role ident.RecordID) error {
+	var all []*entity.Record
+	for _, status := range employeeStates {
+		c.Each("employee", "status", status, func(e *entity.Record) bool {
+			c.Referring("roleAssignment", "employee", e.ID, func(a *entity.Record) bool {
+				if a.Get("role").Text() == string(role) {
+					all = append(all, a)
+				}
+				return true
+			})
+			return true
+		})
+	}
+	for _, a := range all {
+		if err := c.Delete(a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // OrganizationalRoleClient is one client of those that an organizational role
@@ -227,6 +287,7 @@ var OrganizationalRoleClient = &entity.Type{
 		entity.To(1, "role", "organizationalRole").Need().Fixed(),
 		entity.To(2, "client", "client").Need().Fixed(),
 	},
+	Created: once("role"),
 }
 
 // SchedulingRole is a skill that an activity may ask for; it gives no rights.

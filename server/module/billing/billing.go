@@ -29,6 +29,13 @@ const (
 	Void     = "Void"
 )
 
+// Prefixes of the documents' numbers.
+const (
+	invoices    = "INV"
+	contracts   = "CON"
+	creditNotes = "CN"
+)
+
 var states = []string{Draft, Approved, Sent, Paid, Void}
 
 // Issued lists the statuses in which an invoice's content stands fast.
@@ -89,13 +96,16 @@ var Invoice = &entity.Type{
 }
 
 // check keeps what was approved as it was, and the sums in step.
-func check(_ entity.Context, before, after *entity.Record) error {
+func check(c entity.Context, before, after *entity.Record) error {
 	if before != nil && before.StatusText() != Draft {
 		if err := fast(before, after, "An invoice that was approved can't be changed.", "number", "job", "issued", "due", "lines"); err != nil {
 			return err
 		}
 	} else {
 		if err := attach.InOrder(after, "issued", "due"); err != nil {
+			return err
+		}
+		if err := lines.Typed(c, before, after, invoices); err != nil {
 			return err
 		}
 		sum(before, after)
@@ -156,7 +166,7 @@ func approve(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if err := charge(r, "An invoice"); err != nil {
 		return err
 	}
-	lines.Number(c, r, "INV")
+	lines.Number(c, r, invoices)
 	if r.Get("issued").IsNull() {
 		r.Set("issued", today(c))
 	}

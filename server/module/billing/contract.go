@@ -71,13 +71,13 @@ var Contract = &entity.Type{
 
 // checkContract keeps what is charged as it was agreed on; a contract that
 // runs may be ended earlier or later.
-func checkContract(_ entity.Context, before, after *entity.Record) error {
+func checkContract(c entity.Context, before, after *entity.Record) error {
 	if err := attach.InOrder(after, "starts", "ends"); err != nil {
 		return err
 	}
 	if before == nil || before.StatusText() == Draft {
 		sum(before, after)
-		return nil
+		return lines.Typed(c, before, after, contracts)
 	}
 	fields := []string{"number", "starts", "interval", "lines"}
 	if before.StatusText() == Expired {
@@ -91,7 +91,7 @@ func activate(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if err := charge(r, "A contract"); err != nil {
 		return err
 	}
-	lines.Number(c, r, "CON")
+	lines.Number(c, r, contracts)
 	r.Set("nextBilling", r.Get("starts"))
 	return nil
 }
@@ -144,7 +144,7 @@ func checkCredit(c entity.Context, before, after *entity.Record) error {
 		return fast(before, after, "A credit note that was approved can't be changed.", "number", "invoice", "reason", "issued", "lines")
 	}
 	sum(before, after)
-	return nil
+	return lines.Typed(c, before, after, creditNotes)
 }
 
 // approveCredit lets a credit note count: for more than nothing, in the
@@ -176,7 +176,7 @@ func approveCredit(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if sum > left {
 		return fault.Newf(fault.BadValue, "Credit notes can't take back more than the invoice's total.").OnField("lines")
 	}
-	lines.Number(c, r, "CN")
+	lines.Number(c, r, creditNotes)
 	if r.Get("issued").IsNull() {
 		r.Set("issued", today(c))
 	}

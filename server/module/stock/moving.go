@@ -17,6 +17,12 @@ const (
 	Fitted    = "Fitted"
 )
 
+// Prefixes of the orders' numbers.
+const (
+	salesOrders    = "SO"
+	purchaseOrders = "PO"
+)
+
 var (
 	salesStates    = []string{Draft, Approved, Picked, Shipped, Cancelled}
 	transferStates = []string{Draft, Done, Cancelled}
@@ -85,7 +91,10 @@ var SalesOrder = &entity.Type{
 			Name: "ship", App: entity.Stock, From: []string{Picked}, To: Shipped, Stamps: []string{"shippedAt"},
 			Args: []*entity.Field{entity.Str(15, "tracking")},
 		},
-		{Name: "cancel", App: entity.Stock, From: []string{Draft, Approved}, To: Cancelled, Stamps: []string{"cancelledAt"}},
+		{
+			Name: "cancel", App: entity.Stock, From: []string{Draft, Approved, Picked}, To: Cancelled,
+			Stamps: []string{"cancelledAt"}, Do: cancelSale,
+		},
 	},
 	Check:   salesChecked,
 	Changed: salesChanged,

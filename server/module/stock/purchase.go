@@ -6,15 +6,51 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/internal/ident"
 	"satchel/server/module/lines"
 )
+
+// purchaseChecked keeps the sums of an order as its lines are, and what was
+// ordered as it was approved. Where it is to be delivered may still be said
+// then, unless it was.
+func purchaseChecked(c entity.Context, before, after *entity.Record) error {
+	fast := []string{"number", "lines"}
+	if before != nil && !before.Get("warehouse").IsNull() {
+		fast = append(fast, "warehouse")
+	}
+	if err := settled(before, after, fast...); err != nil {
+		return err
+	}
+	if err := lines.Typed(c, before, after, purchaseOrders); err != nil {
+		return err
+	}
+	return lines.Sum(after)
+}
+
+// cancelPurchase ends an order of which nothing more will come.
+func cancelPurchase(c entity.Context, r *entity.Record, _ entity.Args) error {
+	if came(c, r.ID) {
+		r.Set("status", entity.StringValue(Received))
+		r.Set("receivedAt", entity.TimeValue(c.At()))
+	}
+	return nil
+}
+
+// came reports whether there are receipts against an order.
+func came(c entity.Context, order ident.RecordID) (is bool) {
+	c.Referring(typeReceipt, "purchaseOrder", order, func(*entity.Record) bool {
+		is = true
+		return false
+	})
+	return is
+}
 
 // approvePurchase sees that there is something to order.
 func approvePurchase(c entity.Context, r *entity.Record, _ entity.Args) error {
 	if r.Get("lines").IsNull() {
 		return fault.Newf(fault.MissingField, "An order without lines can't be approved.").OnField("lines")
 	}
-	lines.Number(c, r, "PO")
+	lines.Number(c, r, purchaseOrders)
 	return nil
 }
 
@@ -79,12 +115,7 @@ func purchaseChanged(c entity.Context, before, after *entity.Record) error {
 	if after != nil {
 		return nil
 	}
-	var came bool
-	c.Referring(typeReceipt, "purchaseOrder", before.ID, func(*entity.Record) bool {
-		came = true
-		return false
-	})
-	if came {
+	if came(c, before.ID) {
 		return fault.Newf(fault.HasDependents, "There are receipts against this order.")
 	}
 	return nil

@@ -8,8 +8,11 @@ import (
 
 // salesChecked keeps the sums of an order as its lines are, and what was
 // ordered as it was approved.
-func salesChecked(_ entity.Context, before, after *entity.Record) error {
+func salesChecked(c entity.Context, before, after *entity.Record) error {
 	if err := settled(before, after, "number", "warehouse", "lines"); err != nil {
+		return err
+	}
+	if err := lines.Typed(c, before, after, salesOrders); err != nil {
 		return err
 	}
 	return lines.Sum(after)
@@ -25,7 +28,7 @@ func approveSale(c entity.Context, r *entity.Record, _ entity.Args) error {
 			return err
 		}
 	}
-	lines.Number(c, r, "SO")
+	lines.Number(c, r, salesOrders)
 	return nil
 }
 
@@ -36,6 +39,19 @@ func pick(c entity.Context, r *entity.Record, _ entity.Args) error {
 	}
 	for _, p := range listed(r) {
 		if err := move(c, p.product, r.Get("warehouse").Ref(), -p.quantity, r, r.Type.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelSale puts back what was picked and not shipped.
+func cancelSale(c entity.Context, r *entity.Record, _ entity.Args) error {
+	if was, ok := c.Load(r.ID); !ok || was.StatusText() != Picked {
+		return nil
+	}
+	for _, p := range listed(r) {
+		if err := move(c, p.product, r.Get("warehouse").Ref(), p.quantity, r, r.Type.Name); err != nil {
 			return err
 		}
 	}

@@ -102,9 +102,11 @@ const (
 	Received = "Received"
 )
 
-var orderStates = []string{Draft, Approved, Received}
+var orderStates = []string{Draft, Approved, Received, Cancelled}
 
-// PurchaseOrder is an order at a supplier. It belongs to no client.
+// PurchaseOrder is an order at a supplier. It belongs to no client. What of an
+// approved one will not come any more is cancelled: it is Cancelled then, or
+// Received where something of it came.
 var PurchaseOrder = &entity.Type{
 	No: 405, Name: "purchaseOrder", Apps: app, Rank: 42,
 	Fields: []*entity.Field{
@@ -118,11 +120,16 @@ var PurchaseOrder = &entity.Type{
 			entity.To(1, "product", "product").Need(),
 			entity.Integer(2, "quantity").Need().AtLeast(1),
 			entity.Amount(3, "unitPrice"),
+			entity.Decimal(4, "taxPercent"),
 		),
 		entity.Long(8, "notes"),
 		entity.OneOf(9, "status", orderStates...).Else(Draft).System(),
 		entity.At(10, "approvedAt").System(),
 		entity.At(11, "receivedAt").System(),
+		entity.Amount(12, "net").System(),
+		entity.Amount(13, "tax").System(),
+		entity.Amount(14, "total").System(),
+		entity.At(15, "cancelledAt").System(),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: orderStates},
 	Actions: []*entity.Action{
@@ -134,10 +141,12 @@ var PurchaseOrder = &entity.Type{
 			Name: "receive", App: entity.Stock, From: []string{Approved}, To: Received,
 			Stamps: []string{"receivedAt"}, Do: receiveAll,
 		},
+		{
+			Name: "cancel", App: entity.Stock, From: []string{Draft, Approved}, To: Cancelled,
+			Stamps: []string{"cancelledAt"}, Do: cancelPurchase,
+		},
 	},
-	Check: func(_ entity.Context, before, after *entity.Record) error {
-		return settled(before, after, "number", "warehouse", "lines")
-	},
+	Check:   purchaseChecked,
 	Changed: purchaseChanged,
 }
 
