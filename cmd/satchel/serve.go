@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,8 @@ type serveFile struct {
 	ListMemory int `json:"listMemory"`
 	// Reserve is in MiB.
 	Reserve uint64 `json:"reserve"`
+	// TenantIdle is a time as 15m; 0 is never.
+	TenantIdle string `json:"tenantIdle"`
 	// AcceptClock is only on the command line: it is meant for one start.
 	AcceptClock bool `json:"-"`
 	// PublicURL is where people's browsers reach the server.
@@ -133,6 +136,7 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.IntVar(&cfg.ListMemory, "list-memory", 256, "MiB of memory by which long lists are sorted and searched; 0 for none")
 	f.Uint64Var(&cfg.Reserve, "reserve", store.DefaultReserve>>20, "MiB of the disk to keep free: with less, changes are refused until there is space, with a quarter of it everything but reading")
+	f.StringVar(&cfg.TenantIdle, "tenant-idle", app.DefaultTenantIdle.String(), "after how long a tenant that nobody uses is closed, until somebody asks for it or something falls due; 0 for never")
 	f.BoolVar(&cfg.AcceptClock, "accept-clock", false, "the clock is right, although it is more than a year ahead of when the data folder was last served")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "where browsers reach this server, as https://satchel.example.com; needed for identity providers")
 	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", nil, "address or network of a proxy in front, whose X-Forwarded-For is believed")
@@ -161,7 +165,8 @@ func readConfig(c *cobra.Command, path string, cfg *serveFile) error {
 		"admin-listen": func() { from.AdminListen = cfg.AdminListen }, "origin": func() { from.Origins = cfg.Origins },
 		"max-sockets": func() { from.MaxSockets = cfg.MaxSockets }, "log-level": func() { from.LogLevel = cfg.LogLevel },
 		"list-memory": func() { from.ListMemory = cfg.ListMemory }, "reserve": func() { from.Reserve = cfg.Reserve },
-		"tls-cert": func() { from.TLSCert = cfg.TLSCert }, "tls-key": func() { from.TLSKey = cfg.TLSKey },
+		"tenant-idle": func() { from.TenantIdle = cfg.TenantIdle },
+		"tls-cert":    func() { from.TLSCert = cfg.TLSCert }, "tls-key": func() { from.TLSKey = cfg.TLSKey },
 		"public-url": func() { from.PublicURL = cfg.PublicURL }, "trusted-proxy": func() { from.TrustedProxies = cfg.TrustedProxies },
 	} {
 		if given(flag) {
@@ -188,12 +193,16 @@ func serve(ctx context.Context, cfg serveFile, demo bool) error {
 	if cfg.Reserve < 1 || cfg.Reserve > 1<<40 {
 		return usageError{errors.New("--reserve must be at least 1")}
 	}
+	idle, err := time.ParseDuration(cfg.TenantIdle)
+	if err != nil || idle < 0 {
+		return usageError{fmt.Errorf("--tenant-idle %q: a time as 15m, or 0", cfg.TenantIdle)}
+	}
 	made := app.Config{
 		Dir: cfg.Data, AcceptClock: cfg.AcceptClock, Listen: cfg.Listen, AdminListen: cfg.AdminListen, Origins: cfg.Origins, MaxSockets: cfg.MaxSockets,
 		ColumnBytes: cmp.Or(int64(cfg.ListMemory)<<20, -1), PublicURL: cfg.PublicURL, OIDC: idps, TrustedProxies: trusted,
 		Out: os.Stdout, Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Product: cfg.Product, DevicesLink: cfg.DevicesLink, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey,
-		Reserve: cfg.Reserve << 20,
+		Reserve: cfg.Reserve << 20, TenantIdle: cmp.Or(idle, -1),
 	}
 	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
 		return usageError{errors.New("--tls-cert and --tls-key go together")}

@@ -112,6 +112,10 @@ type Config struct {
 	// on down to a quarter of it; files want four times as much. 0 for
 	// [store.DefaultReserve].
 	Reserve uint64
+	// TenantIdle is after how long a tenant that nobody uses is closed, to be opened
+	// when somebody asks for it or something falls due; 0 for [DefaultTenantIdle],
+	// negative for never.
+	TenantIdle time.Duration
 	// Random is what new keys, tokens and ids are made of; nil for the system's
 	// randomness. Another one is for tests that repeat a run to the byte. It must
 	// be safe for concurrent use.
@@ -201,7 +205,7 @@ func New(cfg Config) (*App, error) {
 		return nil, err
 	}
 	ts.columns, ts.random = column.NewBudget(cmp.Or(cfg.ColumnBytes, column.DefaultBytes)), cfg.Random
-	ts.reserve = cfg.Reserve
+	ts.reserve, ts.idle.after = cfg.Reserve, cmp.Or(cfg.TenantIdle, DefaultTenantIdle)
 	a := &App{
 		cfg: cfg, clock: clock, tenants: ts, hasher: hasher, signer: signer, keys: watched{paths: []string{filepath.Join(cfg.Dir, keysFile)}},
 		acts: watched{paths: []string{filepath.Join(cfg.Dir, actsFolder)}},
@@ -378,6 +382,11 @@ func (a *App) Run(ctx context.Context) error {
 		defer close(swept)
 		a.files.Run(sweeping)
 	}()
+	tended := make(chan struct{})
+	go func() {
+		defer close(tended)
+		a.tenants.tend(sweeping)
+	}()
 	var failed error
 	over := false
 	select {
@@ -391,6 +400,7 @@ func (a *App) Run(ctx context.Context) error {
 	stop()
 	a.files.Interrupt()
 	<-watched
+	<-tended
 	select {
 	case <-swept:
 	case <-end.Done():

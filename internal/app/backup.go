@@ -53,6 +53,7 @@ func (a *App) backup(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the tenant is not kept in a file", http.StatusNotImplemented)
 		return
 	}
+	defer t.Hold()()
 	a.acted(r, t, "backup")
 	file, err := a.copies.of(r.Context(), bolt)
 	if err != nil {

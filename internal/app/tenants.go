@@ -49,6 +49,7 @@ type Tenants struct {
 	mu      sync.Mutex
 	open    map[ident.TenantID]*tenant.Tenant
 	mending mending
+	idle    idling
 	closed  bool
 }
 
@@ -64,7 +65,7 @@ func NewTenants(dir string, log *slog.Logger, clock func() time.Time) (*Tenants,
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	ts := &Tenants{dir: dir, suite: all, log: log, clock: clock, columns: column.NewBudget(column.DefaultBytes), random: rand.Reader, open: map[ident.TenantID]*tenant.Tenant{}, mending: newMending()}
+	ts := &Tenants{dir: dir, suite: all, log: log, clock: clock, columns: column.NewBudget(column.DefaultBytes), random: rand.Reader, open: map[ident.TenantID]*tenant.Tenant{}, mending: newMending(), idle: newIdling()}
 	ts.engine = func(path string) (store.Engine, error) {
 		return store.OpenBolt(path, store.Options{Timeout: 2 * time.Second, Reserve: ts.reserve})
 	}
@@ -100,27 +101,53 @@ func (ts *Tenants) Tenant(id ident.TenantID) (*tenant.Tenant, error) {
 	if !slug.MatchString(string(id)) {
 		return nil, fault.New(fault.InvalidCredentials)
 	}
+	for {
+		t, moving, err := ts.running(id)
+		if moving == nil {
+			return t, err
+		}
+		<-moving
+	}
+}
+
+// running returns a tenant if it is open, and otherwise opens it without keeping
+// others waiting. Where somebody else is opening or closing it, moving is closed
+// when that is done.
+func (ts *Tenants) running(id ident.TenantID) (_ *tenant.Tenant, moving <-chan struct{}, _ error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.closed {
-		return nil, fault.New(fault.ShuttingDown)
+		return nil, nil, fault.New(fault.ShuttingDown)
+	}
+	if over := ts.idle.moving[id]; over != nil {
+		return nil, over, nil
 	}
 	if t := ts.open[id]; t != nil {
 		if t.Failed() == nil {
-			return t, nil
+			ts.idle.asked[id] = time.Now()
+			return t, nil, nil
 		}
 		ts.mend(id, t)
-		return nil, ts.halted(id, t)
+		return nil, nil, ts.halted(id, t)
 	}
 	if _, err := os.Stat(ts.Path(id)); errors.Is(err, fs.ErrNotExist) {
 		delete(ts.mending.unopened, id) // taken away
-		return nil, fault.New(fault.InvalidCredentials)
+		return nil, nil, fault.New(fault.InvalidCredentials)
 	}
-	t, err := ts.start(id)
-	if err != nil {
+	defer ts.move(id)()
+	ts.mu.Unlock()
+	t, err := ts.opening(id)
+	ts.mu.Lock()
+	switch {
+	case err != nil:
 		ts.mending.unopened[id] = err
+	case ts.closed:
+		_ = t.Close() // nothing was submitted to it
+		return nil, nil, fault.New(fault.ShuttingDown)
+	default:
+		ts.run(t)
 	}
-	return t, err
+	return t, nil, err
 }
 
 // Create makes a new tenant's file and opens it.
@@ -144,7 +171,17 @@ func (ts *Tenants) vacant(id ident.TenantID) error {
 	return nil
 }
 
+// start opens a tenant and has it served. The caller holds ts.mu.
 func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
+	t, err := ts.opening(id)
+	if err == nil {
+		ts.run(t)
+	}
+	return t, err
+}
+
+// opening opens a tenant.
+func (ts *Tenants) opening(id ident.TenantID) (*tenant.Tenant, error) {
 	eng, err := ts.engine(ts.Path(id))
 	if err != nil {
 		return nil, fault.New(fault.TenantStopped).Because(err)
@@ -153,13 +190,14 @@ func (ts *Tenants) start(id ident.TenantID) (*tenant.Tenant, error) {
 	if err != nil {
 		return nil, fault.New(fault.TenantStopped).Because(err)
 	}
-	ts.run(t)
 	return t, nil
 }
 
 // run has an open tenant served. The caller holds ts.mu.
 func (ts *Tenants) run(t *tenant.Tenant) {
 	ts.open[t.ID()] = t
+	ts.idle.asked[t.ID()] = time.Now()
+	delete(ts.idle.due, t.ID())
 	delete(ts.mending.unopened, t.ID())
 	if len(owedTo(ts.dir, t.ID())) > 0 {
 		ts.mending.work.Go(func() { ts.pay(t) })
@@ -190,6 +228,7 @@ func (ts *Tenants) closeOne(id ident.TenantID) error {
 		return nil
 	}
 	delete(ts.open, id)
+	delete(ts.idle.asked, id)
 	return t.Close()
 }
 

@@ -39,7 +39,6 @@ const (
 
 // device is a person's device that is, or was, live.
 type device struct {
-	user       int
 	a          *account
 	checkpoint string
 	p          *phone
@@ -66,11 +65,11 @@ func (b *bench) crowd(ctx context.Context) (*bench, []*device, error) {
 	if err := c.restart(ctx); err != nil {
 		return nil, nil, err
 	}
-	for u, own := range w.phones {
+	for _, own := range w.phones {
 		for _, a := range own {
 			n := len(b.devices)
 			a.from = fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)
-			b.devices = append(b.devices, &device{user: u, a: a})
+			b.devices = append(b.devices, &device{a: a})
 		}
 	}
 	b.say("first sync of %d devices", len(b.devices))
@@ -98,7 +97,7 @@ func (b *bench) join(ctx context.Context, d *device) (tries int, err error) {
 			p, err = connectFrom(ctx, d.a.from, b.server.address, access, d.checkpoint)
 		}
 		if err == nil {
-			p.user, d.p = d.user, p
+			d.p = p
 			return tries, nil
 		}
 		wait := rand.N(ceiling)
@@ -336,7 +335,7 @@ func (s *soaking) write(ctx context.Context) error {
 			delete(s.meant, strconv.Itoa(n-10_000))
 			s.mu.Unlock()
 			if err == nil {
-				err = s.c.http.send(http.MethodPatch, assetPath(id), access, []byte(`{"serial":"soak-`+mark+`"}`), nil)
+				err = s.c.http.send(http.MethodPatch, assetPath(id), access, []byte(`{"serial":"`+markPrefix+mark+`"}`), nil)
 			}
 			if err != nil {
 				s.failed.CompareAndSwap(nil, &err)
@@ -415,7 +414,7 @@ func (s *soaking) watch(ctx context.Context) error {
 }
 
 // report gives the figures. The slopes are of the second half: caches have
-// filled by then.
+// filled by then, where a soak is longer than access tokens last.
 func (s *soaking) report(b *bench, lost int, silent []*device) error {
 	half := s.samples[len(s.samples)/2:]
 	if len(half) < 3 {
@@ -448,24 +447,30 @@ func (s *soaking) report(b *bench, lost int, silent []*device) error {
 	return nil
 }
 
-// slope is the growth of a figure per second, by least squares.
+// slope is the growth of a figure per second, the median of the growths between
+// any two samples (Theil and Sen): a moment in which everybody is being told
+// something says nothing about what is kept.
 func slope(xs []sample, of func(sample) float64) float64 {
-	var t, v float64
-	for _, x := range xs {
-		t, v = t+x.at.Seconds(), v+of(x)
+	var all []float64
+	for i, x := range xs {
+		for _, y := range xs[:i] {
+			all = append(all, (of(x)-of(y))/(x.at-y.at).Seconds())
+		}
 	}
-	t, v = t/float64(len(xs)), v/float64(len(xs))
-	var up, down float64
-	for _, x := range xs {
-		dt := x.at.Seconds() - t
-		up, down = up+dt*(of(x)-v), down+dt*dt
+	slices.Sort(all)
+	if n := len(all); n%2 == 0 {
+		return (all[n/2-1] + all[n/2]) / 2
 	}
-	return up / down
+	return all[len(all)/2]
 }
 
 // status reads a figure of the process from the kernel, in bytes.
 func (p *process) status(name string) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	return statusOf(p.cmd.Process.Pid, name)
+}
+
+func statusOf(pid int, name string) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}

@@ -47,7 +47,50 @@ func (b *bench) tenants(ctx context.Context) (err error) {
 	if err := one.untouched(ctx, b, len(lodgers)); err != nil {
 		return err
 	}
-	return one.touched(ctx, b, lodgers)
+	if err := one.touched(ctx, b, lodgers); err != nil {
+		return err
+	}
+	one.Serve = append(one.Serve, "--tenant-idle", tenantIdle.String())
+	return one.asleep(ctx, b, lodgers)
+}
+
+// tenantIdle is after how long the server of asleep closes a tenant.
+const tenantIdle = 500 * time.Millisecond
+
+// asleep has every device sync and waits until the server has closed the tenants,
+// which nobody uses any more; then it asks each something.
+func (b *bench) asleep(ctx context.Context, to *bench, lodgers []*lodger) error {
+	var woken, resident, anonymous []float64
+	for run := range b.Runs {
+		b.say("tenants: idle %d of %d", run+1, b.Runs)
+		if err := b.enter(ctx, lodgers); err != nil {
+			return err
+		}
+		for _, l := range lodgers {
+			if _, err := b.http.syncFrom(l.a.from, l.a.access, "", firstLimit); err != nil {
+				return fmt.Errorf("%s: %w", l.id, err)
+			}
+		}
+		if err := b.waitOpen(ctx, func(open int) bool { return open == 0 }); err != nil {
+			return err
+		}
+		m, err := b.server.memory(ctx)
+		if err != nil {
+			return err
+		}
+		resident, anonymous = append(resident, m.resident/1e6), append(anonymous, m.anonymous/1e6)
+		for _, l := range lodgers {
+			sent := time.Now()
+			if err := b.http.sendFrom(l.a.from, http.MethodGet, "/v1/service/assets?limit=10", l.a.access, "", nil, nil); err != nil {
+				return fmt.Errorf("%s: %w", l.id, err)
+			}
+			woken = append(woken, ms(time.Since(sent)))
+		}
+	}
+	to.many("tenants.woken", "ms", woken)
+	to.many("tenants.rssidle", "MB", resident)
+	to.many("tenants.anonidle", "MB", anonymous)
+	return nil
 }
 
 // buildTenants makes one tenant and copies of its file, and signs a device in
@@ -200,8 +243,14 @@ func (b *bench) untouched(ctx context.Context, to *bench, n int) error {
 	return nil
 }
 
-// allOpen waits until the server says of so many tenants how large they are.
+// allOpen waits until the server has so many tenants open.
 func (b *bench) allOpen(ctx context.Context, n int) error {
+	return b.waitOpen(ctx, func(open int) bool { return open >= n })
+}
+
+// waitOpen waits until the number of tenants is right of which the server says how
+// large they are: the open ones.
+func (b *bench) waitOpen(ctx context.Context, right func(open int) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
 	for {
@@ -210,13 +259,13 @@ func (b *bench) allOpen(ctx context.Context, n int) error {
 			return err
 		}
 		open := bytes.Count(figures, []byte("\nsatchel_store_bytes{"))
-		if open >= n {
+		if right(open) {
 			return nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d tenants are open: %w", open, n, ctx.Err())
+			return fmt.Errorf("%d tenants are open: %w", open, ctx.Err())
 		}
 	}
 }

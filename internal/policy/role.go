@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -159,6 +161,15 @@ type Grant struct {
 	By *Subject
 	// Unless are conditions of the role's own refusals, by their clause ids.
 	Unless []Unless
+
+	from *origin
+}
+
+// origin is the sentence that a grant was compiled from.
+type origin struct {
+	cat    *entity.Catalogue
+	role   *Role
+	clause *Clause
 }
 
 // Unless is a condition under which a grant does not hold.
@@ -178,6 +189,23 @@ type Compiled struct {
 	Role    *Role
 	Grants  map[key][]*Grant
 	Refused map[key]string // verb refused by a clause of this id, for explanations
+}
+
+// Golden renders everything that decides what the role means.
+func (c *Compiled) Golden() string {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "role %s %s apps %q cut %q\n", c.Role.Key, c.Role.App, c.Role.Apps, c.Role.Cut)
+	compare := func(a, b key) int { return cmp.Or(cmp.Compare(a.typ, b.typ), cmp.Compare(a.verb, b.verb)) }
+	for _, k := range slices.SortedFunc(maps.Keys(c.Grants), compare) {
+		for _, g := range c.Grants[k] {
+			fmt.Fprintf(b, "%s %d %x %q %s %s %t %t %t %t %v %q %v\n", k.verb, k.typ, uint64(g.Mask), g.Apps, g.Clause, g.Scope,
+				g.Context, g.Personal, g.Named, g.House, g.While, g.Clients, g.Unless)
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(c.Refused), compare) {
+		fmt.Fprintf(b, "not %s %d %s\n", k.verb, k.typ, c.Refused[k])
+	}
+	return b.String()
 }
 
 // Variant is a role of the manual as it is read while a tenant's setting is on.
@@ -225,7 +253,7 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 				fail(c, "names a field %q that none of its types has", n)
 			}
 		}
-		removed := false
+		removed, from := false, &origin{cat, role, c}
 		if c.Scope.profileOnly() {
 			fail(c, "uses a scope that depends on a device")
 		}
@@ -293,6 +321,7 @@ func Compile(cat *entity.Catalogue, role *Role) (*Compiled, error) {
 				out.Grants[k] = append(out.Grants[k], &Grant{
 					Type: t, Apps: c.apps(role), Role: role.Key, Clause: c.ID, Scope: scope, Mask: m, Context: c.Context,
 					Personal: c.Personal, Named: c.Types != nil, House: c.House, While: c.While, Clients: role.Clients,
+					from: from,
 				})
 			}
 		}

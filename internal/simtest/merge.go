@@ -84,7 +84,7 @@ func (s *sim) judgeDeleted(c *command.Command, m *command.Mutation, r wire.Resul
 	t, changed := s.cat.Type(m.Type), ""
 	for _, name := range sortedKeys(m.Was) {
 		f := t.Field(name)
-		if f == nil || f.ReadOnly || mask>>f.No&1 == 0 {
+		if f == nil || !t.ByHand(f) || mask>>f.No&1 == 0 {
 			continue
 		}
 		had, ok := before.Fields[name]

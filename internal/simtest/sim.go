@@ -669,7 +669,7 @@ func (s *sim) submit(fault string, reqs ...request) {
 		return
 	}
 	s.number++
-	d := oplog.Draft{Time: s.now, Version: apply.Version, Proposer: s.proposer, Number: s.number}
+	d := oplog.Draft{Time: s.now, Version: s.m.InForce(), Proposer: s.proposer, Number: s.number}
 	for i, r := range reqs {
 		s.seeds++
 		r = s.depart(r)

@@ -618,7 +618,7 @@ func (s *sim) args(a *entity.Action) command.Object {
 			}
 		}
 		give("records", ids)
-	case "allocate":
+	case "allocate", "refund":
 		give("sum", map[string]any{"amount": 1 + s.rng.IntN(100), "currency": "EUR"})
 	}
 	return o

@@ -167,7 +167,7 @@ type visibleCache struct {
 }
 
 type visibleKey struct {
-	tenant   *tenant.Tenant
+	tenant   ident.TenantID
 	sub      *policy.Subject // one per person and policy version
 	typ      uint16
 	position ident.Position
@@ -187,7 +187,7 @@ func newVisibleCache() *visibleCache {
 
 // of returns the parts of the type that the person sees.
 func (c *visibleCache) of(ten *tenant.Tenant, v *tenant.View, sub *policy.Subject, t *entity.Type) scope.Sets {
-	k := visibleKey{ten, sub, t.No, v.Position()}
+	k := visibleKey{ten.ID(), sub, t.No, v.Position()}
 	if mutant.On(mutant.StaleList) {
 		k.position = 0
 	}

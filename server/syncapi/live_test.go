@@ -492,6 +492,7 @@ func TestAcknowledgedUpdates(t *testing.T) {
 	idle := func() bool {
 		return running("syncapi.(*liveConn).work") == 0 && running("syncapi.(*liveConn).read") == 1
 	}
+	w.eventually("the last acknowledgement is taken", func() bool { return w.only().acknowledged(d.cp) })
 	w.eventually("the device is served", idle)
 	change := func(n int) {
 		w.Import(Row("client", Acme, "name", fmt.Sprint("Acme ", n)))

@@ -27,7 +27,7 @@ var follows = map[string][]string{
 	"invoice":       {"allocation", "payment", "creditNote", "billingRun"},
 	"payment":       {"allocation", "invoice"},
 	"creditNote":    {"allocation", "invoice"},
-	"contract":      {"billingRun", "invoice"},
+	"contract":      {"billingRun", "invoice"}, // a deleted draft lets one run again
 	"purchaseOrder": {"receipt"},
 	"accrual":       {"jobActivity", "agentInvoice", "invoice", "payment", "allocation"},
 	"agentInvoice":  {"accrual"},
@@ -71,17 +71,12 @@ func rulesOf(cat *entity.Catalogue, sub *policy.Subject) *mobile.Rules {
 // typeRules renders one type; ok is false where the person neither sees nor
 // writes any record of it.
 func typeRules(t *entity.Type, sub *policy.Subject) (out mobile.TypeRules, ok bool) {
-	var known, some entity.Mask
+	var some entity.Mask
 	always := t.All()
 	views := sub.Grants(t, policy.View)
-	for _, v := range []policy.Verb{policy.View, policy.Create, policy.Edit} {
-		for _, g := range sub.Grants(t, v) {
-			known |= g.Mask
-			if v == policy.View {
-				some |= g.Mask
-				always &= g.Mask
-			}
-		}
+	for _, g := range views {
+		some |= g.Mask
+		always &= g.Mask
 	}
 	if len(views) == 0 {
 		always = 0
@@ -90,7 +85,8 @@ func typeRules(t *entity.Type, sub *policy.Subject) (out mobile.TypeRules, ok bo
 	if all {
 		return out, false
 	}
-	known, some, always = known&^gone, some&^gone, always&^gone
+	known := sub.Knows(t)
+	some, always = some&^gone, always&^gone
 	out = mobile.TypeRules{Type: t.Name, Archivable: t.Archivable, NoDelete: t.NoDelete}
 	for no := range uint8(64) {
 		f := t.FieldNo(no)
@@ -120,7 +116,7 @@ func typeRules(t *entity.Type, sub *policy.Subject) (out mobile.TypeRules, ok bo
 		}
 	}
 	for _, a := range t.Actions {
-		out.Actions = append(out.Actions, action(t, a, sub, known))
+		out.Actions = append(out.Actions, action(t, a, sub, known, some))
 	}
 	return out, known != 0
 }
@@ -137,8 +133,9 @@ func fieldRules(f *entity.Field) mobile.FieldRules {
 }
 
 // action renders an action; of one that nothing gives the person only what
-// tells it from none.
-func action(t *entity.Type, a *entity.Action, sub *policy.Subject, known entity.Mask) mobile.Action {
+// tells it from none. What is written to a field that the person never sees is
+// no argument to them.
+func action(t *entity.Type, a *entity.Action, sub *policy.Subject, known, seen entity.Mask) mobile.Action {
 	out := mobile.Action{
 		Name: a.Name, From: a.From, To: a.To, WhenArchived: a.WhenArchived, Derived: a.Do != nil,
 		May: grants(t, sub, policy.Verb(a.Name), known),
@@ -156,7 +153,12 @@ func action(t *entity.Type, a *entity.Action, sub *policy.Subject, known entity.
 	}
 	out.Assigns = a.Assigns
 	for _, f := range a.Args {
-		out.Args = append(out.Args, fieldRules(f))
+		switch tf := t.Field(f.Name); {
+		case tf == nil || seen.Has(tf.No):
+			out.Args = append(out.Args, fieldRules(f))
+		case f.Required:
+			out.Lacks = append(out.Lacks, f.Name)
+		}
 	}
 	return out
 }
@@ -305,7 +307,7 @@ type rulesCache struct {
 }
 
 type rulesKey struct {
-	tenant *tenant.Tenant
+	tenant ident.TenantID
 	person ident.RecordID
 }
 
@@ -318,7 +320,7 @@ type rulesEntry struct {
 const maxRules = 20_000
 
 func (c *rulesCache) version(t *tenant.Tenant, sub *policy.Subject) string {
-	k := rulesKey{t, sub.ID}
+	k := rulesKey{t.ID(), sub.ID}
 	c.mu.Lock()
 	e, ok := c.of[k]
 	c.mu.Unlock()

@@ -71,7 +71,7 @@ func (w *world) do(c *command.Command) apply.Result {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: apply.Version, Proposer: "p", Number: w.n, Commands: [][]byte{raw}}); err != nil {
+	if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: w.m.InForce(), Proposer: "p", Number: w.n, Commands: [][]byte{raw}}); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.res[0]

@@ -2,11 +2,13 @@ package apply_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/sync/wire"
 )
 
 // TestReferencesInArguments: every record that an action is told of must be
@@ -111,5 +113,74 @@ func TestClientToBeNamed(t *testing.T) {
 	res := w.ok(rows(row("task", "task-imported", "title", "x", "opportunity", "opp-one-1")))
 	if len(res.Count.Rejected) != 1 || !fault.Is(res.Count.Rejected[0].Err, fault.MissingField) {
 		t.Errorf("imported without a client: %+v", res.Count)
+	}
+}
+
+// TestUnreadArguments: what an action would write into a field that its actor
+// does not see is no argument to them, told in the words for one that there is
+// not, whichever way the action comes: by itself, pushed by a device, or as
+// refused work that somebody replays.
+func TestUnreadArguments(t *testing.T) {
+	w := field(t)
+	w.load(row("geoArea", "geo-west-1", "name", "West"),
+		row("opportunity", "opp-one-1", "name", "x", "client", "client-one"))
+	w.load(person("emp-boss-1", "level.customer-administrator", "service.manager", "sales.administrator")...)
+	deny := func(who, typ, name string) ident.RecordID {
+		id := ident.RecordID(strings.ToLower("deny-" + who + "-" + name))
+		w.load(row("individualPermission", id, "employee", who, "effect", "denial", "verb", "view", "entityType", typ, "field", name))
+		return id
+	}
+	refusedAlike := func(who ident.RecordID, x command.Write, name, value string) {
+		t.Helper()
+		var words [2]string
+		for i, arg := range []string{name, "neverWas"} {
+			x.Op, x.Args = "action", obj(arg, value)
+			f := fault.Of(w.do(write(who, x)).Err)
+			if f == nil || f.Code != fault.UnknownField || f.Field != arg {
+				t.Fatalf("%s {%s}: %v", x.Action, arg, f)
+			}
+			words[i] = strings.ReplaceAll(f.Message, arg, "…")
+		}
+		if words[0] != words[1] {
+			t.Errorf("%q, of what is no argument %q", words[0], words[1])
+		}
+	}
+	deny("emp-boss-1", "opportunity", "lostReason")
+	deny("emp-boss-1", "client", "geoArea")
+	deny("emp-mgr-1", "jobActivity", "assignee")
+	lose := command.Write{Type: "opportunity", ID: "opp-one-1", Action: "lose"}
+	refusedAlike("emp-boss-1", lose, "lostReason", "too dear")
+	refusedAlike("emp-boss-1", command.Write{Type: "client", ID: "client-one", Action: "set-area"}, "geoArea", "geo-west-1")
+	refusedAlike("emp-mgr-1", command.Write{Type: "jobActivity", ID: "act-one-1", Action: "assign"}, "assignee", "emp-eng-2")
+	w.refused(fault.MissingField, write("emp-mgr-1", command.Write{Op: "action", Type: "jobActivity", ID: "act-one-1", Action: "assign"}))
+	for id, was := range map[ident.RecordID][2]string{
+		"opp-one-1": {"lostReason", ""}, "client-one": {"geoArea", ""}, "act-one-1": {"assignee", "emp-eng-1"},
+	} {
+		if got := w.value(id, was[0]); got != was[1] {
+			t.Errorf("%s of %s is %q", was[0], id, got)
+		}
+	}
+	lose.Op = "action"
+	w.ok(write("emp-boss-1", lose)) // the action is theirs, the words are not
+
+	// A phone's action is refused alike and kept; whoever replays it is judged
+	// by what they see themselves.
+	deny("emp-eng-1", "jobActivity", "workDone")
+	boss := deny("emp-boss-1", "jobActivity", "workDone")
+	p := w.signIn("emp-eng-1", "i1")
+	p.sync()
+	res := p.push(
+		act("jobActivity", "act-one-1", "accept", nil), act("jobActivity", "act-one-1", "start", nil),
+		act("jobActivity", "act-one-1", "clear", obj("workDone", "typed blind")),
+	)
+	want(t, res[1], wire.Applied, "")
+	want(t, res[2], wire.Refused, fault.UnknownField)
+	b := command.Bundle{Device: p.id, Root: 3}
+	if r := w.ok(replay("emp-boss-1", b, nil)).Replay; r.Done || r.Results[0].Code != string(fault.UnknownField) {
+		t.Fatalf("replayed unseen: %+v", r)
+	}
+	w.ok(write("emp-ada-1", command.Write{Op: "delete", Type: "individualPermission", ID: boss}))
+	if r := w.ok(replay("emp-boss-1", b, nil)).Replay; !r.Done || w.value("act-one-1", "workDone") != "typed blind" {
+		t.Fatalf("replayed: %+v", r)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/ident"
 	"satchel/server/suite"
-	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/store"
 )
@@ -58,7 +57,7 @@ func BenchmarkPatches(b *testing.B) {
 					}
 					w.n++
 					w.now++
-					if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: apply.Version, Proposer: "p", Number: w.n, Commands: cmds}); err != nil {
+					if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: w.m.InForce(), Proposer: "p", Number: w.n, Commands: cmds}); err != nil {
 						b.Fatal(err)
 					}
 					for _, r := range w.res {

@@ -34,7 +34,7 @@ func (w *world) entry(cs ...*command.Command) []apply.Result {
 		}
 		raws = append(raws, raw)
 	}
-	if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: apply.Version, Proposer: "p", Number: w.n, Commands: raws}); err != nil {
+	if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: w.m.InForce(), Proposer: "p", Number: w.n, Commands: raws}); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.res

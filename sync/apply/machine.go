@@ -30,10 +30,6 @@ import (
 	"satchel/sync/wire"
 )
 
-// Version is the apply version: it changes whenever the same entry would
-// lead to another state.
-const Version = 5
-
 // Config is what a machine is made of.
 type Config struct {
 	Cat   *entity.Catalogue
@@ -78,6 +74,9 @@ type Result struct {
 type BulkItem struct {
 	ID  ident.RecordID
 	Err error
+	// Each answers each record that the action was to do something to for this
+	// one, see [entity.Action.Each].
+	Each []BulkItem
 }
 
 // ImportCount says what an import did.
@@ -120,6 +119,7 @@ type Effects struct {
 // oplog.Folder are for the goroutine that appends.
 type Machine struct {
 	cfg      Config
+	inForce  uint64
 	w        *state.Writer
 	subjects map[ident.RecordID]*policy.Subject
 	views    map[ident.RecordID]*view
@@ -149,7 +149,7 @@ type view struct {
 
 // New makes a machine. Open reads what it keeps in memory.
 func New(cfg Config) *Machine {
-	m := &Machine{cfg: cfg, w: state.NewWriter(cfg.Cat)}
+	m := &Machine{cfg: cfg, inForce: inForce(cfg), w: state.NewWriter(cfg.Cat)}
 	if cfg.ChangeBlock > 0 {
 		m.w.Block(cfg.ChangeBlock)
 	}
@@ -184,12 +184,13 @@ func (m *Machine) trim() {
 // Fold implements oplog.Folder: it applies an entry in the transaction that
 // makes it durable.
 func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
-	if e.Version != Version {
-		return fmt.Errorf("apply: entry %d needs apply version %d, this server has %d", e.Pos, e.Version, Version)
+	if e.Version != m.inForce {
+		return fmt.Errorf("apply: entry %d needs %s, this server has %s", e.Pos, force(e.Version), force(m.inForce))
 	}
 	m.trim()
 	m.w.Begin(tx, e.Pos, e.Time)
 	m.w.Enter(e.Epoch)
+	m.w.Force(e.Version)
 	m.epoch = e.Epoch
 	m.results, m.trail = m.results[:0], m.trail[:0]
 	m.effects = Effects{Ended: map[ident.SessionID]int{}}

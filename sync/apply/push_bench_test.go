@@ -7,7 +7,6 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
-	"satchel/sync/apply"
 	"satchel/sync/oplog"
 	"satchel/sync/wire"
 )
@@ -55,7 +54,7 @@ func BenchmarkPush(b *testing.B) {
 				}
 				w.n++
 				w.now++
-				if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: apply.Version, Proposer: "p", Number: w.n, Commands: [][]byte{raw}}); err != nil {
+				if _, err := w.log.Append(context.Background(), oplog.Draft{Time: w.now, Version: w.m.InForce(), Proposer: "p", Number: w.n, Commands: [][]byte{raw}}); err != nil {
 					b.Fatal(err)
 				}
 				if w.res[0].Err != nil {

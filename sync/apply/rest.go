@@ -20,6 +20,9 @@ func (m *Machine) Leave() { m.w.Stage.Reset(nil) }
 // Reader reads the state of Rest.
 func (m *Machine) Reader() *state.Reader { return &m.w.Reader }
 
+// Sessions is what the machine remembers of sessions. Any goroutine may read it.
+func (m *Machine) Sessions() *SessionCache { return &m.sessions }
+
 // SetEpoch tells the machine the log's epoch before the first entry.
 func (m *Machine) SetEpoch(e uint64) { m.epoch = e }
 

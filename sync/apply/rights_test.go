@@ -196,6 +196,55 @@ func TestEligibleAssignees(t *testing.T) {
 	}
 }
 
+// TestDispatching: R13: a person is sent in the scheduling role that is asked for
+// or, where none is, in one of their own: in its hours, by who may send its
+// holders; what one may do for another includes sending.
+func TestDispatching(t *testing.T) {
+	w := field(t)
+	const hours = `[{"id":"1","day":"wednesday","from":"08:00","until":"16:00"}]` // of 2023-11-15
+	const inside, outside = "2023-11-15T09:00:00Z", "2023-11-15T18:00:00Z"
+	w.load(person("emp-mgr-2", "service.manager")...)
+	w.load(row("schedulingRole", "skill-lead-1", "name", "Lead"),
+		row("schedulingRole", "skill-gas-1", "name", "Gas"), row("schedulingRole", "skill-call-1", "name", "On call"))
+	w.load(command.Row{Type: "schedulingRole", ID: "skill-gas-1", Fields: command.Object{
+		"hours": json.RawMessage(hours), "dispatchedBy": json.RawMessage(`["skill-lead-1"]`),
+	}})
+	skilled := func(who ident.RecordID, skills string) {
+		w.load(command.Row{Type: "employee", ID: who, Fields: command.Object{"schedulingRoles": json.RawMessage(skills)}})
+	}
+	w.load(row("jobActivity", "act-gas-01", "job", "job-one-1", "title", "Gas", "schedulingRole", "skill-gas-1"))
+	assign := func(by, id ident.RecordID, to, when string) error {
+		return w.do(write(by, command.Write{Op: "action", Type: "jobActivity", ID: id, Action: "assign", Args: obj("assignee", to, "scheduledStart", when)})).Err
+	}
+	check := func(what string, err error, ok bool) {
+		t.Helper()
+		if ok && err != nil || !ok && !fault.Is(err, fault.AssigneeNotEligible) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	skilled("emp-eng-1", `["skill-gas-1"]`)
+	check("by who may not send", assign("emp-mgr-1", "act-gas-01", "emp-eng-1", inside), false)
+	check("not asked for, by who may not send", assign("emp-mgr-1", "act-one-1", "emp-eng-1", inside), false)
+	check("without a role", assign("emp-mgr-1", "act-one-1", "emp-eng-2", outside), true)
+	skilled("emp-mgr-1", `["skill-gas-1"]`)
+	check("to oneself", assign("emp-mgr-1", "act-gas-01", "emp-mgr-1", inside), true)
+	skilled("emp-mgr-1", `["skill-lead-1"]`)
+	check("in hours", assign("emp-mgr-1", "act-gas-01", "emp-eng-1", inside), true)
+	check("after hours", assign("emp-mgr-1", "act-gas-01", "emp-eng-1", outside), false)
+	check("not asked for, after hours", assign("emp-mgr-1", "act-one-1", "emp-eng-1", outside), false)
+	// Another role that the person holds has no hours; it is not the one asked for.
+	skilled("emp-eng-1", `["skill-call-1","skill-gas-1"]`)
+	check("on call", assign("emp-mgr-1", "act-one-1", "emp-eng-1", outside), true)
+	check("on call for gas", assign("emp-mgr-1", "act-gas-01", "emp-eng-1", outside), false)
+	// Who acts for somebody sends for them, and no longer than that.
+	check("by a colleague", assign("emp-mgr-2", "act-gas-01", "emp-eng-1", inside), false)
+	w.load(row("delegation", "deleg-mgr-1", "delegator", "emp-mgr-1", "delegate", "emp-mgr-2", "until", "2023-12-01T00:00:00Z"))
+	check("by who acts for the lead", assign("emp-mgr-2", "act-gas-01", "emp-eng-1", inside), true)
+	// A role that is gone bounds nothing.
+	w.ok(write("emp-ada-1", command.Write{Op: "delete", Type: "schedulingRole", ID: "skill-gas-1"}))
+	check("in a role that is gone", assign("emp-mgr-1", "act-gas-01", "emp-eng-1", outside), true)
+}
+
 // TestTimeBound: a role begins and ends at its instants, to the millisecond,
 // by whatever entry carries time there.
 func TestTimeBound(t *testing.T) {

@@ -76,8 +76,14 @@ func ReadSession(rd *state.Reader, id ident.SessionID) (Session, bool) {
 // SessionCache remembers how rows of sessions read: every request reads one, few
 // change. It goes by what the rows say, so that it is never behind.
 type SessionCache struct {
-	mu    sync.Mutex
-	byRow map[string]Session
+	mu sync.Mutex
+	of map[ident.SessionID]readSession
+}
+
+// readSession is a session and the hash of the row that says so.
+type readSession struct {
+	row [sha256.Size]byte
+	s   Session
 }
 
 // maxCachedSessions bounds a cache; a full one begins anew.
@@ -86,19 +92,23 @@ const maxCachedSessions = 20_000
 // Read is [ReadSession].
 func (c *SessionCache) Read(rd *state.Reader, id ident.SessionID) (Session, bool) {
 	v := rd.KV().Get(store.Sessions, sessionRow(id))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s, ok := c.byRow[string(v)]; ok {
-		return s, true
-	}
-	var s Session
-	if v == nil || json.Unmarshal(v, &s) != nil {
+	if v == nil {
 		return Session{}, false
 	}
-	if c.byRow == nil || len(c.byRow) >= maxCachedSessions {
-		c.byRow = map[string]Session{}
+	row := sha256.Sum256(v)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got, ok := c.of[id]; ok && got.row == row {
+		return got.s, true
 	}
-	c.byRow[string(v)] = s
+	var s Session
+	if json.Unmarshal(v, &s) != nil {
+		return Session{}, false
+	}
+	if c.of == nil || len(c.of) >= maxCachedSessions {
+		c.of = map[ident.SessionID]readSession{}
+	}
+	c.of[id] = readSession{row, s}
 	return s, true
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 
 	"satchel/internal/ident"
 )
@@ -21,7 +20,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // its epoch and position. Append refuses a draft whose Size exceeds
 // MaxEntryBytes.
 func Size(d Draft) int {
-	n := 1 + 2*binary.MaxVarintLen64 + varintLen(zigzag(d.Time)) + varintLen(uint64(d.Version)) +
+	n := 1 + 2*binary.MaxVarintLen64 + varintLen(zigzag(d.Time)) + varintLen(d.Version) +
 		varintLen(uint64(len(d.Proposer))) + len(d.Proposer) + varintLen(d.Number) +
 		varintLen(uint64(len(d.Commands))) + sumLength
 	for _, c := range d.Commands {
@@ -51,7 +50,7 @@ func Encode(e Entry) []byte {
 	b = binary.AppendUvarint(b, e.Epoch)
 	b = binary.AppendUvarint(b, uint64(e.Pos))
 	b = binary.AppendUvarint(b, zigzag(e.Time))
-	b = binary.AppendUvarint(b, uint64(e.Version))
+	b = binary.AppendUvarint(b, e.Version)
 	b = binary.AppendUvarint(b, uint64(len(e.Proposer)))
 	b = append(b, e.Proposer...)
 	b = binary.AppendUvarint(b, e.Number)
@@ -92,11 +91,7 @@ func decode(b []byte) (Entry, error) {
 	e := Entry{
 		Epoch: r.uvarint(), Pos: ident.Position(r.uvarint()), Time: unzigzag(r.uvarint()),
 	}
-	version := r.uvarint()
-	if version > math.MaxUint32 {
-		r.fail(fmt.Errorf("apply version %d", version))
-	}
-	e.Version = uint32(version)
+	e.Version = r.uvarint()
 	e.Proposer = string(r.bytes())
 	e.Number = r.uvarint()
 	count := r.uvarint()

@@ -35,7 +35,7 @@ func TestCodec(t *testing.T) {
 			Epoch:    rapid.Uint64().Draw(t, "epoch"),
 			Pos:      ident.Position(rapid.Uint64().Draw(t, "pos")),
 			Time:     ident.Millis(rapid.Int64().Draw(t, "time")),
-			Version:  rapid.Uint32().Draw(t, "version"),
+			Version:  rapid.Uint64().Draw(t, "version"),
 			Proposer: rapid.StringN(0, 20, 64).Draw(t, "proposer"),
 			Number:   rapid.Uint64().Draw(t, "number"),
 			Commands: rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 200), 0, 5).Draw(t, "commands"),
@@ -85,7 +85,6 @@ func TestDecodeRefuses(t *testing.T) {
 		"many commands":      summed(join([]byte{1, 1, 1, 0, 0, 0, 0}, huge)),
 		"long command":       summed(join([]byte{1, 1, 1, 0, 0, 0, 0, 1}, huge)),
 		"long proposer":      summed(join([]byte{1, 1, 1, 0, 0}, huge)),
-		"apply version":      summed(join([]byte{1, 1, 1, 0}, huge, []byte{0, 0, 0})),
 		"longer than may be": summed(make([]byte, MaxEntryBytes)),
 	} {
 		if _, err := Decode(b); !errors.Is(err, ErrCorrupt) {

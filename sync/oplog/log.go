@@ -21,7 +21,7 @@ type Entry struct {
 	Epoch    uint64         // of the log when the entry was made; never falls
 	Pos      ident.Position // dense from 1
 	Time     ident.Millis   // the proposer's clock
-	Version  uint32         // the apply version in force
+	Version  uint64         // what was in force, see [satchel/sync/apply.Machine.InForce]
 	Proposer string         // one start of one server: its incarnation
 	Number   uint64         // the proposer's own count, dense from 1
 	Commands [][]byte       // what to apply, in order; opaque here; may be none
@@ -30,7 +30,7 @@ type Entry struct {
 // Draft is an entry as a proposer hands it in: the log adds epoch and position.
 type Draft struct {
 	Time     ident.Millis
-	Version  uint32
+	Version  uint64
 	Proposer string   // 1 to MaxProposerBytes bytes
 	Number   uint64   // one more than the proposer's last, from 1
 	Commands [][]byte // at most MaxCommandBytes each; the log's from now on

@@ -79,6 +79,7 @@ const (
 	metaPolicy  = "policy"  // u64, counts changes of anybody's rights
 	metaPos     = "applied" // u64, position of the last entry applied
 	metaEpoch   = "epoch"   // u64, of the last entry applied
+	metaForce   = "force"   // u64, what the last entry was applied by; none in states from before it was noted
 )
 
 // Reader reads one state.
@@ -122,6 +123,9 @@ func (r *Reader) Now() ident.Millis { return ident.Millis(u64(r.kv.Get(store.Met
 func (r *Reader) Position() ident.Position {
 	return ident.Position(u64(r.kv.Get(store.Meta, []byte(metaPos))))
 }
+
+// InForce names what the last entry was applied by, 0 where that was not noted.
+func (r *Reader) InForce() uint64 { return u64(r.kv.Get(store.Meta, []byte(metaForce))) }
 
 // PolicyVersion counts the changes of anybody's rights.
 func (r *Reader) PolicyVersion() uint64 { return u64(r.kv.Get(store.Meta, []byte(metaPolicy))) }

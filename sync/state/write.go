@@ -108,6 +108,13 @@ func (w *Writer) Enter(epoch uint64) {
 	w.Put(store.Meta, []byte(metaTime), binary.BigEndian.AppendUint64(nil, uint64(w.now)))
 }
 
+// Force tells the writer what the batch's entry is applied by.
+func (w *Writer) Force(v uint64) {
+	if w.InForce() != v {
+		w.Put(store.Meta, []byte(metaForce), binary.BigEndian.AppendUint64(nil, v))
+	}
+}
+
 // maxStride is the most that a new epoch carries time forward, in milliseconds.
 const maxStride = 1 << 16
 
@@ -417,6 +424,10 @@ func (w *Writer) rename(before, after *entity.Record, f *entity.Field) {
 		}
 	}
 }
+
+// IndexName puts a stored record into the index of names, by a field that has
+// become unique.
+func (w *Writer) IndexName(r *entity.Record, f *entity.Field) { w.rename(nil, r, f) }
 
 // Named returns the records of the type whose unique field has the value,
 // whatever its case.

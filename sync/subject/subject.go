@@ -6,7 +6,9 @@ package subject
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +56,8 @@ type Roles struct {
 	shipped map[string]*policy.Compiled
 	// variants stand in for shipped roles, by key, while a setting is on.
 	variants map[string]policy.Variant
+
+	hash func() [sha256.Size]byte
 
 	// holdings are what sets of shipped roles come to, as a set of the server's
 	// own roles never changes.
@@ -105,7 +109,23 @@ func NewRoles(cat *entity.Catalogue, compiled map[string]*policy.Compiled, varia
 		}
 		rs.variants[key] = v
 	}
+	rs.hash = sync.OnceValue(rs.sum)
 	return rs, nil
+}
+
+// Hash names the record types and all that decides what the roles mean.
+func (rs *Roles) Hash() [sha256.Size]byte { return rs.hash() }
+
+func (rs *Roles) sum() [sha256.Size]byte {
+	b := &strings.Builder{}
+	b.WriteString(rs.cat.Golden())
+	for _, key := range slices.Sorted(maps.Keys(rs.shipped)) {
+		b.WriteString(rs.shipped[key].Golden())
+		if v, ok := rs.variants[key]; ok {
+			b.WriteString("while " + v.Setting + " " + v.Role.Golden())
+		}
+	}
+	return sha256.Sum256([]byte(b.String()))
 }
 
 // asRead returns a shipped role as the tenant's settings have it read, nil for

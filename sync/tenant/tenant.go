@@ -100,8 +100,10 @@ type Tenant struct {
 	posted   chan struct{} // the outbox, or devices to be told, want looking at
 	sleepers sleepers
 
+	reading atomic.Int64 // views and holds
+	entered atomic.Int64 // when the last entry was made, in nanoseconds of the process
+
 	subjects subjectCache
-	sessions apply.SessionCache
 	columns  *column.Store
 	ahead    *apply.Ahead
 	Stats    Stats
@@ -487,7 +489,7 @@ func (t *Tenant) append(batch []*request) {
 	t.answers = nil
 	t.number++
 	now := t.Now()
-	err := t.fold(oplog.Draft{Time: now, Version: apply.Version, Proposer: t.proposer, Number: t.number, Commands: cmds})
+	err := t.fold(oplog.Draft{Time: now, Version: t.machine.InForce(), Proposer: t.proposer, Number: t.number, Commands: cmds})
 	if err == nil && t.answers == nil {
 		err = errTaken
 	}
@@ -496,6 +498,7 @@ func (t *Tenant) append(batch []*request) {
 		return
 	}
 	t.retry = 0
+	t.entered.Store(int64(time.Since(processStart)))
 	t.Stats.Entries.Add(1)
 	t.Stats.Commands.Add(uint64(len(batch)))
 	results := t.answers.results

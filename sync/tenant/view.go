@@ -23,6 +23,7 @@ func (t *Tenant) Read(f func(*View) error) error {
 	if err := t.Failed(); err != nil {
 		return fault.New(fault.TenantStopped).Because(err)
 	}
+	defer t.Hold()()
 	snap, err := t.opts.Engine.Snapshot()
 	if err != nil {
 		return fault.New(fault.TenantStopped).Because(err)
@@ -68,7 +69,7 @@ func (v *View) Subject(id ident.RecordID) *policy.Subject {
 
 // SignedIn returns the rights behind a session, or why there are none.
 func (v *View) SignedIn(session ident.SessionID, employee ident.RecordID) (*policy.Subject, error) {
-	s, ok := v.t.sessions.Read(v.Reader, session)
+	s, ok := v.t.machine.Sessions().Read(v.Reader, session)
 	if !ok || s.Employee != employee {
 		return nil, fault.New(fault.SessionRevoked)
 	}

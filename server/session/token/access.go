@@ -179,7 +179,7 @@ func (s *Signer) Verify(token string, now ident.Millis) (Claims, error) {
 		return Claims{}, fault.New(fault.TokenExpired)
 	}
 	if r.cache != nil {
-		r.cache.put(sum, c)
+		r.cache.put(sum, c, now)
 	}
 	return c, nil
 }

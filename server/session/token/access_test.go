@@ -403,6 +403,39 @@ func TestCacheIsBoundedAndForgetsTheOldest(t *testing.T) {
 	}
 }
 
+// TestCacheForgetsTheExpired: tokens that expired make room by themselves, so that
+// what is remembered are those that are good, and a few.
+func TestCacheForgetsTheExpired(t *testing.T) {
+	s := signer(t, NewKeySet(seed(1)), 10_000)
+	held := func() int { return len(s.ring.Load().cache.entries) }
+	n := 0
+	verify := func(at ident.Millis) {
+		t.Helper()
+		n++
+		c := someone()
+		c.ID = fmt.Sprint("jti-", n)
+		token, err := s.Mint(c, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Verify(token, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		verify(now)
+	}
+	if held() != 100 {
+		t.Fatalf("%d are held", held())
+	}
+	for range 50 {
+		verify(now + 2*Lifetime)
+	}
+	if held() != 50 {
+		t.Errorf("%d are held once those of before expired", held())
+	}
+}
+
 func TestVerifyIsSafeForConcurrentUse(t *testing.T) {
 	s := signer(t, NewKeySet(seed(1)), 4)
 	var wg sync.WaitGroup

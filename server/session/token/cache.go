@@ -1,6 +1,10 @@
 package token
 
-import "sync"
+import (
+	"sync"
+
+	"satchel/internal/ident"
+)
 
 // cache remembers verified tokens by their SHA-256, so that the tokens
 // themselves are not kept, and forgets the one unused for longest when full.
@@ -42,11 +46,26 @@ func (c *cache) get(sum [32]byte) (Claims, bool) {
 	return e.claims, true
 }
 
-func (c *cache) put(sum [32]byte, claims Claims) {
+// maxSwept is how many expired tokens are looked for with each new one: more than
+// one, so that they grow fewer.
+const maxSwept = 4
+
+// put remembers a token that is good now.
+func (c *cache) put(sum [32]byte, claims Claims, now ident.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.entries[sum]; ok {
 		return
+	}
+	// Whoever had a token that expired has another by now, or is gone: it is among
+	// those that were not used for longest.
+	for range maxSwept {
+		e := c.ring.prev
+		if e == &c.ring || now < e.claims.ExpiresAt {
+			break
+		}
+		e.unlink()
+		delete(c.entries, e.sum)
 	}
 	var e *entry
 	if len(c.entries) >= c.most {
