@@ -23,25 +23,33 @@ func benchCommand() *cobra.Command {
 	var roundTrip time.Duration
 	var rate int
 	var farthest, crowd amount
-	var keep string
+	var keep, peer string
 	var list strings.Builder
 	for _, w := range bench.Works() {
-		fmt.Fprintf(&list, "  %-8s %s\n", w.Name, w.Does)
+		mark := ' '
+		if w.Anywhere {
+			mark = '*'
+		}
+		fmt.Fprintf(&list, " %c%-9s %s\n", mark, w.Name, w.Does)
 	}
 	cmd := &cobra.Command{
 		Use:   "bench all|NAME…",
 		Short: "Measure a server over HTTP and WebSockets on this machine",
-		Long:  "Measure a server that is started for it, on a tenant that is made for it.\n\nNames:\n" + list.String(),
-		Args:  cobra.MinimumNArgs(1),
+		Long: "Measure a server that is started for it, on a tenant that is made for it.\n\nNames (* for any server):\n" +
+			list.String() + "\n" + bench.Protocol,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 || args[0] != "all" {
 				cfg.Works = args
 			} else if skipLarge {
 				for _, w := range bench.Works() {
-					if !w.Large {
+					if !w.Large && (w.Anywhere || peer == "") {
 						cfg.Works = append(cfg.Works, w.Name)
 					}
 				}
+			}
+			if cfg.Peer = strings.Fields(peer); len(cfg.Peer) == 0 && c.Flags().Changed("peer") {
+				return usageError{errors.New("--peer needs a command")}
 			}
 			cfg.Link.Latency, cfg.Link.Up, cfg.Link.Down = roundTrip/2, rate, rate
 			if farthest > 0 {
@@ -74,6 +82,8 @@ func benchCommand() *cobra.Command {
 	f.IntVar(&cfg.Tenants, "tenants", 1000, "tenants of tenants")
 	f.BoolVar(&skipLarge, "skip-large", false, "leave what makes tenants of its own out of all")
 	f.DurationVar(&cfg.WriteTime, "write-time", 5*time.Second, "how long a run of B writes")
+	f.StringVar(&peer, "peer", "", "measure another server by the adapter that this command starts; its words are separated by spaces")
+	f.DurationVar(&cfg.PeerWait, "peer-wait", 2*time.Minute, "how long an adapter may take to answer a request")
 	f.StringVar(&keep, "keep", "", "folder to make the data in and to leave it in; it must be absent or empty")
 	return cmd
 }

@@ -52,6 +52,11 @@ type Config struct {
 	Charts string
 	// Tenants is how many tenants the folder of tenants has.
 	Tenants int
+	// Peer is the command line of an adapter to another server, empty to measure
+	// this one, and PeerWait how long it may take to answer a request. DESIGN.md
+	// says how it is spoken with.
+	Peer     []string
+	PeerWait time.Duration
 	// Folder is where the data folders are made.
 	Folder string
 	// Serve is the command line that serves a data folder; the flags --data,
@@ -88,6 +93,8 @@ type Line struct {
 	P99   float64 `json:"p99"`
 	// Runs counts what the figure is made of: runs, or single events.
 	Runs int `json:"runs"`
+	// Unsupported is why there is no figure: a peer can't do that. "" otherwise.
+	Unsupported string `json:"-"`
 }
 
 // work is one thing to measure.
@@ -97,45 +104,49 @@ type work struct {
 	run  func(*bench, context.Context) error
 	// served: it needs the tenant and a running server.
 	served bool
+	// anywhere: it says nothing that only this server can do.
+	anywhere bool
 }
 
 var works = []work{
-	{"parts", "what the disk, the store and loopback HTTP give by themselves", (*bench).partsOf, true},
-	{"start", "from the start of the process to the first answers", (*bench).start, true},
-	{"A1", "first sync of one user's records by a fresh device", (*bench).firstSync, true},
-	{"A2", "first sync of everything by a fresh device", (*bench).fullSync, true},
-	{"B16", "durable updates from 16 writers", func(b *bench, ctx context.Context) error { return b.writes(ctx, 16) }, true},
-	{"B64", "durable updates from 64 writers", func(b *bench, ctx context.Context) error { return b.writes(ctx, 64) }, true},
-	{"C10", "a write that 10 of 500 live clients may see", (*bench).someSee, true},
-	{"C500", "a write that all 500 live clients see", (*bench).allSee, true},
-	{"D1000", "the right to 1,000 records taken", (*bench).revoked, true},
-	{"R1000", "the right to 1,000 records given back", (*bench).restored, true},
-	{"D1", "one record leaves the view", (*bench).left, true},
-	{"E", "memory of an idle live client", (*bench).idle, true},
-	{"start1M", "start and memory with 1,000,000 records", (*bench).startLarge, false},
-	{"lists", "list pages of 50 with 10,000, 100,000 and 1,000,000 records", (*bench).lists, false},
-	{"explain", "why somebody may or may not do something to a record", (*bench).explains, true},
-	{"whatif", "a change of a role that 100 people hold over 1,000,000 records, tried", (*bench).whatIfs, false},
-	{"areas", "the right to an area of 100,000 records taken and given back", (*bench).areaRights, false},
-	{"link", "a phone's first sync, day and live changes over a bad link", (*bench).badLink, false},
-	{"growth", "what grows with records, people and areas", (*bench).growth, false},
-	{"tenants", "start and first answers with 1,000 small tenants in one folder", (*bench).tenants, false},
-	{"storm", "10,000 devices come back at once after a restart", (*bench).storm, false},
-	{"soak", "10,000 live devices under a stream of changes", (*bench).soak, false},
+	{"parts", "what the disk, the store and loopback HTTP give by themselves", (*bench).partsOf, true, false},
+	{"start", "from the start of the process to the first answers", (*bench).start, true, false},
+	{"startdemo", "start and memory with the demo tenant", (*bench).startDemo, false, false},
+	{"A1", "first sync of one user's records by a fresh device", (*bench).firstSync, true, true},
+	{"A2", "first sync of everything by a fresh device", (*bench).fullSync, true, true},
+	{"B16", "durable updates from 16 writers", func(b *bench, ctx context.Context) error { return b.writes(ctx, 16) }, true, true},
+	{"B64", "durable updates from 64 writers", func(b *bench, ctx context.Context) error { return b.writes(ctx, 64) }, true, true},
+	{"C10", "a write that 10 of 500 live clients may see", (*bench).someSee, true, true},
+	{"C500", "a write that all 500 live clients see", (*bench).allSee, true, true},
+	{"D1000", "the right to 1,000 records taken", (*bench).revoked, true, true},
+	{"R1000", "the right to 1,000 records given back", (*bench).restored, true, true},
+	{"D1", "one record leaves the view", (*bench).left, true, true},
+	{"E", "memory of an idle live client", (*bench).idle, true, true},
+	{"start1M", "start and memory with 1,000,000 records", (*bench).startLarge, false, false},
+	{"lists", "list pages of 50 with 10,000, 100,000 and 1,000,000 records", (*bench).lists, false, false},
+	{"explain", "why somebody may or may not do something to a record", (*bench).explains, true, false},
+	{"whatif", "a change of a role that 100 people hold over 1,000,000 records, tried", (*bench).whatIfs, false, false},
+	{"areas", "the right to an area of 100,000 records taken and given back", (*bench).areaRights, false, false},
+	{"link", "a phone's first sync, day and live changes over a bad link", (*bench).badLink, false, false},
+	{"growth", "what grows with records, people and areas", (*bench).growth, false, false},
+	{"tenants", "start and first answers with 1,000 small tenants in one folder", (*bench).tenants, false, false},
+	{"storm", "10,000 devices come back at once after a restart", (*bench).storm, false, false},
+	{"soak", "10,000 live devices under a stream of changes", (*bench).soak, false, false},
 }
 
 // Work is a work's name and what it does. A large one makes a tenant of its own
-// of as many records as Config.Large says.
+// of as many records as Config.Large says; one for anywhere can be done with a
+// peer.
 type Work struct {
-	Name, Does string
-	Large      bool
+	Name, Does      string
+	Large, Anywhere bool
 }
 
 // Works lists what can be measured, in the order it is done in.
 func Works() []Work {
 	out := make([]Work, len(works))
 	for i, w := range works {
-		out[i] = Work{w.name, w.does, !w.served}
+		out[i] = Work{w.name, w.does, !w.served, w.anywhere}
 	}
 	return out
 }
@@ -143,11 +154,17 @@ func Works() []Work {
 // Check reports what is wrong with the configuration.
 func (c *Config) Check() error {
 	for _, n := range c.Works {
-		if !slices.ContainsFunc(works, func(w work) bool { return w.name == n }) {
+		i := slices.IndexFunc(works, func(w work) bool { return w.name == n })
+		if i < 0 {
 			return fmt.Errorf("there is no work %q", n)
+		}
+		if len(c.Peer) > 0 && !works[i].anywhere {
+			return fmt.Errorf("%s measures what only this server does, so not a peer", n)
 		}
 	}
 	switch {
+	case len(c.Peer) > 0 && c.PeerWait <= 0:
+		return errors.New("the time that a peer's adapter has to answer must be positive")
 	case c.Runs < 1:
 		return errors.New("there must be one run at least")
 	case c.Users < 2 || c.Users%2 != 0:
@@ -170,14 +187,15 @@ func (c *Config) Check() error {
 type bench struct {
 	Config
 	dir    string
+	peer   peer
 	world  *world
 	server *process
 	http   *client
-	live   []*phone // of C, D and R, connected when first needed
-	fresh  int      // devices used up by A1
-	full   int      // devices used up by A2
-	taken  int      // users that D1000 and R1000 have done
-	spent  int      // records that D1 deleted
+	live   []*live // of C, D and R, connected when first needed
+	last   *event  // that these were in
+	fresh  int     // devices used up by A1
+	full   int     // devices used up by A2
+	taken  int     // users that D1000 and R1000 have done
 
 	large  *bench     // of whatif and areas, once it was needed
 	desk   []*account // of large: the role's holders
@@ -193,24 +211,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	b := &bench{Config: cfg, dir: filepath.Join(cfg.Folder, "data")}
-	defer func() { err = errors.Join(err, b.end()) }()
-	todo := works
-	if len(cfg.Works) > 0 {
-		todo = nil
-		for _, w := range works {
-			if slices.Contains(cfg.Works, w.name) {
-				todo = append(todo, w)
-			}
-		}
-	}
-	for _, w := range todo {
+	defer func() { err = apart(err, b.end()) }()
+	for _, w := range cfg.todo() {
 		if w.served && b.world == nil {
 			if err := b.prepare(ctx); err != nil {
 				return fmt.Errorf("preparing: %w", err)
 			}
 		}
 		b.say("%s: %s", w.name, w.does)
-		if err := w.run(b, ctx); err != nil {
+		if err := b.do(ctx, w); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 		if err := ctx.Err(); err != nil {
@@ -220,21 +229,67 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// prepare builds the tenant and starts the server.
+// todo are the works that were asked for, in their order.
+func (c *Config) todo() (out []work) {
+	for _, w := range works {
+		asked := slices.Contains(c.Works, w.name)
+		if len(c.Works) == 0 {
+			asked = w.anywhere || len(c.Peer) == 0
+		}
+		if asked {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// do measures one work, or says that the peer can't do it.
+func (b *bench) do(ctx context.Context, w work) error {
+	if w.served {
+		if why, cannot := b.peer.traits().cannot[w.name]; cannot {
+			b.missing(w.name, why)
+			return nil
+		}
+	}
+	err := w.run(b, ctx)
+	if why, yes := unsupported(err); yes {
+		b.missing(w.name, why)
+		return nil
+	}
+	return err
+}
+
+// prepare fills the server with the tenant and starts it.
 func (b *bench) prepare(ctx context.Context) error {
+	if b.peer = (satchel{b}); len(b.Peer) > 0 {
+		a, err := startAdapter(ctx, b.Config)
+		if err != nil {
+			return err
+		}
+		b.peer = a
+		b.say("the peer is %s", a.name)
+	}
+	if err := b.pipe(ctx); err != nil {
+		return err
+	}
 	b.say("load: %d records", b.Records)
-	w, took, err := b.build(ctx, b.dir, b.Records)
+	w, took, err := b.peer.load(ctx, b.shape(b.Records))
 	if err != nil {
 		return err
 	}
 	b.world = w
 	b.one("load", "records/s", float64(b.Records)/took.Seconds())
-	return b.restart(ctx)
+	return nil
+}
+
+// shape is that of a tenant for the works, with devices for each of their runs.
+func (b *bench) shape(records int) shape {
+	return shape{records: records, users: b.Users, devices: devicesPerUser, fresh: 3 * b.Runs, all: b.Runs}
 }
 
 // build makes a data folder with a tenant in it.
 func (b *bench) build(ctx context.Context, dir string, records int) (*world, time.Duration, error) {
-	return b.buildAs(ctx, dir, shape{records: records, users: b.Users, devices: devicesPerUser, fresh: 3 * b.Runs, all: b.Runs})
+	return b.buildAs(ctx, dir, b.shape(records))
 }
 
 func (b *bench) buildAs(ctx context.Context, dir string, s shape) (*world, time.Duration, error) {
@@ -275,10 +330,8 @@ func (b *bench) restart(ctx context.Context) error {
 }
 
 func (b *bench) stop() error {
-	for _, p := range b.live {
-		p.close()
-	}
-	b.live = nil
+	// Clients of this server have nothing to fail with.
+	_ = b.disconnect(context.Background())
 	if b.server == nil {
 		return nil
 	}
@@ -288,8 +341,10 @@ func (b *bench) stop() error {
 }
 
 // end stops every server.
-func (b *bench) end() error {
-	err := b.stop()
+func (b *bench) end() (err error) {
+	if b.peer != nil {
+		err = b.peer.close()
+	}
 	for _, other := range []*bench{b.large, b.multitude} {
 		if other != nil {
 			err = errors.Join(err, other.stop())
@@ -305,7 +360,9 @@ func (b *bench) say(format string, args ...any) {
 }
 
 // one reports a figure that was measured once.
-func (b *bench) one(name, unit string, v float64) { b.Report(Line{name, unit, v, v, v, 1}) }
+func (b *bench) one(name, unit string, v float64) {
+	b.Report(Line{Name: name, Unit: unit, Value: v, P50: v, P99: v, Runs: 1})
+}
 
 // many reports a figure that is the median of what was measured.
 func (b *bench) many(name, unit string, vs []float64) { b.Report(line(name, unit, vs)) }
@@ -313,7 +370,7 @@ func (b *bench) many(name, unit string, vs []float64) { b.Report(line(name, unit
 func line(name, unit string, vs []float64) Line {
 	vs = slices.Sorted(slices.Values(vs))
 	m := quantile(vs, 0.5)
-	return Line{name, unit, m, m, quantile(vs, 0.99), len(vs)}
+	return Line{Name: name, Unit: unit, Value: m, P50: m, P99: quantile(vs, 0.99), Runs: len(vs)}
 }
 
 // quantile returns the smallest of the sorted values that at least the share

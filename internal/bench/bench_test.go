@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -59,23 +60,49 @@ func TestScan(t *testing.T) {
 // TestEvent: it is over when the last of those concerned has everything, and
 // pages at others are counted.
 func TestEvent(t *testing.T) {
-	near, far := &phone{user: 1}, &phone{user: 2}
-	b := &bench{live: []*phone{near, far}}
-	e := &event{concern: func(p *phone) bool { return p.user == 1 }, count: records, need: 3}
+	near, far := &live{user: 1}, &live{user: 2}
+	b := &bench{live: []*live{near, far}}
+	e := &event{concern: func(l *live) bool { return l.user == 1 }, count: changed, mark: "m", need: 3}
 	b.watch(e)
 	e.began = time.Now()
-	e.page(near, page{records: 2}, e.began.Add(time.Millisecond))
+	near.hear(news{changed: 2, mark: "m", at: e.began.Add(time.Millisecond)})
+	near.hear(news{changed: 7, mark: "of another", at: e.began.Add(time.Millisecond)})
 	select {
 	case <-e.done:
 		t.Fatal("over before all of it came")
 	default:
 	}
-	e.page(near, page{records: 1}, e.began.Add(2*time.Millisecond))
+	near.hear(news{changed: 1, mark: "m", at: e.began.Add(2 * time.Millisecond)})
 	<-e.done
-	e.page(near, page{records: 9}, e.began.Add(time.Second))
-	e.page(far, page{records: 1}, e.began)
-	if !slices.Equal(e.waits, []float64{2}) || e.astray != 1 {
-		t.Errorf("waits %v, %d astray", e.waits, e.astray)
+	near.hear(news{changed: 9, mark: "m", at: e.began.Add(time.Second)})
+	if err := e.check(); err != nil || !slices.Equal(e.waits, []float64{2}) {
+		t.Errorf("waits %v, %v", e.waits, err)
+	}
+	far.hear(news{changed: 1, at: e.began})
+	if err := e.check(); err == nil || !strings.Contains(err.Error(), "user 2") {
+		t.Errorf("news at another: %v", err)
+	}
+	// It is the next event that finds what came after the check.
+	err := b.happen(t.Context(), &event{}, func() error { return errors.New("it happened") })
+	if err == nil || !strings.Contains(err.Error(), "user 2") {
+		t.Errorf("the next event: %v", err)
+	}
+}
+
+// TestEventLost: an event does not wait for a client that is gone.
+func TestEventLost(t *testing.T) {
+	l := &live{}
+	b := &bench{live: []*live{l}}
+	e := &event{concern: everybody, count: changed, need: 1}
+	err := b.happen(t.Context(), e, func() error {
+		go l.hear(news{lost: errors.New("cut off")})
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Error(err)
+	}
+	if err := b.connectAll(t.Context()); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("the next work: %v", err)
 	}
 }
 

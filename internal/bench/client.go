@@ -94,6 +94,17 @@ func (c *client) token(a *account) (string, error) {
 	return a.access, nil
 }
 
+// apart joins two errors, one of which may have been the cause of the other.
+func apart(err, more error) error {
+	switch {
+	case more == nil, errors.Is(err, more):
+		return err
+	case err == nil:
+		return more
+	}
+	return errors.Join(err, more)
+}
+
 // each calls f for every account, some at a time, and returns the first error.
 func each[T any](ctx context.Context, at int, list []T, f func(T) error) error {
 	var wait sync.WaitGroup
@@ -112,13 +123,13 @@ func each[T any](ctx context.Context, at int, list []T, f func(T) error) error {
 			defer func() { <-room }()
 			if err := f(x); err != nil {
 				mu.Lock()
-				failed = errors.Join(failed, err)
+				failed = apart(failed, err)
 				mu.Unlock()
 			}
 		})
 	}
 	wait.Wait()
-	return errors.Join(failed, ctx.Err())
+	return apart(failed, ctx.Err())
 }
 
 // synced says what a first sync took.
@@ -200,8 +211,8 @@ type phone struct {
 	done       chan struct{}
 	failed     error // after done
 	onPage     atomic.Pointer[func(*phone, page, time.Time)]
+	onEnd      atomic.Pointer[func(error)] // told why it is done, unless it was closed
 	pages      atomic.Int64
-	user       int
 
 	writing sync.Mutex
 	deaf    atomic.Bool   // it reads nothing more
@@ -287,7 +298,7 @@ func (p *phone) follow() {
 			return
 		}
 		if err != nil {
-			p.failed = err
+			p.end(err)
 			return
 		}
 		p.pages.Add(1)
@@ -296,12 +307,19 @@ func (p *phone) follow() {
 		}
 		p.checkpoint = got.checkpoint
 		if err := p.pull(); err != nil {
-			p.failed = err
+			p.end(err)
 			return
 		}
 		if buf.Cap() > 64<<10 {
 			buf = bytes.Buffer{}
 		}
+	}
+}
+
+func (p *phone) end(err error) {
+	p.failed = err
+	if f := p.onEnd.Load(); f != nil {
+		(*f)(err)
 	}
 }
 
@@ -312,6 +330,7 @@ func (p *phone) deafen() error {
 }
 
 func (p *phone) close() {
+	p.onEnd.Store(nil)
 	_ = p.ws.Close()
 	close(p.hungUp)
 	<-p.done

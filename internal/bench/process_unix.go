@@ -12,6 +12,9 @@ import (
 // stops it in its turn.
 func ownGroup(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
+// killGroup ends a process that was started so, and all it started.
+func killGroup(c *exec.Cmd) { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+
 // processorTime is what this process has used of the processors.
 func processorTime() time.Duration {
 	var u syscall.Rusage

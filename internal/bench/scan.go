@@ -12,7 +12,7 @@ type page struct {
 	checkpoint       string
 	records, removed int
 	more, complete   bool
-	mark             string // of the first record that a soak wrote
+	mark             string // of the first record that has one
 }
 
 var (
@@ -26,8 +26,12 @@ var (
 	oneRemoved   = []byte(`{"type":"`)
 	yesMore      = []byte(`"more":true`)
 	yesComplete  = []byte(`"complete":{`)
-	soakMark     = []byte(`"serial":"soak-`)
+	atMark       = []byte(`":"` + markPrefix)
 )
+
+// markPrefix begins the fields by which a write is known again; what follows is
+// its mark.
+const markPrefix = "mark-"
 
 // scan reads a page, with or without the kind of a frame before it.
 func scan(b []byte) (page, error) {
@@ -55,7 +59,7 @@ func scan(b []byte) (page, error) {
 	}
 	p.removed = bytes.Count(removed, oneRemoved)
 	p.records = bytes.Count(rest[:end], oneRecord)
-	if _, mark, ok := bytes.Cut(rest[:end], soakMark); ok {
+	if _, mark, ok := bytes.Cut(rest[:end], atMark); ok {
 		mark, _, _ = bytes.Cut(mark, []byte(`"`))
 		p.mark = string(mark)
 	}

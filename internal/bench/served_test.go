@@ -18,10 +18,13 @@ import (
 	"satchel/internal/bench/shaper"
 )
 
-// programFolder is where the program is built, "" as long as no test needs it.
+// programFolder is where programs are built, "" as long as no test needs one.
 var programFolder string
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == relayArg {
+		os.Exit(runRelay(os.Args[2:]))
+	}
 	code := m.Run()
 	if programFolder != "" {
 		_ = os.RemoveAll(programFolder)
@@ -30,16 +33,24 @@ func TestMain(m *testing.M) {
 }
 
 // built is the real program, made once for all tests.
-var built = sync.OnceValues(func() (path string, err error) {
-	if programFolder, err = os.MkdirTemp("", "satchel-program-*"); err != nil {
+var built = sync.OnceValues(func() (string, error) { return program("satchel", "satchel/cmd/satchel") })
+
+var programFolderOnce = sync.OnceValue(func() (err error) {
+	programFolder, err = os.MkdirTemp("", "satchel-program-*")
+	return err
+})
+
+// program builds a package.
+func program(name, pkg string) (string, error) {
+	if err := programFolderOnce(); err != nil {
 		return "", err
 	}
-	path = filepath.Join(programFolder, "satchel")
-	if out, err := exec.Command("go", "build", "-o", path, "satchel/cmd/satchel").CombinedOutput(); err != nil {
+	path := filepath.Join(programFolder, name)
+	if out, err := exec.Command("go", "build", "-o", path, pkg).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}
 
 // tiny is a benchmark of the real program that is over soon.
 func tiny(t *testing.T) (cfg Config, figures map[string]Line) {
@@ -138,7 +149,7 @@ func TestGrowth(t *testing.T) {
 func TestTenants(t *testing.T) {
 	cfg, figures := tiny(t)
 	measure(t, cfg, "tenants")
-	for _, name := range []string{"start", "opened", "startrss", "rss", "anon", "first", "again", "sync", "rssall", "anonall"} {
+	for _, name := range []string{"start", "opened", "startrss", "rss", "anon", "first", "again", "sync", "rssall", "anonall", "woken", "rssidle", "anonidle"} {
 		within(t, figures, "tenants."+name, 0.001, 60_000)
 	}
 	if n := figures["tenants.first"].Runs; n != cfg.Tenants*cfg.Runs {
@@ -148,6 +159,15 @@ func TestTenants(t *testing.T) {
 	if err != nil || len(files) != cfg.Tenants {
 		t.Errorf("%v, %v", files, err)
 	}
+}
+
+// TestStartDemo: the demo tenant starts, and somebody signs in to it.
+func TestStartDemo(t *testing.T) {
+	cfg, figures := tiny(t)
+	measure(t, cfg, "startdemo")
+	within(t, figures, "startdemo", 1, 60_000)
+	within(t, figures, "startfirstdemo", figures["startdemo"].Value, 60_000)
+	within(t, figures, "rssdemo", 10, 1000)
 }
 
 // TestLink: over the bad link everything takes at least the round trips that it

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ const (
 	clientsPerArea = 4
 	writers        = 64
 	rowsPerImport  = 400
+	importsAtOnce  = 16
 )
 
 // shape says how large a tenant is.
@@ -103,12 +105,14 @@ var makes = []string{"Rollfix 200", "Hydra lift", "Cold store 4", "Heat pump M",
 func asset(id, client ident.RecordID, n int) command.Row {
 	return row("asset", id,
 		"client", string(client),
-		"name", fmt.Sprintf("%s no. %d", makes[n%len(makes)], n),
-		"serial", fmt.Sprintf("SN-%08d", n*7919%100_000_000),
+		"name", nameOf(n),
+		"serial", serialOf(n),
 		"notes", noteOf(n))
 }
 
-func noteOf(n int) string { return fmt.Sprintf("Level %d, by gate %d", n%9, n%31) }
+func nameOf(n int) string   { return fmt.Sprintf("%s no. %d", makes[n%len(makes)], n) }
+func serialOf(n int) string { return fmt.Sprintf("SN-%08d", n*7919%100_000_000) }
+func noteOf(n int) string   { return fmt.Sprintf("Level %d, by gate %d", n%9, n%31) }
 
 // loader hands rows to the tenant, some commands at a time.
 type loader struct {
@@ -164,10 +168,6 @@ func (l *loader) flush() error {
 
 // build fills an empty tenant. It returns how long the records took.
 func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duration, error) {
-	if s.areas == 0 {
-		s.areas = s.users
-	}
-	w := &world{shape: s}
 	hasher, err := password.New(password.Default, 0)
 	if err != nil {
 		return nil, 0, err
@@ -176,14 +176,15 @@ func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duratio
 	if err != nil {
 		return nil, 0, err
 	}
-	w.hash = hash
 	setup := &command.Setup{Name: "Ada Admin", Email: "admin@example.com", Employee: key("admin"), Hash: hash, Secret: make([]byte, 32)}
 	t.Random(setup.Secret)
 	if _, err := t.Submit(ctx, &command.Command{Setup: setup}); err != nil {
 		return nil, 0, err
 	}
-	l := &loader{ctx: ctx, t: t, room: make(chan struct{}, 16)}
+	l := &loader{ctx: ctx, t: t, room: make(chan struct{}, importsAtOnce)}
 	began := time.Now()
+	w := plan(s)
+	w.hash = hash
 	if err := w.fill(l); err != nil {
 		return nil, 0, err
 	}
@@ -194,16 +195,77 @@ func build(ctx context.Context, t *tenant.Tenant, s shape) (*world, time.Duratio
 	return w, took, w.signIns(l)
 }
 
+// plan names what a tenant of a shape has, whatever server it is in.
+func plan(s shape) *world {
+	if s.areas == 0 {
+		s.areas = s.users
+	}
+	w := &world{shape: s, public: area{id: key("public")}}
+	for n := range publicAssets {
+		w.public.assets = append(w.public.assets, key("public asset %d", n))
+	}
+	perArea := (s.records - publicAssets - s.share) / s.areas
+	of := func(id ident.RecordID, i, n int) area {
+		a := area{id: id, assets: make([]ident.RecordID, n)}
+		for k := range n {
+			a.assets[k] = key("asset %d %d", i, k)
+		}
+		return a
+	}
+	for i := range s.areas {
+		w.areas = append(w.areas, of(key("area %d", i), i, perArea))
+	}
+	users := s.users
+	if s.share > 0 {
+		w.share = of(key("share"), s.areas, s.share)
+		users++
+	}
+	for u := range users {
+		w.people = append(w.people, key("user %d", u))
+	}
+	return w
+}
+
+// record is an asset: whose it is, and its number, of which its text is made.
+type record struct {
+	id, client, area ident.RecordID
+	n                int
+}
+
+// inOrder yields every record in the order in which a business grows: all areas
+// at once, so that an area's records lie apart from each other.
+func (w *world) inOrder() iter.Seq[record] {
+	return func(yield func(record) bool) {
+		for n, id := range w.public.assets {
+			if !yield(record{id, key("public client"), w.public.id, n}) {
+				return
+			}
+		}
+		put := func(i, n int, a *area) bool {
+			return yield(record{a.assets[n], key("client %d %d", i, n%clientsPerArea), a.id, n*len(w.areas) + i})
+		}
+		shared, perArea := 0, len(w.areas[0].assets)
+		for n := range perArea {
+			for i := range w.areas {
+				if !put(i, n, &w.areas[i]) {
+					return
+				}
+			}
+			for ; shared < len(w.share.assets)*(n+1)/perArea; shared++ {
+				if !put(len(w.areas), shared, &w.share) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (w *world) fill(l *loader) error {
-	perArea := (w.shape.records - publicAssets - w.shape.share) / w.shape.areas
-	w.public.id = key("public")
 	l.add(row("salesArea", w.public.id, "name", "Everywhere"), row("geoArea", key("geo"), "name", "Middle"))
-	for i := range w.shape.areas {
-		w.areas = append(w.areas, area{id: key("area %d", i)})
-		l.add(row("salesArea", w.areas[i].id, "name", fmt.Sprintf("Area %d", i)))
+	for i := range w.areas {
+		l.add(row("salesArea", w.areas[i].id, "name", areaName(i)))
 	}
 	if w.shape.share > 0 {
-		w.share.id = key("share")
 		l.add(row("salesArea", w.share.id, "name", "Share"))
 	}
 	if err := l.flush(); err != nil {
@@ -225,28 +287,14 @@ func (w *world) fill(l *loader) error {
 	if err := l.flush(); err != nil {
 		return err
 	}
-	for n := range publicAssets {
-		id := key("public asset %d", n)
-		w.public.assets = append(w.public.assets, id)
-		l.add(asset(id, key("public client"), n))
-	}
-	// In the order in which a business grows: all areas at once, so that an
-	// area's records lie apart from each other.
-	put := func(i, n int, a *area) {
-		id := key("asset %d %d", i, n)
-		a.assets = append(a.assets, id)
-		l.add(asset(id, key("client %d %d", i, n%clientsPerArea), n*len(w.areas)+i))
-	}
-	for n := range perArea {
-		for i := range w.areas {
-			put(i, n, &w.areas[i])
-		}
-		for len(w.share.assets) < w.shape.share*(n+1)/perArea {
-			put(len(w.areas), len(w.share.assets), &w.share)
-		}
+	for r := range w.inOrder() {
+		l.add(asset(r.id, r.client, r.n))
 	}
 	return l.flush()
 }
+
+func areaName(i int) string { return fmt.Sprintf("Area %d", i) }
+func userName(u int) string { return fmt.Sprintf("User %d", u) }
 
 // areaOf is the area of a user, or of the person who has the share. Two users
 // have one where there are as many areas as users.
@@ -257,13 +305,22 @@ func (w *world) areaOf(user int) *area {
 	return &w.areas[user*len(w.areas)/(2*w.users)]
 }
 
-// areasOf is a user's sales areas as a JSON list: the own one and the public
-// one, or the public one alone.
-func (w *world) areasOf(user int, own bool) string {
+// areasFor are a user's sales areas: the own one and the public one, or the
+// public one alone.
+func (w *world) areasFor(user int, own bool) []ident.RecordID {
 	if !own {
-		return `["` + string(w.public.id) + `"]`
+		return []ident.RecordID{w.public.id}
 	}
-	return `["` + string(w.areaOf(user).id) + `","` + string(w.public.id) + `"]`
+	return []ident.RecordID{w.areaOf(user).id, w.public.id}
+}
+
+// areasOf is areasFor as a JSON list.
+func (w *world) areasOf(user int, own bool) string {
+	b, err := json.Marshal(w.areasFor(user, own))
+	if err != nil {
+		panic(err) // strings always can be rendered
+	}
+	return string(b)
 }
 
 func (w *world) staff(l *loader) error {
@@ -276,14 +333,8 @@ func (w *world) staff(l *loader) error {
 	}
 	person(key("manager"), "Max Manager", "service.manager")
 	ids := []ident.RecordID{key("manager")}
-	users := w.users
-	if w.shape.share > 0 {
-		users++
-	}
-	for u := range users {
-		id := key("user %d", u)
-		w.people = append(w.people, id)
-		person(id, fmt.Sprintf("User %d", u), "service.sales-representative", "salesAreas", w.areasOf(u, true))
+	for u, id := range w.people {
+		person(id, userName(u), "service.sales-representative", "salesAreas", w.areasOf(u, true))
 	}
 	if err := l.flush(); err != nil {
 		return err
