@@ -22,6 +22,7 @@ var floors = []struct {
 	{"satchel/internal/strictjson", 1},
 	{"satchel/internal/refresh", 1},
 	{"satchel/internal/entity", 1},
+	{"satchel/internal/calendar", 1},
 	{"satchel/internal/command", 2},
 	{"satchel/internal/policy", 2},
 	{"satchel/sync/bits", 2},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"satchel/internal/calendar"
 	"satchel/internal/command"
 	"satchel/internal/entity"
 	"satchel/internal/ident"
@@ -157,7 +158,9 @@ var untouched = map[string]bool{
 	"comment.parentType": true, "document.parentType": true, "tagging.parentType": true, "stockMovement.causeType": true, "notification.aboutType": true,
 	"tagging.owner": true, "tagging.visibility": true,
 	"employee.mailStatus": true, // mail that came back: nobody here would get any
+	"ticket.onsiteGroup":  true, // must be one that there is
 	"stockLevel.reserved": true, "payment.allocated": true, "payment.open": true, "invoice.settled": true, "invoice.open": true,
+	"payment.refunded": true, "allocation.returned": true,
 }
 
 // Bare are the fields that bear no token, with the reason.
@@ -175,6 +178,11 @@ var Bare = func() map[string]string {
 		"would put what it is of out of force":         {"delegation.from", "individualPermission.from", "roleAssignment.from"},
 		"a search would find nothing in any list":      {"filter.search"},
 		"a number of days":                             {"setting.days"},
+		"comes to be when money is paid back only":     {"payment.refunded", "allocation.returned"},
+		"dates, and minutes of an offset":              {"schedulingRole.daysOff", "schedulingRole.utcOffset"},
+		"would let nobody be dispatched":               {"schedulingRole.dispatchedBy"},
+		"names a group that bears a token itself":      {"ticket.onsiteGroup"},
+		"levels, priorities and a number of hours":     {"setting.targets"},
 		"comes to be when offline work meets another's only": {
 			"conflict.at", "conflict.author", "conflict.device", "conflict.field", "conflict.mine", "conflict.mutation", "conflict.record", "conflict.recordType",
 			"conflict.settledAt", "conflict.settledBy", "conflict.was",
@@ -211,6 +219,16 @@ func (w *World) special(t *entity.Type, f *entity.Field) (json.RawMessage, bool)
 		return text("Europe/Berlin")
 	case "filter.search":
 		return text("")
+	case "schedulingRole.daysOff":
+		return json.RawMessage(`["2019-12-25"]`), true
+	case "schedulingRole.utcOffset":
+		return json.RawMessage("0"), true
+	case "schedulingRole.hours": // people work at all times, by lines whose ids are tokens
+		var rows []string
+		for _, day := range calendar.Weekdays {
+			rows = append(rows, fmt.Sprintf(`{"id":"l-%s","day":%q,"from":"00:00","until":"24:00"}`, w.m.word(), day))
+		}
+		return json.RawMessage("[" + strings.Join(rows, ",") + "]"), true
 	case "document.sha256":
 		return text(w.m.digest())
 	}
@@ -344,9 +362,9 @@ func (w *World) rights() {
 	hide("contractor", "only", acme)
 	hide("crm-ops", "only", acme, corp)
 	for _, key := range []string{"onsite", "liaison"} {
-		w.add("onsiteClient", "", acme, "employee", w.Person(key).ID, "client", w.Clients[acme])
+		w.filled("onsiteClient", "", acme, "employee", w.Person(key).ID, "client", w.Clients[acme])
 	}
-	w.add("onsiteClient", "", blue, "employee", w.Person("manager").ID, "client", w.Clients[blue])
+	w.filled("onsiteClient", "", blue, "employee", w.Person("manager").ID, "client", w.Clients[blue])
 	deny := func(key string, kv ...any) {
 		w.add("individualPermission", "", -1, append([]any{"employee", w.Person(key).ID, "effect", "denial", "verb", "view", "until", w.m.day()}, kv...)...)
 	}

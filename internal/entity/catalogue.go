@@ -152,6 +152,9 @@ func (c *Catalogue) check(t *Type) error {
 		if a.Assigns != "" && t.byName[a.Assigns] == nil {
 			return fmt.Errorf("action %q assigns unknown field %q", a.Name, a.Assigns)
 		}
+		if a.Each != "" && !slices.ContainsFunc(a.Args, func(f *Field) bool { return f.Name == a.Each && f.Kind == Refs && f.Required && a.Bulk }) {
+			return fmt.Errorf("action %q judges each of %q, which is no required set of references of a bulk action", a.Name, a.Each)
+		}
 	}
 	return nil
 }

@@ -211,13 +211,17 @@ type Action struct {
 	Stamps []string
 	Clears []string
 	Bulk   bool
+	// Each names the argument, a required set of references, whose records a
+	// bulk action judges one by one.
+	Each string
 	// WhenArchived lets the action run on an archived record.
 	WhenArchived bool
 	// Removes deletes the record, under the rules of a delete.
 	Removes bool
 	// Assigns names the field (and argument) that receives a person, who must
 	// be able to see the record's client, be onsite there where the assigner
-	// is bound to that, and hold the record's scheduling role.
+	// is bound to that, of the record's onsite group, and to be dispatched in its
+	// scheduling role.
 	Assigns string
 	// Do runs after From, Args, To, Stamps and Clears were handled.
 	Do func(c Context, r *Record, args Args) error
@@ -258,6 +262,9 @@ type Context interface {
 	// Each calls f for each record of the type whose enumerated field has the
 	// value, in ordinal order, until f returns false.
 	Each(typ, field, value string, f func(*Record) bool)
+	// Named reports whether a record of the type has the text in the field, which
+	// is unique, whatever the case; whether anybody may see that record or not.
+	Named(typ, field, text string) bool
 	// Number returns the next number of a tenant's series, from 1. A number
 	// that a refused command took is given again.
 	Number(series string) int64
@@ -267,6 +274,12 @@ type Context interface {
 
 // Field finds a field by its name, system fields included.
 func (t *Type) Field(name string) *Field { return t.byName[name] }
+
+// ByHand reports whether people set a field, by writing it or by an action that
+// moves the status, rather than the system by itself.
+func (t *Type) ByHand(f *Field) bool {
+	return !f.ReadOnly || t.Status != nil && t.Status.Field == f.Name
+}
 
 // FieldNo finds a field by its number.
 func (t *Type) FieldNo(no uint8) *Field {

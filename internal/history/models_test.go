@@ -221,22 +221,26 @@ func paymentStep(state, in, out any) (bool, any) {
 }
 
 // adminsStep is the model of who administers the tenant: the assignments that
-// are there, "id=person;" of each, sorted. Somebody always does.
+// are there, "id=person;" of each, sorted. Somebody always does, and nobody
+// twice.
 func adminsStep(state, in, out any) (bool, any) {
 	s, i, o := state.(string), in.(input), out.(output)
 	may := strings.Contains(s, "="+i.who+";")
 	there := strings.Contains(s, i.id+"=")
 	switch i.kind {
 	case "grant":
+		holds := strings.Contains(s, "="+i.text+";")
 		parts := strings.SplitAfter(s, ";")
 		parts = append(parts, i.id+"="+i.text+";")
 		slices.Sort(parts)
 		next := strings.Join(parts, "")
 		switch {
-		case o.unknown && (!may || there):
+		case o.unknown && (!may || there || holds):
 			return true, s
 		case o.unknown, o.code == "":
-			return may && !there, next
+			return may && !there && !holds, next
+		case o.code == "duplicate":
+			return may && holds, s
 		case o.code == "not_allowed":
 			return !may, s
 		}

@@ -109,6 +109,7 @@ const (
 	ReferToHidden
 	DuplicateTells
 	AssignAnybody
+	ArgumentUnseen
 	HiddenWorkStays
 	LastAdministratorGoes
 	AuditSkipped

@@ -31,7 +31,7 @@ var table = []Fault{
 	{
 		ID:      IgnoreDenial,
 		Name:    "policy/ignore-denial",
-		Where:   "internal/policy/subject.go: Subject.Denied",
+		Where:   "internal/policy/denial.go: Denial.means",
 		Broken:  "individual denials take nothing",
 		Breaks:  "I2: individual denials",
 		Killers: []Killer{test("internal/policy", "TestRank"), twins, sim},
@@ -39,7 +39,7 @@ var table = []Fault{
 	{
 		ID:      ChangeUnseen,
 		Name:    "policy/change-unseen",
-		Where:   "internal/policy/subject.go: Subject.Denied",
+		Where:   "internal/policy/denial.go: Denial.means",
 		Broken:  "what may not be seen may be changed",
 		Breaks:  "I2: individual denials",
 		Killers: []Killer{test("internal/policy", "TestRank")},
@@ -555,6 +555,14 @@ var table = []Fault{
 		Broken:  "work can be given to people who may not have it",
 		Breaks:  "I2: assignments",
 		Killers: []Killer{test("sync/apply", "TestEligibleAssignees")},
+	},
+	{
+		ID:      ArgumentUnseen,
+		Name:    "apply/argument-unseen",
+		Where:   "sync/apply/write.go: argument",
+		Broken:  "an action writes its arguments to fields that its actor does not see",
+		Breaks:  "I2: masks",
+		Killers: []Killer{test("sync/apply", "TestUnreadArguments")},
 	},
 	{
 		ID:      HiddenWorkStays,

@@ -235,7 +235,8 @@ func (w *tenant) about(d dice, who ident.RecordID) {
 			if d.chance(50) {
 				field = entity.StringValue(draw(d, t.Fields).Name)
 			}
-		} else {
+		}
+		if typ == nil || d.chance(30) {
 			app = entity.StringValue(string(draw(d, entity.Apps[:len(entity.Apps)-1])))
 		}
 		w.record(d, "individualPermission", "employee", who, "effect", draw(d, []string{"grant", "denial"}), "verb", "view",

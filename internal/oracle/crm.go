@@ -61,6 +61,16 @@ func crmTerritory(w *World, p *person, r *Record) []reach {
 	if w.inTerritory(p, r) {
 		return []reach{{fields: w.opened(r.Type, "core", "crm"), named: true}}
 	}
+	// Own work elsewhere is somewhere that has a name.
+	if r.Type.Name == "site" {
+		for _, typ := range []string{"activity", "task"} {
+			for _, work := range w.whose(typ, "site", r.ID) {
+				if p.has(work) && !p.unaware(work.client()) {
+					return []reach{{fields: only(r.Type, "name"), named: true}}
+				}
+			}
+		}
+	}
 	return nil
 }
 

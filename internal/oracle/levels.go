@@ -4,11 +4,19 @@ package oracle
 func customerAdministrator(w *World, _ *person, r *Record) []reach {
 	t := r.Type
 	var out []reach
-	if w.coversAny(r, "crm", "sales", "billing", "service", "stock", "debtors", "agents", "helpdesk", "admin") {
-		out = append(out, reach{fields: w.opened(t, "core", "crm", "billing", "service", "stock", "debtors", "agents", "helpdesk", "admin")})
-	}
+	out = append(out, w.eachOf(r, "crm", "sales", "billing", "service", "stock", "debtors", "agents", "helpdesk", "admin")...)
 	if inApp(t, "admin") {
 		out = append(out, reach{fields: w.opened(t, "core", "admin"), named: true})
+	}
+	return out
+}
+
+// eachOf is everything in several apps, by way of each that means the record.
+func (w *World) eachOf(r *Record, apps ...string) (out []reach) {
+	for _, a := range apps {
+		if w.coversAny(r, a) {
+			out = append(out, reach{fields: w.opened(r.Type, facetsOf(a)...), app: a})
+		}
 	}
 	return out
 }
@@ -56,10 +64,7 @@ func ticketManager(w *World, _ *person, r *Record) []reach {
 			out = append(out, named)
 		}
 	}
-	if w.coversAny(r, "service", "helpdesk", "stock") {
-		out = append(out, reach{fields: w.opened(t, "core", "service", "helpdesk", "stock")})
-	}
-	return out
+	return append(out, w.eachOf(r, "service", "helpdesk", "stock")...)
 }
 
 // onsiteManager: the tickets and the staff of the clients one is onsite for.

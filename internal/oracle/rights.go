@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"slices"
+	"strings"
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
@@ -225,6 +226,49 @@ type reach struct {
 	personal, named bool
 	// house is for the tenant's own people only.
 	house bool
+	// app is the one by way of which it is given, which a denial may take; ""
+	// for that of the role.
+	app string
+}
+
+// appOf is the app of a role of the manual.
+func appOf(key string) string {
+	switch app, _, _ := strings.Cut(key, "."); {
+	case key == adminRole:
+		return "admin"
+	case app == "level":
+		return "helpdesk"
+	case app == "mobile":
+		return "service"
+	default:
+		return app
+	}
+}
+
+// left is what the person's denials of apps leave of what an app gives of a
+// type.
+func (p *person) left(x reach, t *entity.Type) fields {
+	out := x.fields
+	for _, d := range p.denies {
+		if d.Text("app") == "" || d.Text("app") != x.app || !d.speaksOf(t) {
+			continue
+		}
+		if f := d.Text("field"); f != "" {
+			out &^= only(t, f)
+		} else {
+			out = 0
+		}
+	}
+	return out
+}
+
+// speaksOf reports whether an individual permission takes the view of a type.
+func (r *Record) speaksOf(t *entity.Type) bool {
+	if v := r.Text("verb"); v != "" && v != "*" && v != "view" {
+		return false
+	}
+	n := r.Text("entityType")
+	return n == "" || n == t.Name
 }
 
 // facetsOf are the groups of fields that an app opens.
@@ -287,20 +331,14 @@ func inApp(t *entity.Type, apps ...string) bool {
 const everyField = ^fields(0)
 
 // denied returns the fields of a type that denials take from what the person
-// sees of it: everyField where they take the record.
+// sees of it by way of any app: everyField where they take the record.
 func (p *person) denied(t *entity.Type) fields {
 	if gone, ok := p.gone[t.No]; ok {
 		return gone
 	}
 	var gone fields
 	for _, d := range p.denies {
-		if v := d.Text("verb"); v != "" && v != "*" && v != "view" {
-			continue
-		}
-		if n := d.Text("entityType"); n != "" && n != t.Name {
-			continue
-		}
-		if a := d.Text("app"); a != "" && !inApp(t, a) {
+		if d.Text("app") != "" || !d.speaksOf(t) {
 			continue
 		}
 		if f := d.Text("field"); f != "" {
@@ -340,6 +378,7 @@ func (w *World) look(p *person, r *Record) view {
 		if (r.client() == "" && !p.admits(x)) || (x.house && p.kind != inHouse) {
 			return
 		}
+		x.fields = p.left(x, r.Type)
 		if x.context {
 			beneath |= x.fields
 		} else {
@@ -359,7 +398,7 @@ func (w *World) look(p *person, r *Record) view {
 			if x.personal || (r.client() == "" && !by.admits(x)) || (x.house && by.kind != inHouse) {
 				return
 			}
-			x.fields &^= theirs
+			x.fields = by.left(x, r.Type) &^ theirs
 			take(x)
 		})
 	}
@@ -392,6 +431,9 @@ func (w *World) own(p *person, r *Record, take func(reach)) {
 		}
 		for _, x := range rule(w, p, r) {
 			x.fields &^= cut
+			if x.app == "" {
+				x.app = appOf(h.key)
+			}
 			take(x)
 		}
 	}
@@ -418,7 +460,7 @@ func (w *World) grantOf(g, r *Record) (reach, bool) {
 		if !w.coversAny(r, app) {
 			return reach{}, false
 		}
-		return reach{fields: w.opened(r.Type, facetsOf(app)...)}, true
+		return reach{fields: w.opened(r.Type, facetsOf(app)...), app: app}, true
 	}
 	if typ != r.Type.Name {
 		return reach{}, false
@@ -435,14 +477,14 @@ func (w *World) grantOf(g, r *Record) (reach, bool) {
 	if !w.coversAny(r, apps...) {
 		return reach{}, false
 	}
-	if field != "" {
-		f := only(r.Type, field)
-		return reach{fields: f, named: true}, f != 0
-	}
 	if app == "" {
 		app = string(r.Type.Apps[0])
 	}
-	return reach{fields: w.opened(r.Type, facetsOf(app)...), named: true}, true
+	if field != "" {
+		f := only(r.Type, field)
+		return reach{fields: f, named: true, app: app}, f != 0
+	}
+	return reach{fields: w.opened(r.Type, facetsOf(app)...), named: true, app: app}, true
 }
 
 // Sees returns what the employee sees of a record; ok is false for nothing.

@@ -21,7 +21,10 @@ func salesPeople(w *World, p *person, r *Record) []reach {
 			return nil
 		}
 		about = on
-	} else if w.shared("sales", r) || isArea(r) {
+	} else if w.shared("sales", r) {
+		return []reach{x}
+	}
+	if isArea(about) {
 		return []reach{x}
 	}
 	switch about.Type.Name {

@@ -118,15 +118,26 @@ func serviceTerritory(w *World, p *person, r *Record) []reach {
 }
 
 // guestAgent: the list of jobs, which a tenant may narrow to those of the own
-// activities, and beneath a job the own activities.
+// activities, and beneath a job the own activities; of the own ones the name of
+// the site.
 func guestAgent(w *World, p *person, r *Record) []reach {
 	switch r.Type.Name {
 	case "job":
-		if w.set("guest-agent-own-jobs") && !w.myJob(p, r) {
+		mine := w.myJob(p, r)
+		if w.set("guest-agent-own-jobs") && !mine {
 			return nil
 		}
-		return []reach{{named: true, fields: only(r.Type, "client", "clientId", "title", "number", "kind", "priority", "reported",
-			"due", "status", "createdAt")}}
+		header := only(r.Type, "client", "clientId", "title", "number", "kind", "priority", "reported", "due", "status", "createdAt")
+		if mine {
+			header |= only(r.Type, "site")
+		}
+		return []reach{{named: true, fields: header}}
+	case "site":
+		for _, job := range w.whose("job", "site", r.ID) {
+			if w.myJob(p, job) && !p.unaware(job.client()) {
+				return []reach{{personal: true, fields: only(r.Type, "name")}}
+			}
+		}
 	case "jobActivity":
 		if p.is(r, "assignee") {
 			return []reach{{fields: w.opened(r.Type, "core", "service"), named: true, context: true}}

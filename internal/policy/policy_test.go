@@ -353,6 +353,67 @@ func TestRank(t *testing.T) {
 	}
 }
 
+// TestDenialOfApp: it takes what comes by way of the app, of a record or of one
+// field, from rights that were lent too; what another app gives stays.
+func TestDenialOfApp(t *testing.T) {
+	w := sample()
+	work := compile(t, May(View, Edit).OnEverything().As("T-1")) // of Service
+	both := compile(t, May(View).OnEverythingOf(entity.CRM, entity.Service).As("T-2"))
+	selling, err := Compile(cat, &Role{Key: "sells", App: entity.CRM, Clauses: Clauses{May(View).On(client).As("T-3")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := Denial{ID: "denial-1", App: entity.Service}
+	build := func(d Denial, roles ...*Compiled) *Subject {
+		s := &Subject{ID: "person-1", Kind: InHouse, Active: true}
+		return s.Build(Hold(roles, false), nil, []Denial{d})
+	}
+	for _, c := range []struct {
+		name        string
+		sub         *Subject
+		client, job entity.Mask
+	}{
+		{"the only app", build(service, work), 0, 0},
+		{"beside another", build(service, work, selling), person(selling).View(w["client-a"], w).Mask, 0},
+		{"of two in one role", build(service, both), person(selling).View(w["client-a"], w).Mask, 0},
+		{"of another app", build(Denial{App: entity.CRM}, work), person(work).View(w["client-a"], w).Mask, person(work).View(w["work-a"], w).Mask},
+		{"to change alone", build(Denial{App: entity.Service, Verb: Edit}, work), person(work).View(w["client-a"], w).Mask, person(work).View(w["work-a"], w).Mask},
+		{
+			"a field", build(Denial{App: entity.Service, Type: "client", Field: "name"}, work),
+			person(work).View(w["client-a"], w).Mask &^ (1 << client.Field("name").No), person(work).View(w["work-a"], w).Mask,
+		},
+		{
+			"a field beside another", build(Denial{App: entity.Service, Type: "client", Field: "name"}, both),
+			person(both).View(w["client-a"], w).Mask, person(both).View(w["work-a"], w).Mask,
+		},
+	} {
+		if m := c.sub.View(w["client-a"], w).Mask; m != c.client {
+			t.Errorf("%s: of a shared record %b, not %b", c.name, m, c.client)
+		}
+		if m := c.sub.View(w["work-a"], w).Mask; m != c.job {
+			t.Errorf("%s: of the app's own record %b, not %b", c.name, m, c.job)
+		}
+	}
+	if d := build(service, work).Decide(Edit, w["work-a"], w); d.Allowed || d.Reason != Denying || d.Denial != "denial-1" {
+		t.Errorf("%+v", d)
+	}
+	if d := build(service).Decide(Edit, w["work-a"], w); d.Reason != NoGrant {
+		t.Errorf("who had nothing to be denied: %+v", d)
+	}
+	// What is lent is denied likewise, to who lends and to who borrows.
+	for _, c := range []struct{ own, others []Denial }{{[]Denial{service}, nil}, {nil, []Denial{service}}} {
+		s := (&Subject{ID: "person-9", Kind: InHouse, Active: true}).Build(Hold([]*Compiled{selling}, false), nil, c.own)
+		s.Lend((&Subject{ID: "person-2", Kind: InHouse, Active: true}).Build(Hold([]*Compiled{work}, false), nil, c.others))
+		if s.View(w["work-a"], w).Mask != 0 || s.View(w["client-a"], w).Mask == 0 {
+			t.Errorf("lent though denied: %+v", c)
+		}
+	}
+	// The roles are shared with others.
+	if person(both).View(w["work-a"], w).Mask == 0 || person(work).View(w["work-a"], w).Mask == 0 {
+		t.Error("somebody else is touched")
+	}
+}
+
 func TestCeiling(t *testing.T) {
 	w := sample()
 	everything := compile(t, May(View).OnEverythingOf(entity.CRM, entity.Service).As("T-1"))

@@ -25,15 +25,6 @@ const (
 	Subcontractor = "subcontractor"
 )
 
-// Denial takes a verb on a type, or a field of it, from one person.
-type Denial struct {
-	ID    ident.RecordID
-	Verb  Verb   // "" or "*": all
-	Type  string // "" : all types
-	Field string // with a type: only this field
-	App   entity.App
-}
-
 // Subject is a person with everything that decides what the person may do.
 // It is built from records at one position and never changed.
 type Subject struct {
@@ -57,6 +48,7 @@ type Subject struct {
 	grants  map[key][]*Grant
 	refused map[key]string
 	denials []Denial
+	taken   map[key][]taken // what denials of apps took
 	// For are the people whose rights were delegated to this one, sorted.
 	For []ident.RecordID
 
@@ -86,6 +78,7 @@ func (s *Subject) Build(held *Holding, personal []*Compiled, denials []Denial) *
 		brings = maps.Clone(brings)
 		maps.Copy(brings, own.brings)
 	}
+	s.limit()
 	s.brings = nil
 	if narrowed {
 		s.brings = brings
@@ -150,6 +143,7 @@ func (s *Subject) Lend(by *Subject) {
 		}
 	}
 	s.add(more)
+	s.limit()
 }
 
 // Lender returns a person of For.
@@ -214,33 +208,6 @@ func (s *Subject) Through(t *entity.Type, app entity.App) bool {
 		}
 	}
 	return !proper || len(t.Everything) > 0
-}
-
-// Denied returns the fields of the type that denials take from the verb, and
-// whether they take all of it.
-func (s *Subject) Denied(t *entity.Type, v Verb) (fields entity.Mask, all bool) {
-	for _, d := range s.denials {
-		if !d.Takes(t, v) || mutant.On(mutant.IgnoreDenial) || (d.Verb == View && v != View && mutant.On(mutant.ChangeUnseen)) {
-			continue
-		}
-		if d.Field == "" {
-			return t.All(), true
-		}
-		if f := t.Field(d.Field); f != nil {
-			fields |= 1 << f.No
-		}
-	}
-	return fields, false
-}
-
-// Takes reports whether the denial takes the verb on the type, or a field of
-// it.
-func (d Denial) Takes(t *entity.Type, v Verb) bool {
-	if (d.Type != "" && d.Type != t.Name) || (d.App != "" && !t.In(d.App)) {
-		return false
-	}
-	// What may not be seen may not be changed either.
-	return d.Verb == "" || d.Verb == AnyAction || d.Verb == v || d.Verb == View
 }
 
 // Outside reports whether the person is no employee of the tenant itself.
@@ -372,7 +339,7 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 	if all {
 		d := Decision{Reason: Denying}
 		for _, x := range s.denials {
-			if x.Field == "" && x.Takes(r.Type, v) {
+			if x.Field == "" && x.App == "" && x.means(r.Type, v) {
 				d.Denial = x.ID
 				break
 			}
@@ -405,6 +372,10 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 	out.Mask &^= gone
 	if out.Allowed {
 		out.Mask &= s.readable(v, r, look)
+	} else if out.Reason == NoGrant {
+		if id := s.denying(k, r, look); id != "" {
+			out = Decision{Reason: Denying, Denial: id}
+		}
 	}
 	return out
 }
@@ -415,19 +386,36 @@ func (s *Subject) Decide(v Verb, r *entity.Record, look Lookup) Decision {
 // who sees none of the type at all has nothing that the fields could differ
 // from, and writes what was granted.
 func (s *Subject) readable(v Verb, r *entity.Record, look Lookup) entity.Mask {
-	switch v {
-	case Edit:
+	if v == Edit {
 		return s.View(r, look).Mask
-	case Create:
-		var m entity.Mask
-		for _, g := range s.grants[key{r.Type.No, View}] {
-			m |= g.Mask
-		}
-		if m != 0 {
+	}
+	if v == Create {
+		if m := s.granted(r.Type, View); m != 0 {
 			return m
 		}
 	}
 	return r.Type.All()
+}
+
+// granted is the fields that some grant of the verb reaches.
+func (s *Subject) granted(t *entity.Type, v Verb) entity.Mask {
+	var m entity.Mask
+	for _, g := range s.grants[key{t.No, v}] {
+		m |= g.Mask
+	}
+	return m
+}
+
+// Knows is the fields of a type that the person can know of: those that some
+// record of it would show or, where none is ever shown, those that a new one is
+// given. Any other is an unknown field, whatever grants there are to change it.
+func (s *Subject) Knows(t *entity.Type) entity.Mask {
+	m := s.granted(t, View)
+	if m == 0 {
+		m = s.granted(t, Create)
+	}
+	gone, _ := s.Denied(t, View)
+	return m &^ gone
 }
 
 // open judges a grant's conditions; it returns the clause that closes it.

@@ -79,6 +79,27 @@ func raw(t *testing.T, fields map[string]any) command.Object {
 	return out
 }
 
+// TestDeleteOfWhatWasDone: work that somebody else took a step further stays.
+func TestDeleteOfWhatWasDone(t *testing.T) {
+	w := tenantWorld(t)
+	w.Import(testworld.Row("task", "task-spare", "client", string(testworld.Acme), "title", "Call"))
+	p := phoneOf(t, w, testworld.SalesManager, "office", nil)
+	if err := p.Delete("task", "task-spare"); err != nil {
+		t.Fatal(err)
+	}
+	done := &command.Command{Actor: testworld.SalesManager, Write: &command.Write{Op: "action", Type: "task", ID: "task-spare", Action: "complete"}}
+	if res := w.Do(done); res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	results := sync(t, p)
+	if r := results[len(results)-1]; r.Code != "conflict" {
+		t.Errorf("%+v", r)
+	}
+	if rec, err := p.Get("task", "task-spare"); err != nil || rec.Text("status") == "open" {
+		t.Errorf("%+v, %v", rec, err)
+	}
+}
+
 // TestDeleteOfWhatIsNew: a record made and deleted before the next contact goes,
 // although the server has filled in more than was typed.
 func TestDeleteOfWhatIsNew(t *testing.T) {

@@ -373,8 +373,8 @@ func (f *facts) value(name string) (json.RawMessage, bool) {
 	return nil, !f.made && fr != nil && fr.Seen == mobile.SeenAlways
 }
 
-// held returns the values of the fields that can be written, null for none, as
-// far as the device knows them.
+// held returns the values of the fields that people set, null for none, as far
+// as the device knows them.
 func (f *facts) held() map[string]json.RawMessage {
 	if f.made {
 		return nil
@@ -383,7 +383,7 @@ func (f *facts) held() map[string]json.RawMessage {
 	for i := range f.rules.Fields {
 		fr := &f.rules.Fields[i]
 		v, known := f.value(fr.Name)
-		if fr.ReadOnly || !known {
+		if !known || fr.ReadOnly && (f.rules.Status == nil || f.rules.Status.Field != fr.Name) {
 			continue
 		}
 		if v == nil {
@@ -519,14 +519,6 @@ func reaches(grants []*mobile.Grant, name string) bool {
 	})
 }
 
-func all(grants []mobile.Grant) []*mobile.Grant {
-	out := make([]*mobile.Grant, len(grants))
-	for i := range grants {
-		out[i] = &grants[i]
-	}
-	return out
-}
-
 func refusal(code, field, words string) *RuleError {
 	return &RuleError{Code: code, Field: field, Message: words}
 }
@@ -610,7 +602,7 @@ func (j *judge) patch(m *wire.Mutation) *RuleError {
 	void := map[string]bool{}
 	for _, name := range sortedKeys(m.Fields) {
 		fr := fieldOf(r, name)
-		if fr == nil || fr.Seen == "" && !reaches(all(r.Edit), name) {
+		if fr == nil || fr.Seen == "" {
 			return noField(name)
 		}
 		var refused *RuleError
@@ -691,6 +683,9 @@ func (j *judge) action(m *wire.Mutation) *RuleError {
 		if arg := &a.Args[i]; arg.Required && !given[arg.Name] {
 			return refusal(codeMissingField, arg.Name, arg.Name+" is required.")
 		}
+	}
+	if len(a.Lacks) > 0 {
+		return refusal(codeMissingField, a.Lacks[0], a.Lacks[0]+" is required.")
 	}
 	if v, known := f.value("archivedAt"); known && !isNull(v) && !a.WhenArchived {
 		return refusal(codeArchived, "", "The record is archived. Restore it first.")

@@ -132,6 +132,72 @@ func TestRulesWithoutANetwork(t *testing.T) {
 	}
 }
 
+// TestRulesOfTheUnread: a field that is not shown to the person is offered for
+// nothing, though a grant to change it is wider than what shows the record, and
+// is no argument of an action; the server says the same.
+func TestRulesOfTheUnread(t *testing.T) {
+	w := tenantWorld(t)
+	w.Permit(testworld.Engineer, "grant", "verb", "edit", "entityType", "client", "app", "debtors")
+	for _, name := range []string{"workDone", "assignee"} {
+		w.Permit(testworld.Manager, "denial", "verb", "view", "entityType", "jobActivity", "field", name)
+	}
+	refuses := func(p *client.Phone, do func(...client.EditOption) error, code, field string) {
+		t.Helper()
+		var r *client.RuleError
+		if err := do(); !errors.As(err, &r) || r.Code != code || r.Field != field {
+			t.Fatalf("the phone says %v, want %s of %q", err, code, field)
+		}
+		if err := do(client.EditAnyway); err != nil {
+			t.Fatal(err)
+		}
+		if res := sync(t, p); len(res) != 1 || res[0].Status != wire.Refused || res[0].Code != code {
+			t.Errorf("the phone says %v, the server %+v", r, res)
+		}
+		dismiss(t, p)
+	}
+	eng := phoneOf(t, w, testworld.Engineer, "office", nil)
+	rules, err := eng.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(rules.Types, func(r mobile.TypeRules) bool { return r.Type == "client" })
+	for _, f := range rules.Types[i].Fields {
+		if f.Name == "debtorNotes" || f.Seen == "" {
+			t.Errorf("%s is offered", f.Name)
+		}
+	}
+	patch := func(kv map[string]any) func(...client.EditOption) error {
+		return func(how ...client.EditOption) error { return eng.Patch("client", "client-acme", kv, how...) }
+	}
+	refuses(eng, patch(map[string]any{"debtorNotes": "x"}), "unknown_field", "debtorNotes")
+	if err := eng.Patch("client", "client-acme", map[string]any{"name": "Acme anew"}); err != nil {
+		t.Error(err) // what is shown may be changed by that grant
+	}
+	if res := sync(t, eng); len(res) != 1 || res[0].Status != wire.Applied {
+		t.Errorf("%+v", res)
+	}
+
+	mgr := phoneOf(t, w, testworld.Manager, "office", nil)
+	do := func(name string, args map[string]any) func(...client.EditOption) error {
+		return func(how ...client.EditOption) error {
+			return mgr.Action("jobActivity", "act-acme-1", name, args, how...)
+		}
+	}
+	refuses(mgr, do("assign", map[string]any{"assignee": string(testworld.Colleague)}), "unknown_field", "assignee")
+	refuses(mgr, do("assign", nil), "missing_field", "assignee")
+	for _, step := range []string{"start", "clear"} {
+		if step == "clear" {
+			refuses(mgr, do(step, map[string]any{"workDone": "All of it"}), "unknown_field", "workDone")
+		}
+		if err := do(step, nil)(); err != nil {
+			t.Fatal(err)
+		}
+		if res := sync(t, mgr); len(res) != 1 || res[0].Status != wire.Applied {
+			t.Errorf("%s: %+v", step, res)
+		}
+	}
+}
+
 // TestRulesOfAnOldServer: a server that has no rules leaves everything to itself.
 func TestRulesOfAnOldServer(t *testing.T) {
 	w := tenantWorld(t)

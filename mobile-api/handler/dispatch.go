@@ -19,6 +19,7 @@ type agentDay struct {
 	Agent      *shown         `json:"agent"`
 	Activities []bundle       `json:"activities"`
 	Busy       []booking.Slot `json:"busy"`
+	Off        []booking.Slot `json:"off,omitempty"` // outside the working hours of the scheduling roles
 }
 
 // dispatch answers whoever assigns activities with what waits for somebody and
@@ -53,8 +54,11 @@ func (s *Server) dispatch(c *fiber.Ctx, v *view) (any, error) {
 			continue
 		}
 		planned, unplanned := v.work(v.having(t, "assignee", []ident.RecordID{person}), from, to)
-		one := agentDay{agent, v.all(append(planned, unplanned...)), []booking.Slot{}}
-		one.Busy = append(one.Busy, booking.Busy(v.Reader, person, booking.Slot{From: from, To: to}, "")...)
+		one, within := agentDay{Agent: agent, Activities: v.all(append(planned, unplanned...))}, booking.Slot{From: from, To: to}
+		one.Busy = append([]booking.Slot{}, booking.Busy(v.Reader, person, within, "")...)
+		if who := v.Subject(person); who != nil {
+			one.Off = booking.Off(v.Reader, who, within)
+		}
 		agents = append(agents, one)
 	}
 	slices.SortFunc(agents, func(a, b agentDay) int {

@@ -483,6 +483,53 @@ func TestOnsiteAssigns(t *testing.T) {
 	}
 }
 
+// TestOffHours: R13: who is free works then, by the calendars of their scheduling
+// roles; the dispatcher's board tells the same.
+func TestOffHours(t *testing.T) {
+	w := newWorld(t)
+	w.Person("emp-handy", "service.engineer")
+	w.Import(
+		Row("onsiteClient", "onsite-row-8", "employee", "emp-handy", "client", Acme),
+		Row("schedulingRole", "skill-gas-1", "utcOffset", 120, "hours", []map[string]string{
+			{"id": "1", "day": "monday", "from": "10:00", "until": "14:00"}, {"id": "2", "day": "monday", "from": "15:00", "until": "24:00"},
+		}),
+		Row("employee", "emp-handy", "schedulingRoles", []string{"skill-gas-1"}),
+		Row("employee", Engineer, "schedulingRoles", []string{"skill-gas-1"}),
+	)
+	// 2026-03-02 is a Monday; the hours are two ahead of UTC.
+	for _, c := range []struct {
+		from, to string
+		free     bool
+		off      string
+	}{
+		{at(9, 0), at(11, 0), true, `null`},
+		{at(11, 0), at(14, 0), true, `[{"from":"2026-03-02T12:00:00.000Z","to":"2026-03-02T13:00:00.000Z"}]`},
+		{at(12, 0), at(13, 0), false, `[{"from":"2026-03-02T12:00:00.000Z","to":"2026-03-02T13:00:00.000Z"}]`},
+		{at(4, 0), at(9, 0), true, `[{"from":"2026-03-02T04:00:00.000Z","to":"2026-03-02T08:00:00.000Z"}]`},
+		{at(22, 0), at(23, 0), false, `[{"from":"2026-03-02T22:00:00.000Z","to":"2026-03-02T23:00:00.000Z"}]`},
+	} {
+		res := w.HTTP(Onsite, "GET", "/mobile/v1/tickets/ticket-acme-1/assignees?from="+c.from+"&to="+c.to, nil).Want(t, 200, "").Object(t)
+		for _, one := range res["items"].([]any) {
+			m := one.(map[string]any)
+			got, _ := json.Marshal(m["off"])
+			switch id := m["id"]; {
+			case id == "emp-handy" && (m["free"] != c.free || string(got) != c.off):
+				t.Errorf("%s to %s: %v", c.from, c.to, m)
+			case id == string(Onsite) && (m["free"] != true || string(got) != `null`):
+				t.Errorf("who has no calendar: %v", m)
+			}
+		}
+	}
+	w.Give(Blind, "mobile.service-agent-user")
+	out := get(t, w, Blind, "/mobile/v1/dispatch?date=2026-03-02")
+	for _, one := range field(t, out, "agents").([]any) {
+		if got, _ := json.Marshal(one.(map[string]any)["off"]); field(t, one, "agent", "id") == "agent-engineer" &&
+			string(got) != `[{"from":"2026-03-02T00:00:00.000Z","to":"2026-03-02T08:00:00.000Z"},{"from":"2026-03-02T12:00:00.000Z","to":"2026-03-02T13:00:00.000Z"},{"from":"2026-03-02T22:00:00.000Z","to":"2026-03-03T00:00:00.000Z"}]` {
+			t.Errorf("the engineer is off: %s", got)
+		}
+	}
+}
+
 // TestDispatch: who assigns activities sees what waits and each agent's day;
 // nobody else does.
 func TestDispatch(t *testing.T) {

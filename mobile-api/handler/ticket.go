@@ -147,8 +147,9 @@ func (s *Server) reply(c *fiber.Ctx, caller *edge.Caller) error {
 type candidate struct {
 	ID   ident.RecordID `json:"id"`
 	Name string         `json:"name"`
-	Free bool           `json:"free"` // of the whole span
+	Free bool           `json:"free"` // works in the span, and has nothing to do
 	Busy []booking.Slot `json:"busy"`
+	Off  []booking.Slot `json:"off,omitempty"` // outside the working hours of the scheduling roles
 }
 
 // assignees answers whom a ticket can be assigned to, and when they are taken
@@ -182,17 +183,23 @@ func (s *Server) assignees(c *fiber.Ctx, v *view) (any, error) {
 	if !v.sub.Decide(verb, one.rec, v.Reader).Allowed {
 		return nil, fault.New(fault.NotAllowed)
 	}
-	bound := v.sub.BoundOnsite(verb, one.rec, v.Reader)
+	given := subject.Assignment{Record: one.rec, By: v.sub, Bound: v.sub.BoundOnsite(verb, one.rec, v.Reader)}
 	items := []candidate{}
 	people := v.Cat.Type(typeEmployee)
 	name := people.Field("name")
 	for o := range v.Index(state.TypeKey(people.No)).All() {
 		emp, ok := v.LoadOrd(o)
-		if !ok || !subject.Eligible(one.rec, v.Subject(emp.ID), bound) || !v.knows(emp, name) {
+		if !ok {
 			continue
 		}
-		busy := booking.Busy(v.Reader, emp.ID, within, one.rec.ID)
-		items = append(items, candidate{emp.ID, emp.Value(name.No).Text(), len(busy) == 0, append([]booking.Slot{}, busy...)})
+		person := v.Subject(emp.ID)
+		if !given.Eligible(v.Reader, person) || !v.knows(emp, name) {
+			continue
+		}
+		busy, off := booking.Busy(v.Reader, emp.ID, within, one.rec.ID), booking.Off(v.Reader, person, within)
+		items = append(items, candidate{
+			emp.ID, emp.Value(name.No).Text(), booking.Free(within, busy, off), append([]booking.Slot{}, busy...), off,
+		})
 	}
 	slices.SortFunc(items, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))

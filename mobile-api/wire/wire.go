@@ -130,6 +130,10 @@ type Action struct {
 	From []string     `json:"from,omitempty"` // absent: any
 	To   string       `json:"to,omitempty"`   // "": stays
 	Args []FieldRules `json:"args,omitempty"`
+	// Lacks are required arguments that the person can't give, because they are
+	// written to fields that are not shown to them: it is refused for want of
+	// them.
+	Lacks []string `json:"lacks,omitempty"`
 	// Assigns names the argument and field that receives a person.
 	Assigns string `json:"assigns,omitempty"`
 	// Writes are the fields beside the status that it may change; Derived says

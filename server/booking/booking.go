@@ -1,5 +1,5 @@
 // Package booking tells when people are taken: the times of their activities
-// and tickets, and nothing of what they are. Whoever assigns work is told the
+// and tickets, and nothing of what they are; and when they don't work. Whoever assigns work is told the
 // times of everybody's work, of clients hidden from them too: that much is
 // declassified. Edges ask it; nothing is refused because of it.
 package booking
@@ -9,9 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"satchel/internal/calendar"
 	"satchel/internal/entity"
 	"satchel/internal/ident"
+	"satchel/internal/policy"
 	"satchel/sync/state"
+	"satchel/sync/subject"
 	"satchel/sync/wire"
 )
 
@@ -23,7 +26,7 @@ const Usual = ident.Millis(time.Hour / time.Millisecond)
 const Longest = ident.Millis(62 * 24 * time.Hour / time.Millisecond)
 
 // Slot is a span of time, its end not included.
-type Slot struct{ From, To ident.Millis }
+type Slot calendar.Span
 
 // MarshalJSON renders {"from","to"} in RFC 3339.
 func (s Slot) MarshalJSON() ([]byte, error) {
@@ -89,6 +92,30 @@ func Busy(rd *state.Reader, person ident.RecordID, within Slot, without ident.Re
 		out = append(out, s)
 	}
 	return out
+}
+
+// Off returns when a person does not work within a span, by the calendars of
+// their scheduling roles; nothing where none says so.
+func Off(look policy.Lookup, person *policy.Subject, within Slot) []Slot {
+	hours, told := subject.Hours(look, person, calendar.Span(within))
+	if !told {
+		return nil
+	}
+	var out []Slot
+	from := within.From
+	for _, h := range append(hours, calendar.Span{From: within.To, To: within.To}) {
+		if from < h.From {
+			out = append(out, Slot{from, h.From})
+		}
+		from = h.To
+	}
+	return out
+}
+
+// Free reports whether somebody who is busy and off at those times within a
+// span, see Busy and Off, works in it and has nothing to do.
+func Free(within Slot, busy, off []Slot) bool {
+	return len(busy) == 0 && !slices.Equal(off, []Slot{within})
 }
 
 // Warnings tells at which times whoever a record is assigned to has other work.

@@ -3,6 +3,7 @@ package module
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"satchel/internal/entity"
@@ -79,6 +80,18 @@ func (s *state) Each(typ, field, value string, f func(*entity.Record) bool) {
 			return
 		}
 	}
+}
+
+func (s *state) Named(typ, field, text string) bool {
+	if !s.cat.Type(typ).Field(field).Unique {
+		s.t.Errorf("the texts of %s.%s are not indexed", typ, field)
+	}
+	for _, r := range s.records {
+		if r.Type.Name == typ && strings.EqualFold(r.Get(field).Text(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *state) Number(series string) int64 {
@@ -269,7 +282,7 @@ func TestEveryStatusIsReached(t *testing.T) {
 	}
 	derived := map[string]bool{
 		"job/Scheduled": true, "job/In Progress": true, "job/Completed": true,
-		"invoice/Paid": true, "payment/Allocated": true, "accrual/Invoiced": true,
+		"invoice/Paid": true, "payment/Allocated": true, "payment/Refunded": true, "accrual/Invoiced": true,
 	}
 	for _, typ := range cat.Types {
 		if typ.Status == nil {

@@ -34,13 +34,26 @@ func (s *state) bill(id string, n int64, kv ...string) {
 // leave the payment to the allocation: what it changed itself would be saved
 // over that.
 func (s *state) allocate(payment, invoice, sum string) error {
+	return s.pay(payment, "allocate", entity.Args{"invoice": entity.StringValue(invoice), "sum": entity.Value(sum)})
+}
+
+// refund does the same by the action of that name; invoice may be "".
+func (s *state) refund(payment, invoice, sum string) error {
+	args := entity.Args{"sum": entity.Value(sum)}
+	if invoice != "" {
+		args["invoice"] = entity.StringValue(invoice)
+	}
+	return s.pay(payment, "refund", args)
+}
+
+func (s *state) pay(payment, action string, args entity.Args) error {
 	r := s.records[ident.RecordID(payment)].Clone()
-	a := r.Type.Action("allocate")
+	a := r.Type.Action(action)
 	if !slices.Contains(a.From, r.StatusText()) {
 		return fault.New(fault.WrongStatus)
 	}
 	before := r.Clone()
-	err := a.Do(s, r, entity.Args{"invoice": entity.StringValue(invoice), "sum": entity.Value(sum)})
+	err := a.Do(s, r, args)
 	for _, f := range r.Type.Fields {
 		if string(r.Get(f.Name)) != string(before.Get(f.Name)) {
 			s.t.Errorf("the action changes %s", f.Name)
@@ -186,6 +199,82 @@ func TestSettling(t *testing.T) {
 	r := s.records["payment-1"].Clone()
 	r.Set("received", entity.StringValue("2026-03-02"))
 	s.refuses(fault.WrongStatus, "received", s.try(func() error { return s.Save(r) }))
+}
+
+// TestRefunds: a client's credit is paid back, what is open of a payment or what
+// an invoice is overpaid by, and the statement tells of it.
+func TestRefunds(t *testing.T) {
+	s := newState(t)
+	s.must(s.add("client", "client-2", "name", "other", "salesArea", "area-0001"))
+	s.bill("invoice-1", 500, "issued", "1970-01-01", "number", "A-1")
+	s.bill("invoice-2", 500, "client", "client-2")
+	s.bill("invoice-3", 500, "issued", "1970-02-01")
+	s.must(s.add("payment", "payment-1", "client", "client-1", "received", "1970-01-01", "amount", euro(800), "reference", "R1"))
+	s.must(s.allocate("payment-1", "invoice-1", euro(200)))
+	s.must(s.allocate("payment-1", "invoice-1", euro(300)))
+	for _, c := range []struct {
+		invoice, sum string
+		code         fault.Code
+		field        string
+	}{
+		{"", euro(301), fault.BadValue, "sum"},
+		{"", euro(0), fault.BadValue, "sum"},
+		{"", euro(-1), fault.BadValue, "sum"},
+		{"", string(lines.Money(1, "USD")), fault.BadValue, "sum"},
+		{"invoice-1", euro(1), fault.BadValue, "sum"}, // it is not overpaid
+		{"invoice-2", euro(1), fault.BadReference, "invoice"},
+		{"invoice-9", euro(1), fault.BadReference, "invoice"},
+	} {
+		s.refuses(c.code, c.field, s.try(func() error { return s.refund("payment-1", c.invoice, c.sum) }))
+	}
+	s.must(s.refund("payment-1", "", euro(100)))
+	s.has("payment-1", "open", euro(200), "refunded", euro(100), "allocated", euro(500), "status", "Open")
+	s.refuses(fault.BadValue, "amount", s.try(func() error {
+		return s.add("allocation", "alloc-0009", "payment", "payment-1", "invoice", "invoice-3", "amount", euro(201))
+	}))
+	s.must(s.refund("payment-1", "", euro(200)))
+	s.has("payment-1", "open", euro(0), "refunded", euro(300), "status", "Allocated")
+	s.refuses(fault.BadValue, "sum", s.try(func() error { return s.refund("payment-1", "", euro(1)) }))
+
+	// A credit note comes after the money: the invoice is overpaid, and stays paid.
+	s.must(s.add("creditNote", "note-0001", "client", "client-1", "invoice", "invoice-1", "lines", charge(250, "EUR"), "issued", "1970-01-01"))
+	s.must(s.act("note-0001", "approve"))
+	s.has("invoice-1", "open", euro(-250), "status", "Paid")
+	s.refuses(fault.BadValue, "sum", s.try(func() error { return s.refund("payment-1", "invoice-1", euro(251)) }))
+	s.must(s.refund("payment-1", "invoice-1", euro(250)))
+	s.has("invoice-1", "open", euro(0), "settled", euro(500), "status", "Paid")
+	s.has("payment-1", "allocated", euro(250), "refunded", euro(550), "open", euro(0), "status", "Allocated", "refunds", `[`+strings.Join([]string{
+		`{"id":"1","date":"1970-01-01","amount":` + euro(100) + `}`,
+		`{"id":"2","date":"1970-01-01","amount":` + euro(200) + `}`,
+		`{"id":"3","date":"1970-01-01","amount":` + euro(250) + `,"invoice":"invoice-1"}`,
+	}, ",")+`]`)
+	s.must(s.add("statement", "statement-1", "client", "client-1", "from", "1970-01-01", "to", "1970-01-01", "currency", "EUR"))
+	s.has("statement-1", "closing", euro(500-250-800+550), "lines", `[`+strings.Join([]string{
+		`{"id":"1","date":"1970-01-01","text":"Invoice A-1","document":"invoice-1","debit":` + euro(500) + `}`,
+		`{"id":"2","date":"1970-01-01","text":"Credit note CN-000001","document":"note-0001","credit":` + euro(250) + `}`,
+		`{"id":"3","date":"1970-01-01","text":"Payment R1","document":"payment-1","credit":` + euro(800) + `}`,
+		`{"id":"4","date":"1970-01-01","text":"Refund R1","document":"payment-1","debit":` + euro(100) + `}`,
+		`{"id":"5","date":"1970-01-01","text":"Refund R1","document":"payment-1","debit":` + euro(200) + `}`,
+		`{"id":"6","date":"1970-01-01","text":"Refund R1","document":"payment-1","debit":` + euro(250) + `}`,
+	}, ",")+`]`)
+
+	// Taken back, an allocation gives back what was not returned of it.
+	s.must(s.act("payment-1", "reverse"))
+	s.has("payment-1", "allocated", euro(0), "refunded", euro(550), "open", euro(0), "status", "Reversed")
+	s.has("invoice-1", "open", euro(250), "settled", euro(250), "status", "Approved")
+	s.refuses(fault.WrongStatus, "", s.refund("payment-1", "", euro(1)))
+
+	// All of it paid back.
+	s.must(s.add("payment", "payment-2", "client", "client-1", "received", "1970-01-01", "amount", euro(5)))
+	s.must(s.refund("payment-2", "", euro(5)))
+	s.has("payment-2", "status", "Refunded", "open", euro(0))
+	s.refuses(fault.WrongStatus, "", s.refund("payment-2", "", euro(1)))
+	s.refuses(fault.WrongStatus, "", s.allocate("payment-2", "invoice-1", euro(1)))
+	s.must(s.add("payment", "payment-3", "client", "client-1", "received", "1970-01-01", "amount", euro(500)))
+	for range 100 {
+		s.must(s.refund("payment-3", "", euro(1)))
+	}
+	s.refuses(fault.BadValue, "sum", s.try(func() error { return s.refund("payment-3", "", euro(1)) }))
 }
 
 func TestAllocationsAreRefused(t *testing.T) {
@@ -447,6 +536,80 @@ func TestRunsAreBounded(t *testing.T) {
 	}
 }
 
+// TestDeletedDraftsAreBilledAgain: the period of a draft that was deleted is
+// billed by the next run, once; periods around it of which there are invoices
+// are not.
+func TestDeletedDraftsAreBilledAgain(t *testing.T) {
+	s := newState(t)
+	s.contract("contract-1", "starts", "2024-01-01", "ends", "2024-04-30")
+	s.contract("contract-2", "starts", "2024-01-01", "interval", "once")
+	draft := func(contract, from string) string {
+		t.Helper()
+		for _, o := range s.order {
+			r := s.records[o]
+			if r != nil && r.Type.Name == "invoice" && r.Get("contract").Text() == contract && r.Get("periodFrom").Text() == from {
+				return string(o)
+			}
+		}
+		t.Fatalf("%s has no invoice from %s", contract, from)
+		return ""
+	}
+	runs := 0
+	billed := func(through string, want ...string) {
+		t.Helper()
+		runs++
+		if got := s.run(fmt.Sprintf("run-%05d", runs), through); !slices.Equal(got, want) {
+			t.Errorf("run %d drafted %q, want %q", runs, got, want)
+		}
+	}
+	const jan, feb, mar, april = "contract-1: Work (2024-01-01 – 2024-01-31)", "contract-1: Work (2024-02-01 – 2024-02-29)",
+		"contract-1: Work (2024-03-01 – 2024-03-31)", "contract-1: Work (2024-04-01 – 2024-04-30)"
+	const once = "contract-2: Work (2024-01-01)"
+	billed("2024-03-15", jan, feb, mar, once)
+	s.has(draft("contract-1", "2024-02-01"), "periodTo", "2024-02-29")
+	s.has("contract-1", "nextBilling", "2024-04-01", "billedUntil", "")
+	s.has("contract-2", "nextBilling", "")
+	billed("2024-03-15")
+
+	// One in the middle, and the only one.
+	s.must(s.delete(draft("contract-1", "2024-02-01")))
+	s.must(s.delete(draft("contract-2", "2024-01-01")))
+	s.has("contract-1", "nextBilling", "2024-02-01", "billedUntil", "2024-04-01")
+	s.has("contract-2", "nextBilling", "2024-01-01")
+	billed("2024-01-31", once)
+	billed("2024-03-15", feb)
+	s.has("contract-1", "nextBilling", "2024-04-01", "billedUntil", "")
+
+	// Two, the later first; what is between stays, though it be approved.
+	s.must(s.act(draft("contract-1", "2024-02-01"), "approve"))
+	s.must(s.delete(draft("contract-1", "2024-03-01")))
+	s.must(s.delete(draft("contract-1", "2024-01-01")))
+	s.has("contract-1", "nextBilling", "2024-01-01", "billedUntil", "2024-04-01")
+	billed("2024-04-01", jan, mar, april)
+	s.refuses(fault.WrongStatus, "", s.try(func() error { return s.delete(draft("contract-1", "2024-02-01")) }))
+
+	// An invoice that no run made leaves no gap.
+	s.must(s.add("invoice", "invoice-by", "client", "client-1", "contract", "contract-1", "lines", charge(1, "EUR")))
+	s.must(s.delete("invoice-by"))
+	billed("2024-12-31")
+
+	// A contract that had expired with its last period runs again; one that
+	// somebody ended early does not.
+	old := s.records["contract-1"].Clone()
+	old.Set("status", entity.StringValue("Expired"))
+	s.must(s.Save(old))
+	s.must(s.delete(draft("contract-1", "2024-04-01")))
+	s.status("Expired", "contract-1") // by the clock of this test its end is to come
+	s.contract("contract-3", "starts", "1969-01-01", "ends", "1969-02-10")
+	billed("1969-12-31", "contract-3: Work (1969-01-01 – 1969-01-31)", "contract-3: Work (1969-02-01 – 1969-02-10)")
+	s.status("Expired", "contract-3")
+	s.must(s.delete(draft("contract-3", "1969-02-01")))
+	s.status("Active", "contract-3")
+	s.has("contract-3", "expiredAt", "")
+	billed("1969-12-31", "contract-3: Work (1969-02-01 – 1969-02-10)")
+	s.status("Expired", "contract-3")
+}
+
 // TestLongTextsBilled: the period has its place in a text that is as long as
 // it may be, and what can't be summed up is drafted all the same.
 func TestLongTextsBilled(t *testing.T) {
@@ -544,8 +707,11 @@ type debt struct {
 type money struct {
 	client, currency string
 	amount, used     int64
+	refunded         int64
 	reversed         bool
 }
+
+func (p *money) open() int64 { return p.amount - p.used - p.refunded }
 
 type alloc struct {
 	payment, invoice string
@@ -569,7 +735,30 @@ func (d *debt) want() string {
 func (l *ledger) mayAllocate(a alloc, currency string) bool {
 	p, d := l.payments[a.payment], l.invoices[a.invoice]
 	return a.sum > 0 && !p.reversed && d.status == "Approved" && d.open() > 0 && p.client == d.client &&
-		p.currency == currency && d.currency == currency && a.sum <= p.amount-p.used && a.sum <= d.open()
+		p.currency == currency && d.currency == currency && a.sum <= p.open() && a.sum <= d.open()
+}
+
+// between returns the allocations of a payment to an invoice, as they were made,
+// and their sum.
+func (l *ledger) between(s *state, payment, invoice string) (ids []string, sum int64) {
+	for _, o := range s.order {
+		if a, ok := l.allocs[string(o)]; ok && a.payment == payment && a.invoice == invoice {
+			ids, sum = append(ids, string(o)), sum+a.sum
+		}
+	}
+	return ids, sum
+}
+
+// giveBack returns of allocations what is paid back.
+func (l *ledger) giveBack(ids []string, sum int64) {
+	for _, id := range ids {
+		a := l.allocs[id]
+		part := min(sum, a.sum)
+		a.sum, sum = a.sum-part, sum-part
+		l.allocs[id] = a
+		l.payments[a.payment].used -= part
+		l.invoices[a.invoice].drawn -= part
+	}
 }
 
 func (l *ledger) drop(id string) {
@@ -612,7 +801,7 @@ func TestBooksBalance(t *testing.T) {
 			sum := rapid.Int64Range(-1, 12).Draw(rt, "sum")
 			currency := rapid.SampledFrom([]string{p.currency, p.currency, "EUR"}).Draw(rt, "currency")
 			made++
-			switch op := rapid.SampledFrom([]string{"approve", "send", "allocate", "allocation", "delete", "reverse", "void", "credit"}).Draw(rt, "op"); op {
+			switch op := rapid.SampledFrom([]string{"approve", "send", "allocate", "allocation", "delete", "reverse", "void", "credit", "refund", "refund invoice"}).Draw(rt, "op"); op {
 			case "approve":
 				if attempt(op, d.status == "Draft", func() error { return s.act(inv, op) }) {
 					d.status = "Approved"
@@ -651,6 +840,19 @@ func TestBooksBalance(t *testing.T) {
 							l.drop(id)
 						}
 					}
+				}
+			case "refund":
+				may := sum > 0 && currency == p.currency && !p.reversed && sum <= p.open()
+				if attempt(op, may, func() error { return s.refund(pay, "", string(lines.Money(sum, currency))) }) {
+					p.refunded += sum
+				}
+			case "refund invoice":
+				ids, all := l.between(s, pay, inv)
+				may := sum > 0 && currency == p.currency && !p.reversed && p.client == d.client && d.status == "Approved" &&
+					sum <= -d.open() && sum <= all
+				if attempt(op, may, func() error { return s.refund(pay, inv, string(lines.Money(sum, currency))) }) {
+					l.giveBack(ids, sum)
+					p.refunded += sum
 				}
 			case "void":
 				may := d.want() != billing.Void && d.want() != billing.Paid && d.drawn == 0 && d.credited == 0
@@ -703,12 +905,17 @@ func (l *ledger) compare(rt *rapid.T, s *state) {
 	}
 	for id, p := range l.payments {
 		r := s.records[ident.RecordID(id)]
-		status, open := "Open", p.amount-p.used
+		status, open := "Open", p.open()
 		switch {
 		case p.reversed:
 			status, open = "Reversed", 0
+		case open == 0 && p.used == 0:
+			status = "Refunded"
 		case open == 0:
 			status = "Allocated"
+		}
+		if got := string(r.Get("refunded")); got != string(lines.Money(p.refunded, p.currency)) {
+			rt.Fatalf("%s: %s is refunded, want %d", id, got, p.refunded)
 		}
 		if r.StatusText() != status || string(r.Get("allocated")) != string(lines.Money(p.used, p.currency)) ||
 			string(r.Get("open")) != string(lines.Money(open, p.currency)) {

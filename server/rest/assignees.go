@@ -41,7 +41,27 @@ func (s *Server) assignees(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) er
 			return nil, "", fault.New(fault.NotAllowed)
 		}
 		return rec, verb, nil
-	})
+	}, plannedFor(t))
+}
+
+// plannedFor is the fields by which an assignment of a record may differ from
+// the record: those that assigning is told of beside the person.
+func plannedFor(t *entity.Type) []string {
+	var out []string
+	for _, f := range assigns(t).Args {
+		if f.Name != assigns(t).Assigns && t.Field(f.Name) != nil {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+// plannedAnew is likewise those of a record that is yet to be made.
+func plannedAnew(t *entity.Type) []string {
+	if t.Field(subject.SchedulingRole) == nil {
+		return plannedFor(t)
+	}
+	return append(plannedFor(t), subject.SchedulingRole)
 }
 
 // futureAssignees answers the same for a record that is yet to be made, beneath
@@ -68,17 +88,41 @@ func (s *Server) futureAssignees(c *fiber.Ctx, caller *edge.Caller, t *entity.Ty
 			draft.Put(entity.NoClientID, entity.RefValue(client))
 		}
 		return draft, policy.Verb(assigns(t).Name), nil
-	})
+	}, plannedAnew(t))
+}
+
+// planned is a record as it would stand with what the request says of it.
+func planned(v *tenant.View, sub *policy.Subject, rec *entity.Record, p map[string]string, names []string) (*entity.Record, error) {
+	out := rec.Clone()
+	for _, name := range names {
+		f := rec.Type.Field(name)
+		if p[name] == "" {
+			continue
+		}
+		val, err := f.Normalize(entity.StringValue(p[name]))
+		if err != nil {
+			return nil, badParameter(name, "%s", fault.Of(err).Message)
+		}
+		if f.Kind == entity.Ref {
+			if to, ok := v.Load(val.Ref()); !ok || !slices.Contains(f.Targets, to.Type.Name) || sub.View(to, v.Reader).Mask == 0 {
+				return nil, fault.New(fault.BadReference).OnField(name)
+			}
+		}
+		out.Put(f.No, val)
+	}
+	return out, nil
 }
 
 // maxPicked bounds the people of one answer; q narrows it.
 const maxPicked = 200
 
+// pick answers whom a record that find names can be assigned to; for the fields
+// in plan other values than the record's may be asked about.
 func (s *Server) pick(
 	c *fiber.Ctx, caller *edge.Caller,
-	find func(*tenant.View, *policy.Subject, map[string]string) (*entity.Record, policy.Verb, error),
+	find func(*tenant.View, *policy.Subject, map[string]string) (*entity.Record, policy.Verb, error), plan []string,
 ) error {
-	p, err := parameters(c, "q", "under")
+	p, err := parameters(c, append([]string{"q", "under"}, plan...)...)
 	if err != nil {
 		return err
 	}
@@ -92,12 +136,15 @@ func (s *Server) pick(
 		if err != nil {
 			return err
 		}
-		bound := sub.BoundOnsite(verb, rec, v.Reader)
+		given := subject.Assignment{By: sub, Bound: sub.BoundOnsite(verb, rec, v.Reader)}
+		if given.Record, err = planned(v, sub, rec, p, plan); err != nil {
+			return err
+		}
 		typ := v.Cat.Type(subject.Employee)
 		name := typ.Field("name")
 		for o := range v.Index(state.TypeKey(typ.No)).All() {
 			emp, ok := v.LoadOrd(o)
-			if !ok || !subject.Eligible(rec, v.Subject(emp.ID), bound) {
+			if !ok || !given.Eligible(v.Reader, v.Subject(emp.ID)) {
 				continue
 			}
 			// The tenant's own people know their colleagues; whoever else

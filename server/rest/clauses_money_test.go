@@ -256,6 +256,13 @@ func allOfDebtors(who ident.RecordID) []step {
 		create(who, allocations, "payment", "payment-corp-2", "invoice", "invoice-corp-2", "amount", eur(600)),
 		worth(who, payments+"/payment-corp-2", "open", 0, "status", "Allocated"),
 		post(who, payments+"/payment-corp-2/allocate", "invoice", "invoice-corp-2", "sum", eur(1)).no(409, fault.WrongStatus),
+		// A client's credit is paid back, and the statement says so.
+		post(who, payments+"/payment-blue-1/refund", "sum", eur(3001)).no(422, fault.BadValue),
+		post(who, payments+"/payment-blue-1/refund").no(422, fault.MissingField),
+		post(who, payments+"/payment-blue-1/refund", "sum", eur(1), "invoice", "invoice-blue-3").no(422, fault.BadValue),
+		post(who, payments+"/payment-blue-1/refund", "sum", eur(1000)),
+		worth(who, payments+"/payment-blue-1", "refunded", 1000, "open", 2000, "allocated", 2000, "status", "Open"),
+		refundStated(who),
 		seek(who, payments, "filter", "status eq Allocated").shows("payment-corp-2").hides("payment-corp-1"),
 		seek(who, debts, "filter", "status eq Paid").shows("invoice-corp-3").hides("invoice-acme-3"),
 		post(who, payments+"/payment-corp-2/reverse", "reverseReason", "Bounced"),
@@ -275,6 +282,9 @@ func allOfDebtors(who ident.RecordID) []step {
 		create(who, debts, "client", "client-corp", "lines", charged(100)),
 		patch(who, debts+"/invoice-corp", "remarks", "Draft"),
 		create(who, "/v1/debtors/comments", "parent", "payment-corp-1", "text", "Seen"),
+		create(who, "/v1/debtors/comments", "parent", "allocation-corp-1", "text", "Why so much?"),
+		rows(Row("comment", "comment-allocation", "parent", "allocation-corp-1", "text", "Ask")),
+		get(who, allocations+"/allocation-corp-1/comments").shows("comment-allocation"),
 		everyFilter(who, debtFilters, "public"),
 
 		// Notes on a debt that stands; its content is nobody's, and neither are
@@ -292,6 +302,23 @@ func allOfDebtors(who ident.RecordID) []step {
 		patch(who, owing+"/client-corp", "billingNotes", "x").no(400, fault.UnknownField),
 		sound(),
 	}
+}
+
+// refundStated: a statement of Blue lists the refund of 10.00 as what Blue owes.
+func refundStated(who ident.RecordID) step {
+	return do(func(t *testing.T, w *world) {
+		t.Helper()
+		made := w.HTTP(who, "POST", balances, Object("client", "client-blue", "from", "2026-02-01", "to", "2026-03-31", "currency", "EUR")).Want(t, 201, "").Object(t)
+		var debit any
+		for _, l := range made["lines"].([]any) {
+			if line := l.(map[string]any); line["document"] == "payment-blue-1" && strings.HasPrefix(line["text"].(string), "Refund") {
+				debit = line["debit"].(map[string]any)["amount"]
+			}
+		}
+		if debit != float64(1000) {
+			t.Errorf("the statement says %v was paid back: %v", debit, made["lines"])
+		}
+	})
 }
 
 // moneyClauses are the cases of Billing and Debtors.
@@ -463,6 +490,7 @@ var moneyClauses = map[string][]step{
 		remove(DebtOps, owing+"/client-blue").forbidden(),
 	}),
 	"DEB-OPS-2": {
+		post(BillAdmin, payments+"/payment-acme-1/refund", "sum", eur(1)).absent(),
 		post(DebtOps, debts+"/invoice-acme-2/void").forbidden(),
 		post(DebtOps, debts+"/invoice-acme/void").forbidden(),
 		worth(DebtOps, debts+"/invoice-acme-2", "status", "Approved"),

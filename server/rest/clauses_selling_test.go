@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,33 @@ func bulked(who ident.RecordID, path string, codes map[string]fault.Code, kv ...
 			if r.Code != codes[r.ID] {
 				t.Errorf("%s: %s of %s: %q, want %q", who, path, r.ID, r.Code, codes[r.ID])
 			}
+		}
+	}).as(of(codes))
+}
+
+// eachTagged does a bulk action with one tag to the records of codes and
+// requires of each the code, "" where it was done.
+func eachTagged(who ident.RecordID, path, tag string, codes map[string]fault.Code) step {
+	return do(func(t *testing.T, w *world) {
+		t.Helper()
+		res := w.HTTP(who, "POST", path, Object("ids", ids(tag), "records", slices.Sorted(maps.Keys(codes)))).Want(t, 200, "")
+		type item struct {
+			ID, Status string
+			Code       fault.Code
+			Records    []item
+		}
+		var got struct{ Results []item }
+		if err := json.Unmarshal(res.Body, &got); err != nil || len(got.Results) != 1 || got.Results[0].Status != "applied" {
+			t.Fatalf("%s: %s", path, res.Body)
+		}
+		told := map[string]fault.Code{}
+		for _, r := range got.Results[0].Records {
+			if told[r.ID] = r.Code; (r.Status == "applied") != (r.Code == "") {
+				t.Errorf("%s: %s is %s, %q", path, r.ID, r.Status, r.Code)
+			}
+		}
+		if !maps.Equal(told, codes) {
+			t.Errorf("%s: %s of %s: %v, want %v", who, path, tag, told, codes)
 		}
 	}).as(of(codes))
 }
@@ -331,6 +359,13 @@ func areaWork(who ident.RecordID) []step {
 		get(who, a.comments).shows("comment-task-acme", "comment-wide-1").hides("comment-task-corp"),
 		create(who, a.comments, "parent", "opportunity-acme-1", "text", "Good"),
 		create(who, a.comments, "parent", "campaign-wide-1", "text", "Good"),
+		create(who, a.comments, "parent", "member-wide-acme", "text", "Comes"),
+		create(who, a.comments, "parent", "member-wide-corp", "text", "x").no(422, fault.BadReference),
+		rows(Row("comment", "comment-member-acme", "parent", "member-wide-acme", "text", "x"),
+			Row("comment", "comment-member-corp", "parent", "member-wide-corp", "text", "x"),
+			Row("comment", "comment-area-south", "parent", "area-south", "text", "x")),
+		get(who, a.comments).shows("comment-member-acme", "comment-area-south").hides("comment-member-corp"),
+		get(CRMGuest, a.comments).shows("comment-member-corp", "comment-area-south"),
 		get(who, a.taggings).shows("tagging-task-acme").hides("tagging-task-corp", "tagging-secret-admin"),
 		synced(who, ids("task-acme-1", "task-blue-2", "opportunity-blue-1", "campaign-wide-1", "member-wide-acme", "comment-task-acme", "document-task-blue"),
 			ids("task-corp-1", "activity-wide-1", "campaign-south-1", "member-wide-corp", "member-south-dune", "comment-task-corp", "tagging-secret-admin")),
@@ -683,6 +718,8 @@ var sellingClauses = map[string][]step{
 		get(SalesOps, inSales.taggings).hides("tagging-acme-1").shows("tagging-corp-1"),
 		synced(SalesOps, ids("tag-key-1", "client-acme", "tagging-corp-1"), ids("tag-secret-rep", "tagging-acme-1", "tagging-secret-rep")),
 		post(SalesOps, inSales.tags+"/tag-secret-rep/bulk-attach", "records", ids("contact-acme")).absent(),
+		eachTagged(SalesOps, inSales.tags+":bulk-attach", "tag-crm-rep-1",
+			map[string]fault.Code{"client-corp": "", "never-was-1": fault.NotFoundCode, "task-loose-1": fault.NotFoundCode, "task-acme-2": ""}),
 		// What they can't see is not there, for a bulk action either.
 		do(func(t *testing.T, w *world) {
 			t.Helper()

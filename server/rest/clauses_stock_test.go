@@ -107,6 +107,7 @@ func ordering(who ident.RecordID) []step {
 		create(who, buyers, "name", "Fresh", "salesArea", "area-south"),
 		patch(who, buyers+"/client-corp", "deliveryNotes", "Gate 4"),
 		create(who, "/v1/stock/comments", "parent", "sale-corp-1", "text", "Rang them"),
+		create(who, "/v1/stock/comments", "parent", "level-main-seal", "text", "Count again"),
 		create(who, levels, "product", "product-pump", "warehouse", "warehouse-two", "quantity", 5),
 		patch(who, levels+"/level-two-hose", "bin", "A-7"),
 	}

@@ -337,6 +337,8 @@ func everything(who ident.RecordID) []step {
 		create(who, activities, "job", "job-corp-1", "title", "Look", "assignee", "emp-engineer"),
 		create(who, customers, "name", "Fresh", "salesArea", "area-south"),
 		create(who, comments, "parent", "job-corp-1", "text", "Seen"),
+		create(who, comments, "parent", "sign-corp-1", "text", "Whose?"),
+		create(who, comments, "parent", "answer-corp-1", "text", "Sure?"),
 		patch(who, customers+"/client-corp", "name", "Corp anew", "accessNotes", "Ring twice"),
 		patch(who, invoices+"/invoice-corp", "remarks", "Draft"),
 		post(who, activities+"/act-corp-2/assign", "assignee", "emp-colleague"),
@@ -559,7 +561,7 @@ var serviceClauses = map[string][]step{
 			// the names that go with what is seen.
 			own := []string{
 				"employee", "device", "notification", "preference", "salesArea", "geoArea", "schedulingRole", "delegation",
-				"report", "tag", "tagging", "filter", "conflict",
+				"report", "tag", "tagging", "filter", "conflict", "site",
 			}
 			for _, r := range w.rest.Routes() {
 				if r.Kind == "list" && r.Type.Name != "job" && !slices.Contains(own, r.Type.Name) {
@@ -581,7 +583,8 @@ var serviceClauses = map[string][]step{
 		get(GuestAgent, activities+"/act-blue-1").absent(),
 		get(GuestAgent, activities).forbidden(),
 		synced(GuestAgent, nil, ids("act-blue-1", "act-blue-3")),
-		pinned(GuestAgent, "job", "job-blue-1", ids("act-blue-3"), ids("act-blue-1", "act-blue-2", "act-acme-1", "site-blue")),
+		pinned(GuestAgent, "job", "job-blue-1", ids("act-blue-3"), ids("act-blue-1", "act-blue-2", "act-acme-1", "site-acme", "client-blue")),
+		carries(GuestAgent, "site-blue", ids("name"), ids("client", "clientId")), // where the own work is
 		pinned(GuestAgent, "job", "job-acme-1", nil, ids("act-blue-3", "act-acme-1", "act-acme-2", "act-acme-3")),
 	},
 	"SVC-GAGENT-3": join(writes(GuestAgent, "job-blue-1", "act-blue-3"), []step{

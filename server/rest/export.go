@@ -36,6 +36,19 @@ func formatOf(s string, other ...string) (string, error) {
 	return "", badParameter("format", "format must be csv or xlsx.")
 }
 
+// marked reads a bom parameter: whether a CSV begins with the mark by which
+// spreadsheets know it for UTF-8. It does unless it says otherwise, as programs
+// that read the table do.
+func marked(params map[string]string) (bool, error) {
+	switch params["bom"] {
+	case "", "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, badParameter("bom", "bom must be true or false.")
+}
+
 // wantsNames reads a names parameter.
 func wantsNames(params map[string]string) (bool, error) {
 	switch params["names"] {
@@ -111,7 +124,7 @@ func (c columns) row(row []sheet.Cell, rec *entity.Record, mask entity.Mask, nam
 
 // export answers a list as a table: every record of it, in its order.
 func (s *Server) export(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
-	params, err := parameters(c, "format", "names", "sort", "filter", "q", "archived", "saved")
+	params, err := parameters(c, "format", "names", "bom", "sort", "filter", "q", "archived", "saved")
 	if err != nil {
 		return err
 	}
@@ -123,7 +136,7 @@ func (s *Server) export(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 	if err != nil {
 		return err
 	}
-	return s.sendSheet(c, format, t.CollectionIn(t.Apps[0]), func(w sheet.Writer) error {
+	return s.sendSheet(c, params, format, t.CollectionIn(t.Apps[0]), func(w sheet.Writer) error {
 		x := exporting{
 			read: caller.Read, sealer: s.sealer, params: params, names: names, limit: sheet.MaxRows(format),
 			visible: func(v *tenant.View, sub *policy.Subject) scope.Sets { return s.visible.of(caller.Tenant, v, sub, t) },
@@ -269,8 +282,17 @@ func nameFor(v *tenant.View, sub *policy.Subject, id ident.RecordID) string {
 
 // sendSheet writes a table into a file and sends that: whatever fails on the way
 // is answered as a refusal, never by half a table.
-func (s *Server) sendSheet(c *fiber.Ctx, format, name string, write func(sheet.Writer) error) error {
+func (s *Server) sendSheet(c *fiber.Ctx, params map[string]string, format, name string, write func(sheet.Writer) error) error {
+	bom, err := marked(params)
+	if err != nil {
+		return err
+	}
 	return s.sendFile(c, sheet.ContentType(format), name+"."+format, func(f io.Writer) (err error) {
+		if bom && format == sheet.CSV {
+			if _, err := io.WriteString(f, sheet.BOM); err != nil {
+				return fault.New(fault.DiskFull).Because(err)
+			}
+		}
 		w, err := sheet.NewIn(s.spool.Dir(), f, format, name)
 		if err != nil {
 			return err
@@ -326,7 +348,8 @@ func (s *sparing) Row(cells []sheet.Cell) error {
 	return s.Writer.Row(cells)
 }
 
-// saved returns a list's parameters with those of the saved filter they name.
+// saved returns a list's parameters with those of the saved filter they name:
+// a record must fulfil the filter's conditions and search and the list's own.
 // The filter runs with the rights of whoever runs it: a field that they don't
 // know is not there for it either.
 func saved(v *tenant.View, sub *policy.Subject, t *entity.Type, params map[string]string) (map[string]string, error) {
@@ -354,7 +377,7 @@ func saved(v *tenant.View, sub *policy.Subject, t *entity.Type, params map[strin
 	}
 	p["filter"] = query
 	p["sort"] = cmp.Or(p["sort"], f.Get("sort").Text())
-	p["q"] = cmp.Or(p["q"], f.Get("search").Text())
+	p[savedSearch] = f.Get("search").Text()
 	return p, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,14 +22,25 @@ import (
 	"satchel/internal/testworld"
 	"satchel/server/edge"
 	"satchel/server/rest"
+	"satchel/server/sheet"
 	"satchel/server/spool"
 	"satchel/sync/store"
 )
 
+// unmarked is a CSV without the mark that it must begin with.
+func unmarked(t *testing.T, body []byte) []byte {
+	t.Helper()
+	rest, ok := bytes.CutPrefix(body, []byte(sheet.BOM))
+	if !ok {
+		t.Errorf("no byte order mark: %.40q", body)
+	}
+	return rest
+}
+
 // table reads a CSV export: the heading, and a map by heading for each row.
 func table(t *testing.T, body []byte) (head []string, rows []map[string]string) {
 	t.Helper()
-	all, err := csv.NewReader(bytes.NewReader(body)).ReadAll()
+	all, err := csv.NewReader(bytes.NewReader(unmarked(t, body))).ReadAll()
 	if err != nil || len(all) == 0 {
 		t.Fatalf("%v: %s", err, body)
 	}
@@ -200,7 +212,7 @@ func TestExport(t *testing.T) {
 		t.Error("the hidden client is in the file")
 	}
 	for _, c := range []struct{ query, field string }{
-		{"format=pdf", "format"}, {"names=maybe", "names"}, {"filter=nosuch%20eq%201", "nosuch"}, {"limit=5", ""}, {"saved=never-was-1", "saved"},
+		{"format=pdf", "format"}, {"names=maybe", "names"}, {"bom=maybe", "bom"}, {"filter=nosuch%20eq%201", "nosuch"}, {"limit=5", ""}, {"saved=never-was-1", "saved"},
 	} {
 		res := w.HTTP(testworld.Blind, "GET", jobs+":export?"+c.query, nil)
 		if res.Status != 400 {
@@ -208,6 +220,25 @@ func TestExport(t *testing.T) {
 		}
 	}
 	w.HTTP(testworld.Nobody, "GET", jobs+":export", nil).Want(t, 403, "not_allowed")
+}
+
+// TestMarkedTables: a CSV begins with the mark by which spreadsheets know it for
+// UTF-8, once, unless it is asked for without; nothing else does.
+func TestMarkedTables(t *testing.T) {
+	w := newWorld(t)
+	id := report(t, w, "name", "Jobs", "app", "service", "entityType", "job", "groupBy", []string{"priority"})
+	for _, path := range []string{jobs + ":export?", reports + "/" + id + "/result?", quarantined + ":export?", "/v1/admin/access-review?client=client-acme&"} {
+		with := w.HTTP(testworld.Admin, "GET", path+"format=csv", nil).Want(t, 200, "").Body
+		said := w.HTTP(testworld.Admin, "GET", path+"format=csv&bom=true", nil).Want(t, 200, "").Body
+		without := w.HTTP(testworld.Admin, "GET", path+"format=csv&bom=false", nil).Want(t, 200, "").Body
+		if len(without) == 0 || bytes.Contains(without, []byte(sheet.BOM)) || string(with) != sheet.BOM+string(without) || !bytes.Equal(with, said) {
+			t.Errorf("%s: %.30q, without %.30q", path, with, without)
+		}
+		if book := w.HTTP(testworld.Admin, "GET", path+"format=xlsx", nil).Want(t, 200, "").Body; !bytes.HasPrefix(book, []byte("PK")) {
+			t.Errorf("%s: a workbook begins with %.10q", path, book)
+		}
+		w.HTTP(testworld.Admin, "GET", path+"format=csv&bom=1", nil).Want(t, 400, "bad_parameter")
+	}
 }
 
 // TestSavedFilters: reading 11: a filter runs with the rights of whoever runs
@@ -237,6 +268,26 @@ func TestSavedFilters(t *testing.T) {
 	has(run(testworld.Blind, public, ""), "job-acme-1")
 	has(run(testworld.Guest, public, "&filter=client%20eq%20client-blue"), "job-blue-1")
 	has(run(testworld.Manager, text, ""), "job-acme-1")
+	// What it searches for and what the list asks for must both be there.
+	both := make(testworld.SvcAdmin, "name", "All boilers", "visibility", "public", "entityType", "job", "search", "boiler")
+	has(run(testworld.Manager, both, "&q=ACME"), "job-acme-1")
+	has(run(testworld.Manager, both, "&q=boiler%20acme"), "job-acme-1")
+	has(run(testworld.Manager, both, "&q=nothing"))
+	if all := run(testworld.Manager, both, ""); len(all) < 2 {
+		t.Errorf("%v has no other", all)
+	}
+	next, ok := w.HTTP(testworld.Manager, "GET", jobs+"?limit=1&saved="+both, nil).Want(t, 200, "").Object(t)["next"].(string)
+	if !ok {
+		t.Fatal("there is no next page")
+	}
+	// Of another search it is no cursor.
+	other := w.HTTP(testworld.Manager, "GET", jobs+"?limit=1&cursor="+url.QueryEscape(next), nil)
+	if same := w.HTTP(testworld.Manager, "GET", jobs+"?limit=1&saved="+both+"&cursor="+url.QueryEscape(next), nil); same.Status != 200 || other.Status != 400 {
+		t.Errorf("the cursor is taken %d, of another search %d", same.Status, other.Status)
+	}
+	if _, rows := table(t, w.HTTP(testworld.Manager, "GET", jobs+":export?saved="+both+"&q=acme", nil).Want(t, 200, "").Body); len(rows) != 1 {
+		t.Errorf("%d are exported", len(rows))
+	}
 	if got := run(testworld.Manager, private, "&limit=2"); got[0] < got[1] {
 		t.Errorf("%v is not sorted", got)
 	}

@@ -264,7 +264,7 @@ func operation(r Route) schema {
 		op["responses"] = answers("200", "A page.", ref("schemas", upper(t.Name)+"Page"), "403")
 	case Table:
 		op["summary"] = fmt.Sprintf("All %s records of a list as a table", r.Type.Name)
-		params("format", "names", "sort", "filter", "q", "archived", "saved")
+		params("format", "names", "bom", "sort", "filter", "q", "archived", "saved")
 		table := schema{"schema": schema{"type": "string", "format": "binary"}}
 		op["responses"] = answers("200", "The table, a record a row.", nil, "403")
 		op["responses"].(schema)["200"] = schema{"description": "The table, a record a row.", "content": schema{
@@ -272,15 +272,22 @@ func operation(r Route) schema {
 		}}
 	case Assignees:
 		op["summary"] = "Whom a " + r.Type.Name + " can be assigned to"
-		if strings.Contains(r.Path, "{id}") {
-			params("q")
-		} else {
+		params("q")
+		plan := plannedFor(r.Type)
+		if !strings.Contains(r.Path, "{id}") {
 			params("q", "under")
+			plan = plannedAnew(r.Type)
+		}
+		for _, name := range plan {
+			op["parameters"] = append(op["parameters"].([]any), schema{
+				"name": name, "in": "query", "schema": schema{"type": "string"},
+				"description": "The " + name + " that the assignment is to be with, where not that of the record.",
+			})
 		}
 		op["responses"] = answers("200", "People by name.", ref("schemas", "Assignees"), "403", "404")
 	case Result:
 		op["summary"] = "What a report comes to, with the rights of whoever asks"
-		params("format", "names")
+		params("format", "names", "bom")
 		op["responses"] = answers("200", "Groups and their totals.", ref("schemas", "ReportResult"), "403", "404")
 	case Conflicts:
 		op["summary"] = "Offline edits of a " + r.Type.Name + " that met somebody else's"
@@ -465,8 +472,9 @@ func sharedParameters() schema {
 		"ifNoneMatch":     p("If-None-Match", "header", text, "An ETag; 304 where it still stands."),
 		"format":          p("format", "query", schema{"type": "string", "enum": []string{"csv", "xlsx", "json"}}, "Of a list csv (the default) or xlsx; of a report json (the default) as well."),
 		"names":           p("names", "query", schema{"type": "boolean"}, "Put the name of what a reference names beside its id."),
+		"bom":             p("bom", "query", schema{"type": "boolean", "default": true}, "Of a CSV: begin with a byte order mark, by which spreadsheets know it for UTF-8. Programs say false."),
 		"under":           p("under", "query", schema{"type": "string"}, "The id of the record that the new one will belong to."),
-		"saved":           p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter adds to its conditions."),
+		"saved":           p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter and q add to its conditions."),
 		"idempotencyKey":  p("Idempotency-Key", "header", schema{"type": "string", "maxLength": maxKeyLength}, "A repeated request with the same key is done once; kept for 24 hours."),
 		"contentEncoding": p("Content-Encoding", "header", schema{"const": "identity"}, "Compressed bodies are refused."),
 	}
@@ -542,9 +550,14 @@ func sharedSchemas() schema {
 			"type": text, "title": text, "status": whole, "detail": text, "field": text, "wipe": flag, "code": ref("schemas", "ProblemCode"),
 		}),
 		"ProblemCode": schema{"type": "string", "enum": codes, "x-descriptions": words},
-		"BulkResults": obj([]string{"results"}, schema{"results": list(obj([]string{"id", "status"}, schema{
+		"BulkResults": obj([]string{"results"}, schema{"results": list(ref("schemas", "BulkResult"))}),
+		"BulkResult": obj([]string{"id", "status"}, schema{
 			"id": text, "status": schema{"enum": []string{"applied", "refused"}}, "code": ref("schemas", "ProblemCode"), "message": text,
-		}))}),
+			"records": schema{
+				"type": "array", "items": ref("schemas", "BulkResult"),
+				"description": "Of an action that is done for the id to other records, as a tag is attached: an answer for each of those. It is applied where one of them is.",
+			},
+		}),
 		"Assignees": obj([]string{"items"}, schema{
 			"items": list(obj([]string{"id"}, schema{"id": text, "name": text})), "more": flag,
 		}),

@@ -53,13 +53,14 @@ func mobileSchemas() schema {
 		"TicketList": obj([]string{"items"}, schema{"items": list(ref("schemas", "TicketView")), "more": flag}),
 		"Candidates": obj([]string{"from", "to", "items"}, schema{
 			"from": when, "to": when, "items": list(obj([]string{"id", "name", "free", "busy"}, schema{
-				"id": text, "name": text, "free": flag, "busy": list(ref("schemas", "Slot")),
+				"id": text, "name": text, "free": flag, "busy": list(ref("schemas", "Slot")), "off": list(ref("schemas", "Slot")),
 			})),
 		}),
 		"Dispatch": obj([]string{"from", "to", "queue", "agents"}, schema{
 			"from": when, "to": when, "queue": list(ref("schemas", "Visit")), "more": flag,
 			"agents": list(obj([]string{"agent", "activities", "busy"}, schema{
 				"agent": record("serviceAgent"), "activities": list(ref("schemas", "Visit")), "busy": list(ref("schemas", "Slot")),
+				"off": list(ref("schemas", "Slot")),
 			})),
 		}),
 		"Capabilities": obj([]string{"protocol", "schema", "capabilities"}, schema{"protocol": span, "schema": span, "capabilities": list(text)}),
@@ -71,7 +72,7 @@ func mobileSchemas() schema {
 			"type": text, "fields": rule, "archivable": flag, "noDelete": flag, "create": grants, "edit": grants, "delete": grants, "through": flag,
 			"status": obj([]string{"field", "initial", "states"}, schema{"field": text, "initial": text, "states": list(text), "follows": list(text)}),
 			"actions": list(obj([]string{"name"}, schema{
-				"name": text, "from": list(text), "to": text, "args": rule, "assigns": text, "writes": list(text), "derived": flag,
+				"name": text, "from": list(text), "to": text, "args": rule, "lacks": list(text), "assigns": text, "writes": list(text), "derived": flag,
 				"whenArchived": flag, "may": grants,
 			})),
 		}),

@@ -120,21 +120,18 @@ func (k *keeper) name(id ident.RecordID) named {
 	return n
 }
 
-// shown drops the members about fields that the reader is denied.
+// shown drops the members about fields that the reader can't know of.
 func (k *keeper) shown(t *entity.Type, o command.Object) command.Object {
 	if t == nil || len(o) == 0 {
 		return o
 	}
-	gone, all := k.sub.Denied(t, policy.View)
-	if all {
+	known := k.sub.Knows(t)
+	if known == 0 {
 		return nil
-	}
-	if gone == 0 {
-		return o
 	}
 	out := command.Object{}
 	for name, v := range o {
-		if f := t.Field(name); f == nil || !gone.Has(f.No) {
+		if f := t.Field(name); f == nil || known.Has(f.No) {
 			out[name] = v
 		}
 	}
@@ -388,7 +385,7 @@ func (s *Server) onBundle(c *fiber.Ctx, caller *edge.Caller, b *command.Bundle, 
 // exportQuarantine answers a customer administrator all kept work: as JSON, or
 // as a table with a row for each value that was typed.
 func (s *Server) exportQuarantine(c *fiber.Ctx, caller *edge.Caller) error {
-	p, err := parameters(c, "format", "state")
+	p, err := parameters(c, "format", "bom", "state")
 	if err != nil {
 		return err
 	}
@@ -422,7 +419,7 @@ func (s *Server) exportQuarantine(c *fiber.Ctx, caller *edge.Caller) error {
 		return nil
 	}
 	if format != "json" {
-		return s.sendSheet(c, format, "quarantine", func(w sheet.Writer) error { return writeQuarantine(w, sheet.MaxRows(format), each) })
+		return s.sendSheet(c, p, format, "quarantine", func(w sheet.Writer) error { return writeQuarantine(w, sheet.MaxRows(format), each) })
 	}
 	items := []quarantined{}
 	if err := each(func(q quarantined) error { items = append(items, q); return nil }); err != nil {

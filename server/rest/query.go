@@ -126,6 +126,10 @@ type condition struct {
 	null   bool           // of null: whether there must be no value
 }
 
+// savedSearch is among a list's parameters the search of the saved filter that
+// it runs; nobody can send it.
+const savedSearch = "saved q"
+
 // parse reads a list's parameters; known is the mask of the fields that the
 // person may know of.
 func parse(t *entity.Type, known entity.Mask, p map[string]string) (*query, error) {
@@ -149,13 +153,15 @@ func parse(t *entity.Type, known entity.Mask, p map[string]string) (*query, erro
 	if err := q.parseFilter(p["filter"]); err != nil {
 		return nil, err
 	}
-	if err := q.parseSearch(p["q"]); err != nil {
-		return nil, err
+	for _, search := range []string{p["q"], p[savedSearch]} {
+		if err := q.parseSearch(search); err != nil {
+			return nil, err
+		}
 	}
 	if len(q.cursor) > maxCursor {
 		return nil, badCursor()
 	}
-	q.request = strings.Join([]string{p["sort"], p["filter"], p["q"], strconv.FormatBool(q.archived)}, "\x00")
+	q.request = strings.Join([]string{p["sort"], p["filter"], p["q"], p[savedSearch], strconv.FormatBool(q.archived)}, "\x00")
 	return q, nil
 }
 
@@ -204,6 +210,7 @@ func (q *query) parseSort(s string) error {
 	return nil
 }
 
+// parseSearch adds the words of a search to those that each record must have.
 func (q *query) parseSearch(s string) error {
 	if s == "" {
 		return nil
@@ -211,11 +218,14 @@ func (q *query) parseSearch(s string) error {
 	if len(s) > maxSearch {
 		return badParameter("q", "q may have at most %d bytes.", maxSearch)
 	}
-	for _, term := range strings.Fields(fold(s)) {
-		q.terms = append(q.terms, []byte(term))
-	}
-	if len(q.terms) > maxTerms {
+	words := strings.Fields(fold(s))
+	if len(words) > maxTerms {
 		return badParameter("q", "q may have at most %d words.", maxTerms)
+	}
+	for _, term := range words {
+		if !slices.ContainsFunc(q.terms, func(t []byte) bool { return string(t) == term }) {
+			q.terms = append(q.terms, []byte(term))
+		}
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ const (
 	owed        = "/v1/debtors/invoices"
 	orders      = "/v1/stock/sales-orders"
 	delegations = "/v1/me/delegations"
+	crmSites    = "/v1/crm/sites"
+	skills      = "/v1/admin/scheduling-roles"
 )
 
 // later lets time pass.
@@ -68,6 +70,30 @@ var readings = map[int][]step{
 		get(Manager, customers).hides("client-acme"),
 		post(BillAdmin, "/v1/billing/customers/client-acme/restore"),
 		get(Manager, customers).shows("client-acme"),
+		// An individual denial of an app takes what comes by way of that app: a
+		// record that another app shares stays as far as that one shows it.
+		given(Manager, "crm.representative"), rows(Row("employee", Manager, "salesAreas", []string{"area-north"})),
+		get(Manager, customers+"/client-acme").shows("accessNotes", "accountNotes"), get(Manager, jobs).shows("job-acme-1"),
+		takesAway(Manager, []string{"client-corp", "job-acme-1", "asset-acme", "comment-acme-3"}, []string{"client-acme", "comment-task-acme", "task-acme-1"},
+			denied(Manager, "app", "service")),
+		get(Manager, crmAccounts+"/client-acme").shows("accountNotes").hides("accessNotes"),
+		get(Manager, crmAccounts).shows("client-acme", "client-blue").hides("client-corp"),
+		get(Manager, inCRM.comments).shows("comment-task-acme").hides("comment-acme-3"),
+		patch(Manager, crmAccounts+"/client-acme", "accountNotes", "Likes coffee"),
+		patch(Manager, crmAccounts+"/client-acme", "accessNotes", "x").no(400, fault.UnknownField),
+		patch(Manager, crmAccounts+"/client-corp", "name", "x").absent(),
+		get(Manager, customers).forbidden(), get(Manager, jobs).forbidden(), get(Manager, invoices).forbidden(),
+		do(func(t *testing.T, w *world) {
+			e := w.HTTP(Admin, "GET", "/v1/admin/explain?principal=emp-manager&action=view&type=job&id=job-acme-1", nil).Want(t, 200, "").Object(t)
+			if e["reason"] != "denied" || e["denial"] == nil {
+				t.Errorf("explained: %v", e)
+			}
+		}),
+		// Of a role about several apps it takes the one.
+		denied(Ticketer, "app", "service"),
+		get(Ticketer, "/v1/helpdesk/customers/client-acme").shows("name", "deliveryNotes").hides("accessNotes"),
+		get(Ticketer, "/v1/stock/products").shows("product-seal"), get(Ticketer, jobs).forbidden(),
+		get(Ticketer, tickets).shows("ticket-acme-1"),
 	},
 	3: { // operations have any area for crmAccounts alone
 		get(CRMOps, crmAccounts).shows(everyClient...),
@@ -178,12 +204,55 @@ var readings = map[int][]step{
 		get(Engineer, invoices).forbidden(), get(Engineer, customers).shows(everyClient...),
 		pulled(Engineer, "field", []string{"act-acme-1", "job-acme-1", "client-acme", "van-engineer"}, []string{"client-dune", "job-dune-1", "invoice-acme"}),
 	},
-	13: { // a scheduling role bounds who is assigned, and gives no rights
+	13: { // a scheduling role bounds who is assigned, when and by whom, and gives no rights
 		rows(Row("jobActivity", "act-gas-001", "job", "job-acme-1", "title", "Gas", "schedulingRole", "skill-gas-1")),
 		post(Manager, activities+"/act-gas-001/assign", "assignee", Colleague).no(422, fault.AssigneeNotEligible),
 		rows(Row("employee", Colleague, "schedulingRoles", []string{"skill-gas-1"}), Row("employee", Nobody, "schedulingRoles", []string{"skill-gas-1"})),
 		post(Manager, activities+"/act-gas-001/assign", "assignee", Colleague),
 		get(Nobody, activities).forbidden(), get(Nobody, jobs).forbidden(),
+		// Nor can it be asked for where whoever has the work lacks it.
+		post(Manager, activities+"/act-acme-2/assign", "assignee", Engineer),
+		patch(Manager, activities+"/act-acme-2", "schedulingRole", "skill-gas-1").no(422, fault.AssigneeNotEligible),
+		patch(Manager, activities+"/act-acme-2", "title", "Gas as well"),
+		// Its working calendar: Mondays from 8 to 16 where it is an hour later than UTC.
+		patch(Admin, skills+"/skill-gas-1", "hours", []map[string]string{{"id": "1", "day": "monday", "from": "08:00", "until": "07:00"}}).no(422, fault.BadValue),
+		patch(Admin, skills+"/skill-gas-1", "daysOff", []string{"2026-02-30"}).no(422, fault.BadValue),
+		patch(Admin, skills+"/skill-gas-1", "hours", []map[string]string{{"id": "1", "day": "monday", "from": "08:00", "until": "16:00"}},
+			"utcOffset", 60, "daysOff", []string{"2026-03-09"}, "skills", []string{"boilers", "leaks"}),
+		post(Manager, activities+"/act-gas-001/assign", "assignee", Colleague, "scheduledStart", "2026-03-16T14:00:00Z", "scheduledEnd", "2026-03-16T15:30:00Z").
+			no(422, fault.AssigneeNotEligible),
+		post(Manager, activities+"/act-gas-001/assign", "assignee", Colleague, "scheduledStart", "2026-03-09T09:00:00Z").no(422, fault.AssigneeNotEligible),
+		post(Manager, activities+"/act-gas-001/assign", "assignee", Colleague, "scheduledStart", "2026-03-16T07:00:00Z", "scheduledEnd", "2026-03-16T15:00:00Z"),
+		create(Manager, activities, "job", "job-acme-1", "title", "By night", "assignee", Colleague, "scheduledStart", "2026-03-16T22:00:00Z").
+			no(422, fault.AssigneeNotEligible),
+		create(Manager, activities, "job", "job-acme-1", "title", "By day", "assignee", Colleague, "scheduledStart", "2026-03-16T12:00:00Z"),
+		get(Manager, activities+"/act-acme-2/assignees?scheduledStart=2026-03-16T12:00:00Z").shows(string(Engineer), string(Colleague)),
+		get(Manager, activities+"/act-acme-2/assignees?scheduledStart=2026-03-16T22:00:00Z").shows(string(Engineer)).hides(string(Colleague)),
+		// Who may be dispatched by whom.
+		rows(Row("schedulingRole", "skill-lead-1", "name", "Lead"), Row("schedulingRole", "skill-gas-1", "dispatchedBy", []string{"skill-lead-1"})),
+		post(Manager, activities+"/act-gas-001/assign", "assignee", Colleague).no(422, fault.AssigneeNotEligible),
+		get(Manager, activities+"/act-gas-001/assignees").hides(string(Colleague)),
+		do(func(t *testing.T, w *world) {
+			p := w.handset(t, Manager)
+			p.pull("office")
+			assign := func(n int) string {
+				return p.push(map[string]any{"n": n, "op": "action", "type": "jobActivity", "id": "act-gas-001", "action": "assign", "args": map[string]any{"assignee": Colleague}})
+			}
+			if got := assign(1); got != "refused assignee_not_eligible" {
+				t.Errorf("pushed by who may not dispatch: %s", got)
+			}
+			w.Import(Row("employee", Manager, "schedulingRoles", []string{"skill-lead-1"}))
+			if got := assign(2); got != "applied" {
+				t.Errorf("pushed by who may: %s", got)
+			}
+			if got := p.push(map[string]any{
+				"n": 3, "op": "action", "type": "jobActivity", "id": "act-gas-001", "action": "assign",
+				"args": map[string]any{"assignee": Colleague, "scheduledStart": "2026-03-16T17:00:00Z", "scheduledEnd": "2026-03-16T18:00:00Z"},
+			}); got != "refused assignee_not_eligible" {
+				t.Errorf("pushed after hours: %s", got)
+			}
+		}).as(onDevices | allowing | refusing),
+		get(Manager, activities+"/act-gas-001/assignees").shows(string(Colleague)),
 	},
 	14: { // the last administrator stays
 		post(Admin, employees+"/emp-admin/disable").no(409, fault.LastAdministrator),
@@ -271,8 +340,27 @@ var readings = map[int][]step{
 	22: { // own work under a client outside one's reach shows, the client does not
 		get(CRMRep, crmTasks+"/task-crm-rep").shows("title", "client"),
 		get(CRMRep, crmAccounts).hides("client-corp"), get(CRMRep, crmAccounts+"/client-corp").absent(),
-		do(func(_ *testing.T, w *world) { w.Hide(CRMRep, Corp) }),
+		// Where the work is shows by its name, and no other site of that client.
+		get(CRMRep, crmSites+"/site-corp").absent(),
+		rows(Row("site", "site-corp", "street", "Far 1"), Row("site", "site-corp-9", "client", Corp, "name", "Elsewhere"),
+			Row("task", "task-crm-rep", "site", "site-corp")),
+		get(CRMRep, crmTasks+"/task-crm-rep").shows("site"),
+		get(CRMRep, crmSites+"/site-corp").shows("name").hides("client", "clientId", "street"),
+		get(CRMRep, crmSites+"/site-corp-9").absent(),
+		carries(CRMRep, "site-corp", []string{"name"}, []string{"client", "clientId", "street"}),
+		synced(CRMRep, []string{"task-crm-rep", "site-corp"}, []string{"client-corp", "site-corp-9"}),
+		patch(CRMRep, crmSites+"/site-corp", "name", "Mine").forbidden(),
+		takesAway(CRMRep, []string{"site-corp", "task-crm-rep"}, []string{"client-acme"},
+			do(func(_ *testing.T, w *world) { w.Hide(CRMRep, Corp) })),
 		get(CRMRep, crmTasks+"/task-crm-rep").absent(),
+		get(CRMRep, crmSites+"/site-corp").absent(),
+		// So it does for a guest agent, who sees no client at all.
+		rows(Row("job", "job-blue-1", "site", "site-blue"), Row("site", "site-blue", "street", "Far 2")),
+		get(GuestAgent, jobs+"/job-blue-1").shows("clientId", "site"), get(GuestAgent, customers+"/client-blue").absent(),
+		get(GuestAgent, "/v1/service/sites/site-blue").shows("name").hides("client", "clientId", "street"),
+		get(GuestAgent, jobs+"/job-acme-1").hides("site"), get(GuestAgent, "/v1/service/sites/site-acme").absent(),
+		carries(GuestAgent, "site-blue", []string{"name"}, []string{"client", "clientId", "street"}),
+		takesAway(GuestAgent, []string{"site-blue"}, []string{"job-blue-1"}, post(Manager, activities+"/act-blue-3/unassign")),
 	},
 	23: { // statuses change by the app that owns them
 		post(DebtAdmin, owed+"/invoice-acme/approve").forbidden(), post(BillAdmin, billed+"/invoice-acme-2/void").forbidden(),

@@ -359,7 +359,7 @@ func (q *inquiry) answer(b *bucket, grouped bool) groupAnswer {
 
 // result runs a report with the rights of whoever asks.
 func (s *Server) result(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error {
-	p, err := parameters(c, "format", "names")
+	p, err := parameters(c, "format", "names", "bom")
 	if err != nil {
 		return err
 	}
@@ -405,7 +405,7 @@ func (s *Server) result(c *fiber.Ctx, caller *edge.Caller, t *entity.Type) error
 		return err
 	}
 	if format != "json" {
-		return s.sendSheet(c, format, name, func(w sheet.Writer) error { return q.sheet(w, groups, all, names) })
+		return s.sendSheet(c, p, format, name, func(w sheet.Writer) error { return q.sheet(w, groups, all, names) })
 	}
 	out := struct {
 		Groups []groupAnswer `json:"groups"`

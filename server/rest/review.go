@@ -156,7 +156,7 @@ type Asked struct{ Employee, Client ident.RecordID }
 // accessReview answers a customer administrator who may do what, and who sees
 // a client. What is hidden from the administrator is left out.
 func (s *Server) accessReview(c *fiber.Ctx, caller *edge.Caller) error {
-	p, err := parameters(c, "employee", "client", "format", "limit", "cursor")
+	p, err := parameters(c, "employee", "client", "format", "bom", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (s *Server) accessReview(c *fiber.Ctx, caller *edge.Caller) error {
 		return badParameter("limit", "A table has no pages.")
 	}
 	g.limit = reviewChunk
-	return s.sendSheet(c, format, "access-review", func(w sheet.Writer) error { return q.write(w, &g, read) })
+	return s.sendSheet(c, p, format, "access-review", func(w sheet.Writer) error { return q.write(w, &g, read) })
 }
 
 // reviewChunk is how many people a table takes from one state.

@@ -250,7 +250,7 @@ func TestReviewTable(t *testing.T) {
 		if got := res.Header.Get("Content-Type"); got != "text/csv; charset=utf-8" {
 			t.Errorf("%s", got)
 		}
-		rows, err := csv.NewReader(bytes.NewReader(res.Body)).ReadAll()
+		rows, err := csv.NewReader(bytes.NewReader(unmarked(t, res.Body))).ReadAll()
 		if err != nil {
 			t.Fatal(err)
 		}

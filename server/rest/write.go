@@ -165,6 +165,21 @@ type bulkItem struct {
 	Status  string         `json:"status"` // applied or refused
 	Code    fault.Code     `json:"code,omitempty"`
 	Message string         `json:"message,omitempty"`
+	// Records answers each record that the action was to do something to for
+	// this one.
+	Records []bulkItem `json:"records,omitempty"`
+}
+
+// bulkItems are the answers as they are told.
+func bulkItems(items []apply.BulkItem) []bulkItem {
+	out := make([]bulkItem, len(items))
+	for i, b := range items {
+		out[i] = bulkItem{ID: b.ID, Status: "applied", Records: bulkItems(b.Each)}
+		if e := fault.Of(b.Err); e != nil {
+			out[i].Status, out[i].Code, out[i].Message = "refused", e.Code, e.Message
+		}
+	}
+	return out
 }
 
 // bulk does one action to many records, each judged on its own.
@@ -202,12 +217,5 @@ func (s *Server) bulk(c *fiber.Ctx, caller *edge.Caller, a entity.App, t *entity
 	if err != nil {
 		return err
 	}
-	results := make([]bulkItem, len(res.Bulk))
-	for i, b := range res.Bulk {
-		results[i] = bulkItem{ID: b.ID, Status: "applied"}
-		if e := fault.Of(b.Err); e != nil {
-			results[i].Status, results[i].Code, results[i].Message = "refused", e.Code, e.Message
-		}
-	}
-	return c.JSON(fiber.Map{"results": results})
+	return c.JSON(fiber.Map{"results": bulkItems(res.Bulk)})
 }

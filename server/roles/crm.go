@@ -71,6 +71,7 @@ var CRMOperations = &policy.Role{
 		policy.May(policy.Create).On(crm.Campaign).In(policy.Self("owner")).As("CRM-OPS-2/new-campaigns"),
 		policy.May(policy.View, policy.Create, policy.Edit).On(crm.CampaignMember).
 			In(policy.Under("campaign", crm.Campaign, policy.Self("owner"))).As("CRM-OPS-2/members"),
+		remarks("CRM-OPS-2/members", policy.Under(attach.Parent, crm.CampaignMember, policy.Under("campaign", crm.Campaign, policy.Self("owner")))),
 
 		noArchive("CRM-OPS-3").AsStated(),
 		noSetArea("CRM-OPS-4").AsStated(),
@@ -133,6 +134,16 @@ func attached(id string, scope *policy.Scope) policy.Clauses {
 	}
 }
 
+// remarks are the clauses for comments on records that nothing else hangs on.
+func remarks(id string, scope *policy.Scope) *policy.Clause {
+	return policy.May(policy.View, policy.Create).On(service.Comment).In(scope).As(id + "/comments")
+}
+
+// remarksOnAreas shows what is said of the areas.
+func remarksOnAreas(id string) *policy.Clause {
+	return policy.May(policy.View).On(service.Comment).In(on("salesArea", "geoArea")).As(id + "/comments")
+}
+
 // attachedToView are the same clauses for whoever only looks.
 func attachedToView(id string, scope *policy.Scope) policy.Clauses {
 	return policy.Clauses{
@@ -184,6 +195,7 @@ func keepsAccounts(id string) policy.Clauses {
 	return append(policy.Clauses{
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Comment).On(crm.Client, crm.Contact, crm.Site).As(id),
 		policy.May(policy.View).On(crm.SalesArea, crm.GeoArea).As(id + "/areas"),
+		remarksOnAreas(id + "/areas"),
 	}, attached(id, on(accountTypes...))...)
 }
 
@@ -198,13 +210,20 @@ func sellsInAreas(role string) policy.Clauses {
 	out := policy.Clauses{
 		policy.May(policy.View, policy.Create, policy.Edit, policy.Comment).On(crm.Client, crm.Contact, crm.Site).In(areas()).As(accounts),
 		policy.May(policy.View).On(crm.SalesArea, crm.GeoArea).As(accounts + "/areas"),
+		remarksOnAreas(accounts + "/areas"),
 
+		// Of own work beneath an account outside the areas, the account shows as
+		// an id, and where the work is as a name.
+		policy.May(policy.View).On(crm.Site).In(policy.Or(
+			policy.From(crm.Activity, "site", policy.Self("owner")), policy.From(crm.Task, "site", policy.Self("assignee")),
+		)).Only("name").As(own + "/site"),
 		policy.May(ofCampaign...).On(crm.Campaign).In(policy.Self("owner")).As(own + "/campaigns"),
 		policy.May(policy.Create).On(crm.Campaign).In(policy.Self("owner")).As(own + "/new-campaigns"),
 
 		policy.May(ofWork...).On(crm.Activity, crm.Task, crm.Opportunity).In(areas()).As(work),
 		policy.May(ofCampaign...).On(crm.Campaign).In(member()).As(work + "/campaigns"),
 		policy.May(policy.View, policy.Create, policy.Edit).On(crm.CampaignMember).In(areas()).As(work + "/members"),
+		remarks(work+"/members", policy.And(areas(), on("campaignMember"))),
 	}
 	out = append(out, attached(accounts, policy.And(areas(), on(accountTypes...)))...)
 	out = append(out, ownWork(own)...)
@@ -231,6 +250,8 @@ func looksAtSelling(id, aside string) policy.Clauses {
 		see().Except(others...).In(policy.Self("assignee")).As(id + "/own-tasks"),
 		// What hangs on records; nothing else has a type of parent.
 		see().In(policy.Or(on(append([]string{"campaign"}, accountTypes...)...), onOwnWork())).As(id + "/attached"),
+		// On these there are comments alone.
+		see().In(on("campaignMember", "salesArea", "geoArea")).As(id + "/comments"),
 		see().Except(others...).InContext().As(aside),
 		see().In(on(workTypes...)).InContext().As(aside + "/attached"),
 	}

@@ -218,7 +218,7 @@ func TestEngineer(t *testing.T) {
 	}
 }
 
-// TestGuestAgent: reading 21 and 40, SVC-GAGENT-1 to -3.
+// TestGuestAgent: readings 21, 22 and 40, SVC-GAGENT-1 to -3.
 func TestGuestAgent(t *testing.T) {
 	w := newWorld(t)
 	s := w.person("guest-agent", policy.InHouse, nil, "service.guest-agent")
@@ -226,7 +226,15 @@ func TestGuestAgent(t *testing.T) {
 	w.add("jobActivity", "act-other", "job", "job-acme-1", "title", "go", "status", "New")
 	w.sees(s, true, "job-acme-1", "job-corp-1", "act-own")
 	w.sees(s, false, "act-other", "client-acme", "asset-acme", "site-acme")
-	w.shows(s, "job-acme-1", false, "description", "contact", "site")
+	w.shows(s, "job-acme-1", false, "description", "contact")
+	// Of own work the site's name: reading 22.
+	w.shows(s, "job-acme-1", true, "site")
+	w.shows(s, "job-corp-1", false, "site")
+	w.records["job-acme-1"].Set("site", entity.RefValue("site-acme"))
+	w.records["job-corp-1"].Set("site", entity.RefValue("site-corp"))
+	w.shows(s, "site-acme", true, "name")
+	w.shows(s, "site-acme", false, "client", "clientId", "street")
+	w.sees(s, false, "site-corp")
 	if !s.View(w.records["act-own"], w).Context {
 		t.Error("own activities stand in a list of their own")
 	}

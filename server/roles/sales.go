@@ -6,6 +6,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/policy"
 	"satchel/server/module/crm"
+	"satchel/server/module/service"
 )
 
 // salesRoles are the roles of Sales.
@@ -37,6 +38,7 @@ var SalesManager = &policy.Role{
 func seesCampaigns(id string) policy.Clauses {
 	return append(policy.Clauses{
 		policy.May(policy.View).On(crm.Campaign, crm.CampaignMember).As(id),
+		policy.May(policy.View).On(service.Comment).In(on("campaignMember")).As(id + "/members/comments"),
 	}, attachedToView(id, on("campaign"))...)
 }
 

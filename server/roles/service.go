@@ -83,8 +83,7 @@ var ServiceEngineer = &policy.Role{
 		// Own activities, and to view what they bring along: the job's header,
 		// records of the visit, forms, parts and what lies in the own van.
 		policy.May(policy.View).On(service.JobActivity).In(policy.Self("assignee")).As("SVC-ENG-5"),
-		policy.May(policy.View).On(service.Job).In(policy.From(service.JobActivity, "job", policy.Self("assignee"))).
-			Only(jobHeader...).As("SVC-ENG-5/job"),
+		policy.May(policy.View).On(service.Job).In(ownJob()).Only(jobHeader...).As("SVC-ENG-5/job"),
 		policy.May(policy.View).On(service.ChecklistAnswer, service.TimeEntry, service.PartUsed, service.Signature).
 			In(ownActivity("activity")).As("SVC-ENG-5/records"),
 		policy.May(policy.View).On(helpdesk.Document).In(ownActivity("parent")).As("SVC-ENG-5/documents"),
@@ -139,6 +138,9 @@ var ServiceSalesRepresentative = &policy.Role{
 	},
 }
 
+// ownJob reaches jobs with an activity assigned to the person.
+func ownJob() *policy.Scope { return policy.From(service.JobActivity, "job", policy.Self("assignee")) }
+
 // guestAgentJob is what a guest agent sees of a job.
 var guestAgentJob = []string{"client", "clientId", "title", "number", "kind", "priority", "reported", "due", "status", "createdAt"}
 
@@ -149,6 +151,10 @@ var ServiceGuestAgent = &policy.Role{
 	Clauses: policy.Clauses{
 		policy.May(policy.View).On(service.Job).Only(guestAgentJob...).As("SVC-GAGENT-1"),
 		policy.May(policy.View).On(service.JobActivity).In(policy.Self("assignee")).InContext().As("SVC-GAGENT-2"),
+		// Where the own work is, by its name: like the names of people it puts
+		// nothing into the menu.
+		policy.May(policy.View).On(service.Job).In(ownJob()).Only("site").As("SVC-GAGENT-2/where"),
+		policy.May(policy.View).On(crm.Site).In(policy.From(service.Job, "site", ownJob())).Only("name").Self().As("SVC-GAGENT-2/site"),
 		policy.MayNot(anyWrite...).OnEverything().AsStated().As("SVC-GAGENT-3"),
 	},
 }
@@ -158,8 +164,7 @@ var ServiceGuestAgent = &policy.Role{
 var guestAgentOwnJobs = &policy.Role{
 	Key: ServiceGuestAgent.Key, Title: ServiceGuestAgent.Title, App: ServiceGuestAgent.App,
 	Clauses: append(policy.Clauses{
-		policy.May(policy.View).On(service.Job).In(policy.From(service.JobActivity, "job", policy.Self("assignee"))).
-			Only(guestAgentJob...).As("SVC-GAGENT-1"),
+		policy.May(policy.View).On(service.Job).In(ownJob()).Only(guestAgentJob...).As("SVC-GAGENT-1"),
 	}, ServiceGuestAgent.Clauses[1:]...),
 }
 

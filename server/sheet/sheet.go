@@ -26,6 +26,10 @@ const (
 	XLSX = "xlsx"
 )
 
+// BOM is the mark that a CSV can begin with: spreadsheets take one without it for
+// text in the desktop's own character set.
+const BOM = "\ufeff"
+
 // MaxRows is how many rows, without the heading, a sheet of the format takes.
 func MaxRows(format string) int {
 	if format == XLSX {

@@ -3,6 +3,7 @@ package apply
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -179,6 +180,16 @@ func (r *run) Each(typ, field, value string, f func(*entity.Record) bool) {
 			return
 		}
 	}
+}
+
+// Named implements entity.Context. A field that is not unique has no index of
+// its texts: to ask for it is a fault of the program.
+func (r *run) Named(typ, field, text string) bool {
+	t := r.cfg.Cat.Type(typ)
+	if t == nil || t.Field(field) == nil || !t.Field(field).Unique {
+		panic(fmt.Sprintf("apply: the texts of %s.%s are not indexed", typ, field))
+	}
+	return len(r.w.Named(t, field, text)) > 0
 }
 
 // Number implements entity.Context.

@@ -436,6 +436,7 @@ const metaNews = "news"
 // catchUp writes those rows.
 func (m *Machine) catchUp() {
 	m.catchUpAges()
+	m.catchUpNames()
 	if m.w.Get(store.Meta, []byte(metaNews)) != nil {
 		return
 	}

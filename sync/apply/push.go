@@ -355,6 +355,31 @@ type keyRow struct {
 type keyItem struct {
 	ID   ident.RecordID `json:"id"`
 	Code fault.Code     `json:"code,omitempty"`
+	Each []keyItem      `json:"each,omitempty"`
+}
+
+// keptItems is what a key keeps of the answers of a bulk action.
+func keptItems(items []BulkItem) (out []keyItem) {
+	for _, it := range items {
+		k := keyItem{ID: it.ID, Each: keptItems(it.Each)}
+		if it.Err != nil {
+			k.Code = fault.Of(it.Err).Code
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// toldItems is the answers again.
+func toldItems(items []keyItem) (out []BulkItem) {
+	for _, it := range items {
+		item := BulkItem{ID: it.ID, Each: toldItems(it.Each)}
+		if it.Code != "" {
+			item.Err = fault.New(it.Code)
+		}
+		out = append(out, item)
+	}
+	return out
 }
 
 // The Keys bucket: 'k' actor, 0, key -> keyRow as JSON; 't' instant, row of the
@@ -388,15 +413,7 @@ func (r *run) repeated(key string, hash []byte) (Result, bool) {
 		return Result{Err: fault.New(fault.KeyReused)}, true
 	}
 	if row.Bulk != nil {
-		res := Result{Replayed: true}
-		for _, it := range row.Bulk {
-			item := BulkItem{ID: it.ID}
-			if it.Code != "" {
-				item.Err = fault.New(it.Code)
-			}
-			res.Bulk = append(res.Bulk, item)
-		}
-		return res, true
+		return Result{Replayed: true, Bulk: toldItems(row.Bulk)}, true
 	}
 	if row.Replay != nil {
 		return Result{Replay: row.Replay, Replayed: true}, true
@@ -461,7 +478,7 @@ func (r *run) importRow(row *command.Row) (rowOutcome, error) {
 	r.doing = doing{op: audit.Import, id: row.ID}
 	read := reading((*entity.Field).Normalize)
 	if held, ok := r.w.Load(row.ID); ok && held.Type == t {
-		read = replacing(held, t.All())
+		read = replacing(held)
 	}
 	vals, err := r.values(t, row.Fields, t.All(), read)
 	if err != nil {

@@ -120,8 +120,8 @@ func (r *run) bulk(b *command.Bulk) Result {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Args)) {
-		if !slices.ContainsFunc(a.Args, func(f *entity.Field) bool { return f.Name == name }) {
-			return Result{Err: fault.Newf(fault.UnknownField, "%s takes no %q.", a.Name, name).OnField(name)}
+		if _, err := argument(t, a, name, r.knows(t)); err != nil {
+			return Result{Err: err}
 		}
 	}
 	if b.App != "" && r.sub != nil && !r.sub.Through(t, entity.App(b.App)) {
@@ -132,38 +132,107 @@ func (r *run) bulk(b *command.Bulk) Result {
 		_, err := r.decide(policy.Verb(a.Name), &entity.Record{Type: t})
 		return Result{Err: err}
 	}
+	each := eachOf(a, b.Args)
+	if len(each)*len(b.IDs) > maxEach {
+		return Result{Err: fault.Newf(fault.BadValue, "ids times %s may be at most %d.", a.Each, maxEach).OnField(a.Each)}
+	}
 	res := Result{Bulk: make([]BulkItem, 0, len(b.IDs))}
 	for _, id := range b.IDs {
-		mark := r.savepoint()
-		_, err := r.change(change{op: "action", app: entity.App(b.App), typ: b.Type, id: id, action: b.Action, args: b.Args})
-		if err == nil {
-			err = r.settle()
+		c := change{op: "action", app: entity.App(b.App), typ: b.Type, id: id, action: b.Action, args: b.Args}
+		if each != nil {
+			res.Bulk = append(res.Bulk, r.toEach(t, a, c, each))
+			continue
 		}
-		if err != nil {
-			r.undo(mark)
-			r.trail = append(r.trail, r.attempted(err)...)
-			r.alarm(err)
-			err = fault.Of(err)
-		}
-		r.renew()
-		res.Bulk = append(res.Bulk, BulkItem{id, err})
+		res.Bulk = append(res.Bulk, BulkItem{ID: id, Err: r.part(func() error {
+			_, err := r.change(c)
+			return err
+		})})
 	}
 	// Where the right is missing for all of them, that is the answer.
 	if !slices.ContainsFunc(res.Bulk, func(it BulkItem) bool { return it.Err == nil || !fault.Is(it.Err, fault.NotAllowed) }) && len(res.Bulk) > 0 {
 		return Result{Err: res.Bulk[0].Err}
 	}
 	if b.Key != "" {
-		row := keyRow{Hash: b.KeyHash, Type: t.Name}
-		for _, it := range res.Bulk {
-			k := keyItem{ID: it.ID}
-			if it.Err != nil {
-				k.Code = fault.Of(it.Err).Code
-			}
-			row.Bulk = append(row.Bulk, k)
-		}
-		r.remember(b.Key, row)
+		r.remember(b.Key, keyRow{Hash: b.KeyHash, Type: t.Name, Bulk: keptItems(res.Bulk)})
 	}
 	return res
+}
+
+// part makes one of the changes of a bulk action, whole or not at all, and
+// returns why not.
+func (r *run) part(f func() error) error {
+	mark := r.savepoint()
+	err := f()
+	if err == nil {
+		err = r.settle()
+	}
+	if err != nil {
+		r.undo(mark)
+		r.trail = append(r.trail, r.attempted(err)...)
+		r.alarm(err)
+		err = fault.Of(err)
+	}
+	r.renew()
+	return err
+}
+
+// maxEach bounds what a bulk action does that is judged record by record: the
+// records it is done for times those it is done to.
+const maxEach = 10_000
+
+// eachOf returns the records that a bulk action is to judge one by one, in the
+// order in which they were named, each once; nil where it has no such argument,
+// or one that can't be read, which is then refused like any other.
+func eachOf(a *entity.Action, args command.Object) []ident.RecordID {
+	i := slices.IndexFunc(a.Args, func(f *entity.Field) bool { return f.Name == a.Each })
+	if i < 0 {
+		return nil
+	}
+	if v, err := a.Args[i].Normalize(args[a.Each]); err != nil || v.IsNull() {
+		return nil
+	}
+	var list, out []ident.RecordID
+	if err := json.Unmarshal(args[a.Each], &list); err != nil {
+		return nil
+	}
+	seen := map[ident.RecordID]bool{}
+	for _, id := range list {
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// toEach does a bulk action for one record to each of others, which are judged
+// on their own: one that the actor doesn't see is answered like one that is not
+// there, and keeps none from being done. Where not one could be, nothing was.
+func (r *run) toEach(t *entity.Type, a *entity.Action, c change, each []ident.RecordID) BulkItem {
+	item := BulkItem{ID: c.id}
+	r.doing = doing{op: opOf[c.op], name: c.action, id: c.id}
+	if item.Err = r.part(func() error { _, _, err := r.mayAct(t, a, c.id); return err }); item.Err != nil {
+		return item
+	}
+	done := false
+	for _, id := range each {
+		one := c
+		one.args = maps.Clone(c.args)
+		one.args[a.Each] = json.RawMessage(jsonOf(entity.SetValue([]string{string(id)})))
+		err := r.part(func() error {
+			_, err := r.change(one)
+			return err
+		})
+		if f := fault.Of(err); f != nil && f.Code == fault.BadReference && f.Field == a.Each {
+			err = notFound()
+		}
+		done = done || err == nil
+		item.Each = append(item.Each, BulkItem{ID: id, Err: err})
+	}
+	if !done {
+		item.Err = item.Each[0].Err
+	}
+	return item
 }
 
 // renew takes the actor's rights as they are after what was just done.
@@ -234,23 +303,12 @@ func (r *run) decide(v policy.Verb, rec *entity.Record) (entity.Mask, error) {
 	return 0, e
 }
 
-// knows is the fields of a type a person can know of: those some grant to
-// see, make or change reaches. Any other is an unknown field.
+// knows is the fields of a type that the actor can know of.
 func (r *run) knows(t *entity.Type) entity.Mask {
 	if r.sub == nil {
 		return t.All()
 	}
-	var m entity.Mask
-	for _, v := range []policy.Verb{policy.View, policy.Create, policy.Edit} {
-		for _, g := range r.sub.Grants(t, v) {
-			m |= g.Mask
-		}
-	}
-	gone, all := r.sub.Denied(t, policy.View)
-	if all {
-		return 0
-	}
-	return m &^ gone
+	return r.sub.Knows(t)
 }
 
 func (r *run) create(t *entity.Type, c change) (outcome, error) {
@@ -314,7 +372,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 		if a.Assigns == "" || draft.Get(a.Assigns).IsNull() {
 			continue
 		}
-		if err := r.assignable(a, draft, draft.Get(a.Assigns).Ref()); err != nil {
+		if err := r.assignable(a, draft, draft, draft.Get(a.Assigns).Ref()); err != nil {
 			return outcome{}, err
 		}
 	}
@@ -410,7 +468,8 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	known := r.knows(t) & (sight.Mask | may)
+	// Nobody writes over what they can't read: any other field is an unknown one.
+	known := r.knows(t) & sight.Mask
 	was, odd, err := r.changedFrom(t, c, known)
 	if err != nil {
 		return out, err
@@ -419,7 +478,7 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	vals, err := r.values(t, fields, known, replacing(before, sight.Mask))
+	vals, err := r.values(t, fields, known, replacing(before))
 	if err != nil {
 		return out, err
 	}
@@ -450,12 +509,6 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 			if !told && odd[no] == nil {
 				return out, fault.Newf(fault.MissingField, "was must hold the value that %s was changed from.", f.Name).OnField("was")
 			}
-			if !sight.Mask.Has(no) {
-				// Of a field that may be written and not read, whether it had
-				// the value guessed in was is told to nobody.
-				after.Put(no, vals[no])
-				continue
-			}
 			x := Contended{Field: f.Name, Mine: json.RawMessage(jsonOf(vals[no])), Was: odd[no]}
 			v, clash := vals[no], !bytes.Equal(before.Value(no), vals[no])
 			if told {
@@ -476,6 +529,9 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		after.Put(no, vals[no])
 	}
 	if err := r.refer(after, after.Dirty()); err != nil {
+		return out, err
+	}
+	if err := r.keepAssignee(after); err != nil {
 		return out, err
 	}
 	return out, r.save(before, after)
@@ -690,12 +746,13 @@ func (r *run) remove(t *entity.Type, c change) (outcome, error) {
 	return out, r.Delete(rec)
 }
 
-// unchanged refuses a device's delete of a record of which a field that the
-// device saw has another value by now.
+// unchanged refuses a device's delete of a record of which a field that people
+// set and the device saw has another value by now. What the system sets follows
+// from other records, which the device may be changing itself.
 func (r *run) unchanged(rec *entity.Record, sight policy.Sight, was command.Object) error {
 	for _, name := range slices.Sorted(maps.Keys(was)) {
 		f := rec.Type.Field(name)
-		if f == nil || !sight.Mask.Has(f.No) || f.ReadOnly {
+		if f == nil || !sight.Mask.Has(f.No) || !rec.Type.ByHand(f) {
 			continue
 		}
 		v, err := f.Recall(was[name])
@@ -729,26 +786,36 @@ func (r *run) drop(rec *entity.Record) {
 	r.rehold(rec, nil)
 }
 
+// mayAct returns the record that an action is to be done to, if the actor sees
+// it and may do that; a is nil where the type has no such action.
+func (r *run) mayAct(t *entity.Type, a *entity.Action, id ident.RecordID) (*entity.Record, policy.Sight, error) {
+	before, sight, err := r.find(t, id)
+	if err != nil {
+		return nil, sight, err
+	}
+	if a == nil {
+		return nil, sight, fault.Newf(fault.BadParameter, "There is no such action.").OnField("action")
+	}
+	if _, err := r.decide(policy.Verb(a.Name), before); err != nil {
+		return nil, sight, err
+	}
+	if t.Name == subject.Employee && WasErased(&r.w.Reader, before.ID) {
+		return nil, sight, errErased() // there is nobody to come back
+	}
+	return before, sight, nil
+}
+
 func (r *run) act(t *entity.Type, c change) (outcome, error) {
 	if t.Name == typeConflict {
 		return r.settleConflict(t, c)
 	}
-	before, sight, err := r.find(t, c.id)
+	a := t.Action(c.action)
+	before, sight, err := r.mayAct(t, a, c.id)
 	if err != nil {
 		return outcome{}, err
 	}
 	out := outcome{typ: t, id: c.id}
-	a := t.Action(c.action)
-	if a == nil {
-		return out, fault.Newf(fault.BadParameter, "There is no such action.").OnField("action")
-	}
-	if _, err := r.decide(policy.Verb(a.Name), before); err != nil {
-		return out, err
-	}
-	if t.Name == subject.Employee && WasErased(&r.w.Reader, before.ID) {
-		return out, errErased() // there is nobody to come back
-	}
-	args, err := r.arguments(a, c.args)
+	args, err := r.arguments(t, a, c.args, sight.Mask)
 	if err != nil {
 		return out, err
 	}
@@ -769,7 +836,7 @@ func (r *run) act(t *entity.Type, c change) (outcome, error) {
 		}
 	}
 	if a.Assigns != "" && args.Has(a.Assigns) {
-		if err := r.assignable(a, before, args[a.Assigns].Ref()); err != nil {
+		if err := r.assignable(a, before, after, args[a.Assigns].Ref()); err != nil {
 			return out, err
 		}
 	}
@@ -811,12 +878,38 @@ func assigned(t *entity.Type) entity.Mask {
 	return m
 }
 
-// assignable judges whether a person may be given the work: one answer for
-// every reason.
-func (r *run) assignable(a *entity.Action, rec *entity.Record, person ident.RecordID) error {
-	bound := r.sub != nil && r.sub.BoundOnsite(policy.Verb(a.Name), rec, &r.w.Reader)
-	if !subject.Eligible(rec, r.subject(person), bound) && !mutant.On(mutant.AssignAnybody) {
+// assignable judges whether a person may be given the work, as it would stand
+// after: one answer for every reason.
+func (r *run) assignable(a *entity.Action, before, after *entity.Record, person ident.RecordID) error {
+	one := subject.Assignment{
+		Record: after, By: r.sub, Bound: r.sub != nil && r.sub.BoundOnsite(policy.Verb(a.Name), before, &r.w.Reader),
+	}
+	if !one.Eligible(&r.w.Reader, r.subject(person)) && !mutant.On(mutant.AssignAnybody) {
 		return fault.New(fault.AssigneeNotEligible).OnField(a.Assigns)
+	}
+	return nil
+}
+
+// keepAssignee refuses to ask for a scheduling role of work, or to give it to an
+// onsite group, where whoever has it by now is not of those.
+func (r *run) keepAssignee(after *entity.Record) error {
+	if after.Type.Status == nil || !slices.Contains(after.Type.Status.Open, after.StatusText()) {
+		return nil
+	}
+	for _, name := range []string{subject.SchedulingRole, subject.OnsiteGroup} {
+		f := after.Type.Field(name)
+		if f == nil || !after.Dirty().Has(f.No) {
+			continue
+		}
+		for _, a := range after.Type.Actions {
+			if a.Assigns == "" || after.Get(a.Assigns).IsNull() {
+				continue
+			}
+			person := r.subject(after.Get(a.Assigns).Ref())
+			if !subject.Holds(after, person) || !subject.InGroup(&r.w.Reader, after, person) {
+				return fault.New(fault.AssigneeNotEligible).OnField(name)
+			}
+		}
 	}
 	return nil
 }
@@ -876,7 +969,12 @@ func (r *run) save(before, after *entity.Record) error {
 	return r.announce(before, after, fields)
 }
 
-// unique refuses a value that another record has which the writer sees.
+// unique refuses a value that another record has which the writer sees. One of
+// a record that is hidden from the writer is free: to refuse it would tell that
+// there is such a record, and a guess at a number, a client's invoice, say,
+// would be answered. So two can come to bear one number where they are typed by
+// people from whom the other one is hidden; the numbers of series, which are
+// never typed, are borne once.
 func (r *run) unique(rec *entity.Record, f *entity.Field) error {
 	v := rec.Value(f.No)
 	if v.IsNull() {
@@ -902,14 +1000,9 @@ func (r *run) unique(rec *entity.Record, f *entity.Field) error {
 type reading func(f *entity.Field, raw []byte) (entity.Value, error)
 
 // replacing reads values for a record: what it holds may stay, though it be
-// refused by now, in fields that the writer sees.
-func replacing(rec *entity.Record, seen entity.Mask) reading {
-	return func(f *entity.Field, raw []byte) (entity.Value, error) {
-		if !seen.Has(f.No) {
-			return f.Normalize(raw)
-		}
-		return f.Replace(raw, rec.Value(f.No))
-	}
+// refused by now.
+func replacing(rec *entity.Record) reading {
+	return func(f *entity.Field, raw []byte) (entity.Value, error) { return f.Replace(raw, rec.Value(f.No)) }
 }
 
 // values normalises the members of an object against the type's fields.
@@ -930,19 +1023,31 @@ func (r *run) values(t *entity.Type, in command.Object, known entity.Mask, read 
 	return out, nil
 }
 
-func (r *run) arguments(a *entity.Action, in command.Object) (entity.Args, error) {
+// argument returns an argument of an action. One that is named like a field is
+// written to it, so that to whom the field is not shown it is no argument.
+func argument(t *entity.Type, a *entity.Action, name string, seen entity.Mask) (*entity.Field, error) {
+	i := slices.IndexFunc(a.Args, func(f *entity.Field) bool { return f.Name == name })
+	f := t.Field(name)
+	if i < 0 || f != nil && !seen.Has(f.No) && !mutant.On(mutant.ArgumentUnseen) {
+		return nil, fault.Newf(fault.UnknownField, "%s takes no %q.", a.Name, name).OnField(name)
+	}
+	return a.Args[i], nil
+}
+
+// arguments reads what an action on a record is given by somebody who sees the
+// fields in seen of it.
+func (r *run) arguments(t *entity.Type, a *entity.Action, in command.Object, seen entity.Mask) (entity.Args, error) {
 	args := entity.Args{}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
-		i := slices.IndexFunc(a.Args, func(f *entity.Field) bool { return f.Name == name })
-		if i < 0 {
-			return nil, fault.Newf(fault.UnknownField, "%s takes no %q.", a.Name, name).OnField(name)
+		f, err := argument(t, a, name, seen)
+		if err != nil {
+			return nil, err
 		}
-		v, err := a.Args[i].Normalize(in[name])
+		v, err := f.Normalize(in[name])
 		if err != nil {
 			return nil, err
 		}
 		args[name] = v
-		f := a.Args[i]
 		if v.IsNull() || a.Assigns == name { // whom work is given to is judged by assignable
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 
 // Format is the version of the stores this program writes. It goes up by one
 // with each entry of the migrations table.
-const Format = 5
+const Format = 6
 
 // ErrFormat says that a store has a format that this program can't use.
 var ErrFormat = errors.New("store: format not supported")
@@ -46,6 +46,13 @@ var migrations = []migration{
 		verify: func(Reader) error { return nil },
 	},
 	{to: 5, name: "change index by entry", run: changesByEntry, verify: changesAreByEntry},
+	{
+		// The first entry of a program that knows them indexes the numbers of
+		// documents; an older program would give them none.
+		to: 6, name: "numbers of documents",
+		run:    func(Writer) error { return nil },
+		verify: func(Reader) error { return nil },
+	},
 }
 
 // changesByEntry makes one row of the change index out of those that each

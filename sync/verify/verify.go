@@ -252,7 +252,7 @@ func (c *checker) record(r *entity.Record) {
 		}
 	}
 	for _, f := range r.Type.Fields {
-		if v := r.Value(f.No); f.Unique && !v.IsNull() && !slices.Contains(c.rd.Named(r.Type, f.Name, v.Text()), r.Ord) {
+		if v := r.Value(f.No); f.Unique && !v.IsNull() && apply.NamesIndexed(c.rd, r.Type, f) && !slices.Contains(c.rd.Named(r.Type, f.Name, v.Text()), r.Ord) {
 			c.fail("%s/%s: %s is not in the index of names", r.Type.Name, r.ID, f.Name)
 		}
 	}

@@ -130,7 +130,49 @@ var RoleAssignment = &entity.Type{
 		entity.At(3, "from"),
 		entity.At(4, "until"),
 	},
-	Check: func(_ entity.Context, _, after *entity.Record) error { return span(after) },
+	Check: checkAssignment,
+}
+
+// checkAssignment refuses a new assignment that is over already, and one that
+// gives a person a role for a time in which they have it by another one: taking
+// either away would change nothing, while whoever does it believes it did. What
+// the system brings in may be history, and one that runs may be ended by an end
+// that has come.
+func checkAssignment(c entity.Context, before, after *entity.Record) error {
+	if err := span(after); err != nil {
+		return err
+	}
+	switch {
+	case c.Actor() == "":
+		return nil
+	case !over(c, after):
+	case before == nil:
+		return fault.Newf(fault.BadValue, "until must not have passed.").OnField("until")
+	default:
+		return nil
+	}
+	var twice bool
+	c.Referring("roleAssignment", "employee", after.Get("employee").Ref(), func(o *entity.Record) bool {
+		twice = o.ID != after.ID && o.Get("role").Text() == after.Get("role").Text() && !over(c, o) && meets(o, after) && meets(after, o)
+		return !twice
+	})
+	if twice {
+		return fault.Newf(fault.Duplicate, "The person has this role in this time already.").OnField("role")
+	}
+	return nil
+}
+
+// over reports whether the end of a row has come.
+func over(c entity.Context, r *entity.Record) bool {
+	until, ok := r.Get("until").Time()
+	return ok && until <= c.Now()
+}
+
+// meets reports whether a begins before b ends.
+func meets(a, b *entity.Record) bool {
+	from, since := a.Get("from").Time()
+	until, ends := b.Get("until").Time()
+	return !since || !ends || from < until
 }
 
 // Effects of an individual permission.
@@ -148,6 +190,8 @@ var IndividualPermission = &entity.Type{
 		entity.Str(3, "verb").UpTo(40),
 		entity.Str(4, "entityType").UpTo(40),
 		entity.Str(5, "field").UpTo(40),
+		// A grant opens what the app has; a denial takes what comes by way of it,
+		// and leaves what another app gives of a record that they share.
 		entity.OneOf(6, "app", apps()...),
 		entity.At(7, "from"),
 		entity.At(8, "until"),
@@ -231,6 +275,8 @@ var OnsiteClient = &entity.Type{
 	Fields: []*entity.Field{
 		entity.To(1, "employee", "employee").Need().Fixed().OfPerson(),
 		entity.To(2, "client", "client").Need().Fixed(),
+		// The group that the person is of there; tickets can be for one.
+		entity.Str(3, "group").UpTo(60),
 	},
 	Created: once("employee"),
 }
@@ -288,15 +334,6 @@ var OrganizationalRoleClient = &entity.Type{
 		entity.To(2, "client", "client").Need().Fixed(),
 	},
 	Created: once("role"),
-}
-
-// SchedulingRole is a skill that an activity may ask for; it gives no rights.
-var SchedulingRole = &entity.Type{
-	No: 907, Name: "schedulingRole", Apps: app, Rank: 1,
-	Fields: []*entity.Field{
-		entity.Str(1, "name").Need().Only().Searched(),
-		entity.Long(2, "description").UpTo(2000),
-	},
 }
 
 // Device is an installation that a person synchronises to. The system keeps

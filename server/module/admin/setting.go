@@ -3,6 +3,7 @@ package admin
 import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/server/module/sla"
 )
 
 // Keys of the settings there are.
@@ -22,6 +23,10 @@ const (
 	// without a record, or with one that is off, 30 and 180.
 	ReadNotificationsKept   = "read-notifications-kept"
 	UnreadNotificationsKept = "unread-notifications-kept"
+	// ServiceLevelTargets says by when tickets and jobs are due that nobody gave
+	// a time; without a record, or for a pair that its targets lack, the usual
+	// ones of package sla count. Off, they are given none.
+	ServiceLevelTargets = sla.Setting
 )
 
 // MaxNotificationDays is the longest that notifications can be chosen to be kept.
@@ -44,10 +49,13 @@ var longest = map[string]int64{
 var Setting = &entity.Type{
 	No: 912, Name: "setting", Apps: app, Rank: 68,
 	Fields: []*entity.Field{
-		entity.OneOf(1, "key", GuestAgentOwnJobs, SecondFactorForAdministrators, OfflineLease, ReadNotificationsKept, UnreadNotificationsKept).Need().Fixed(),
+		entity.OneOf(1, "key", GuestAgentOwnJobs, SecondFactorForAdministrators, OfflineLease, ReadNotificationsKept, UnreadNotificationsKept,
+			ServiceLevelTargets).Need().Fixed(),
 		entity.Flag(2, "on"),
 		// Of settings that are a time.
 		entity.Integer(3, "days").AtLeast(1),
+		// Of service-level-targets.
+		sla.Targets(4),
 	},
 	Check: func(_ entity.Context, _, after *entity.Record) error {
 		most, timed := longest[after.Get("key").Text()]
@@ -57,8 +65,10 @@ var Setting = &entity.Type{
 			return fault.Newf(fault.BadValue, "This setting has no days.").OnField("days")
 		case days.Int() > most:
 			return fault.Newf(fault.BadValue, "This setting has at most %d days.", most).OnField("days")
+		case after.Get("key").Text() != ServiceLevelTargets && !after.Get("targets").IsNull():
+			return fault.Newf(fault.BadValue, "This setting has no targets.").OnField("targets")
 		}
-		return nil
+		return sla.CheckTargets(after.Get("targets"))
 	},
 	Created: func(c entity.Context, r *entity.Record) error {
 		twice := false

@@ -215,6 +215,9 @@ func statementChanged(c entity.Context, before, after *entity.Record) error {
 			return true
 		})
 		for _, l := range all {
+			if err := attach.Discard(c, l); err != nil {
+				return err
+			}
 			if err := c.Delete(l); err != nil {
 				return err
 			}

@@ -55,6 +55,22 @@ func Created(by string) func(entity.Context, *entity.Record) error {
 	}
 }
 
+// Discard deletes what was written on a record that a rule is about to delete:
+// it would keep it.
+func Discard(c entity.Context, r *entity.Record) error {
+	var all []*entity.Record
+	c.Referring("comment", Parent, r.ID, func(o *entity.Record) bool {
+		all = append(all, o)
+		return true
+	})
+	for _, o := range all {
+		if err := c.Delete(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Author writes the person who acts into the field unless it has a value;
 // what the system does has no author.
 func Author(c entity.Context, r *entity.Record, field string) {

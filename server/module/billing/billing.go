@@ -54,7 +54,7 @@ var Invoice = &entity.Type{
 	Rank: 51, Root: "client",
 	Fields: []*entity.Field{
 		entity.To(1, "client", "client").Need().Fixed(),
-		entity.Str(2, "number").UpTo(60).Searched(), // given when approved, if not before
+		entity.Str(2, "number").UpTo(60).Only().Searched(), // given when approved, if not before
 		entity.To(3, "job", "job"),
 		entity.On(4, "issued"), // the day of the approval, if not said
 		entity.On(5, "due"),    // by the client's payment term, if not said
@@ -80,6 +80,9 @@ var Invoice = &entity.Type{
 		// debt, nothing of it is open.
 		entity.Amount(21, "settled").System(),
 		entity.Amount(22, "open").System(),
+		// Of the contract, the days that it is for; none where that has no end.
+		entity.On(23, "periodFrom").In(entity.FacetBilling).System(),
+		entity.On(24, "periodTo").In(entity.FacetBilling).System(),
 		entity.Long(30, "collectionNotes").In(entity.FacetDebtors),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: states},
@@ -92,7 +95,16 @@ var Invoice = &entity.Type{
 		},
 	},
 	Check:   check,
-	Changed: onlyDraftsEnd,
+	Changed: invoiceChanged,
+}
+
+// invoiceChanged lets only drafts be deleted, and the period of one that a
+// billing run made be billed again.
+func invoiceChanged(c entity.Context, before, after *entity.Record) error {
+	if err := onlyDraftsEnd(c, before, after); err != nil || after != nil {
+		return err
+	}
+	return unbill(c, before)
 }
 
 // check keeps what was approved as it was, and the sums in step.

@@ -41,7 +41,7 @@ var Contract = &entity.Type{
 	No: 501, Name: "contract", Apps: app, Rank: 43, Root: "client",
 	Fields: []*entity.Field{
 		entity.To(1, "client", "client").Need().Fixed(),
-		entity.Str(2, "number").UpTo(60).Searched(), // given when activated, if not before
+		entity.Str(2, "number").UpTo(60).Only().Searched(), // given when activated, if not before
 		entity.Str(3, "title").Need().Searched(),
 		entity.OneOf(4, "kind", "service", "maintenance", "rental", "subscription", "other").Else("other").Need(),
 		entity.On(5, "starts").Need(),
@@ -59,6 +59,9 @@ var Contract = &entity.Type{
 		// to bill.
 		entity.On(16, "nextBilling").System(),
 		entity.Long(17, "notes"),
+		// While an earlier period is to be billed again, because its draft was
+		// deleted: the first day that was never billed.
+		entity.On(18, "billedUntil").System(),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Draft, States: contractStates},
 	Actions: []*entity.Action{
@@ -109,7 +112,7 @@ var CreditNote = &entity.Type{
 	No: 502, Name: "creditNote", Apps: []entity.App{entity.Billing, entity.Debtors}, Rank: 53, Root: "client",
 	Fields: []*entity.Field{
 		entity.To(1, "client", "client").Need().Fixed(),
-		entity.Str(2, "number").UpTo(60).Searched(), // given when approved, if not before
+		entity.Str(2, "number").UpTo(60).Only().Searched(), // given when approved, if not before
 		entity.To(3, "invoice", "invoice").Need().Fixed(),
 		entity.Str(4, "reason"),
 		priced(5),

@@ -57,12 +57,11 @@ func bill(c entity.Context, run *entity.Record, _ entity.Args) error {
 	})
 	drafted := 0
 	for _, r := range due {
-		for n := 0; n < maxPeriods && drafted < maxInvoices && billable(r, through); n++ {
-			if err := draft(c, run, r); err != nil {
-				return err
-			}
-			drafted++
+		made, err := billOne(c, run, r, through, min(maxPeriods, maxInvoices-drafted))
+		if err != nil {
+			return err
 		}
+		drafted += made
 		if over(r, now) {
 			r.Set("status", entity.StringValue(Expired))
 			r.Set("expiredAt", entity.TimeValue(c.Now()))
@@ -72,6 +71,60 @@ func bill(c entity.Context, run *entity.Record, _ entity.Args) error {
 		}
 	}
 	return nil
+}
+
+// billOne drafts up to so many invoices of one contract.
+func billOne(c entity.Context, run, r *entity.Record, through string, most int) (drafted int, err error) {
+	billed := billedAgain(c, r)
+	for drafted < most && billable(r, through) {
+		p := next(r)
+		if !billed[p.from.Text()] {
+			if err := draft(c, run, r, p); err != nil {
+				return drafted, err
+			}
+			drafted++
+		}
+		advance(r, p)
+	}
+	return drafted, nil
+}
+
+// billedAgain returns the first days of the periods of which there are
+// invoices, of a contract that has gaps; one without is billed in order.
+func billedAgain(c entity.Context, r *entity.Record) map[string]bool {
+	if r.Get("billedUntil").IsNull() {
+		return nil
+	}
+	days := map[string]bool{}
+	c.Referring("invoice", "contract", r.ID, func(inv *entity.Record) bool {
+		days[inv.Get("periodFrom").Text()] = true
+		return true
+	})
+	return days
+}
+
+// unbill lets the period of a draft that was deleted be billed again. Invoices
+// of other periods stay, so that those are not; a contract that had expired
+// because all of it was billed runs again.
+func unbill(c entity.Context, inv *entity.Record) error {
+	from := inv.Get("periodFrom")
+	r, ok := c.Load(inv.Get("contract").Ref())
+	if !ok || from.IsNull() {
+		return nil
+	}
+	r = r.Clone()
+	if r.StatusText() == Expired && over(r, today(c).Text()) {
+		r.Set("status", entity.StringValue(Active))
+		r.Set("expiredAt", nil)
+	}
+	until := r.Get("nextBilling")
+	if r.Get("billedUntil").IsNull() {
+		r.Set("billedUntil", until)
+	}
+	if until.IsNull() || from.Text() < until.Text() {
+		r.Set("nextBilling", from)
+	}
+	return c.Save(r)
 }
 
 // billable reports whether a contract has a period that begins by the date and
@@ -87,34 +140,47 @@ func over(r *entity.Record, now string) bool {
 	return !ends.IsNull() && ends.Text() < now && (next.IsNull() || next.Text() > ends.Text())
 }
 
-// draft makes the invoice of a contract's next period and moves the contract
-// on to the one after. A last period that the contract's end cuts short is
-// charged like any other; it is a draft, to be looked at.
-func draft(c entity.Context, run, r *entity.Record) error {
-	from, ends := r.Get("nextBilling"), r.Get("ends")
-	var next entity.Value
+// period is what one invoice of a contract is for, and when the next begins;
+// to and next are null where there is no such day.
+type period struct{ from, to, next entity.Value }
+
+// next is the contract's next period. A last one that the contract's end cuts
+// short is charged like any other; its invoice is a draft, to be looked at.
+func next(r *entity.Record) period {
+	p := period{from: r.Get("nextBilling"), to: r.Get("ends")}
 	if step := months[r.Get("interval").Text()]; step > 0 {
 		// Reckoned from the first day, so that what begins on the 31st is not
 		// for ever after billed on the 28th.
-		if at, ok := plusMonths(r.Get("starts"), monthsBetween(r.Get("starts"), from)+step); ok {
-			next = at
+		if at, ok := plusMonths(r.Get("starts"), monthsBetween(r.Get("starts"), p.from)+step); ok {
+			p.next = at
 		}
 	}
-	to := ends
-	if !next.IsNull() {
-		if last := dayBefore(next); ends.IsNull() || last.Text() < ends.Text() {
-			to = last
+	if !p.next.IsNull() {
+		if last := dayBefore(p.next); p.to.IsNull() || last.Text() < p.to.Text() {
+			p.to = last
 		}
 	}
-	rows, err := charged(r.Get("lines"), from, to)
+	return p
+}
+
+// advance moves a contract on to the period after.
+func advance(r *entity.Record, p period) {
+	r.Set("nextBilling", p.next)
+	if until := r.Get("billedUntil"); !until.IsNull() && (p.next.IsNull() || p.next.Text() >= until.Text()) {
+		r.Set("billedUntil", nil)
+	}
+}
+
+// draft makes the invoice of a period.
+func draft(c entity.Context, run, r *entity.Record, p period) error {
+	rows, err := charged(r.Get("lines"), p.from, p.to)
 	if err != nil {
 		return err
 	}
 	_, err = c.Create("invoice", map[string]entity.Value{
 		"client": r.Get("client"), "contract": entity.RefValue(r.ID), "billingRun": entity.RefValue(run.ID),
-		"owner": r.Get("owner"), "lines": rows,
+		"owner": r.Get("owner"), "lines": rows, "periodFrom": p.from, "periodTo": p.to,
 	})
-	r.Set("nextBilling", next)
 	return err
 }
 

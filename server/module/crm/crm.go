@@ -8,6 +8,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/server/module/sla"
 )
 
 // everywhere lists the apps that work with clients, contacts and sites.
@@ -48,7 +49,7 @@ var Client = &entity.Type{
 		entity.Str(22, "source").In(entity.FacetCRM).OfPerson(),
 		entity.Long(23, "accountNotes").In(entity.FacetCRM).OfPerson(),
 
-		entity.OneOf(27, "serviceLevel", "standard", "priority", "critical").Else("standard").In(entity.FacetService),
+		entity.OneOf(27, "serviceLevel", sla.Levels...).Else("standard").In(entity.FacetService),
 		entity.Long(28, "accessNotes").In(entity.FacetService).OfPerson(),
 
 		entity.Integer(32, "paymentTermDays").AtLeast(0).In(entity.FacetBilling),

@@ -69,6 +69,7 @@ var Activity = &entity.Type{
 		entity.To(9, "campaign", "campaign").Fixed(),
 		entity.Long(10, "notes"),
 		entity.Str(11, "outcome"),
+		entity.To(12, "site", "site"),
 	},
 	Actions: []*entity.Action{assign(5, "owner")},
 	Drafted: func(c entity.Context, r *entity.Record) { attach.Author(c, r, "owner") },
@@ -92,6 +93,7 @@ var Task = &entity.Type{
 		entity.To(9, "campaign", "campaign").Fixed(),
 		entity.OneOf(10, "status", taskStates...).Else(Open).System(),
 		entity.At(11, "completedAt").System(),
+		entity.To(12, "site", "site"),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Open, States: taskStates, Open: []string{Open}},
 	Actions: []*entity.Action{

@@ -28,12 +28,12 @@ var Tag = &entity.Type{
 	},
 	Actions: []*entity.Action{
 		{
-			Name: "bulk-attach", App: entity.CRM, Also: sales, Bulk: true,
+			Name: "bulk-attach", App: entity.CRM, Also: sales, Bulk: true, Each: "records",
 			Args: []*entity.Field{entity.ToMany(1, "records").UpTo(500).Need()},
 			Do:   attachTag,
 		},
 		{
-			Name: "bulk-detach", App: entity.CRM, Also: sales, Bulk: true,
+			Name: "bulk-detach", App: entity.CRM, Also: sales, Bulk: true, Each: "records",
 			Args: []*entity.Field{entity.ToMany(1, "records").UpTo(500).Need()},
 			Do:   detachTag,
 		},

@@ -3,8 +3,9 @@
 // server/module and by server/roles.
 //
 // The sums balance after every change: a payment's allocated is the sum of its
-// allocations and open is what is left of its amount; an invoice's settled
-// grows and shrinks with its allocations, by billing.Settle.
+// allocations, less what of them was returned, refunded is the sum of its
+// refunds, and open is what is left of its amount; an invoice's settled grows
+// and shrinks with its allocations, by billing.Settle.
 package debtors
 
 import (
@@ -20,14 +21,17 @@ var app = []entity.App{entity.Debtors}
 const (
 	Open      = "Open"
 	Allocated = "Allocated"
+	Refunded  = "Refunded"
 	Reversed  = "Reversed"
 )
 
-var paymentStates = []string{Open, Allocated, Reversed}
+var paymentStates = []string{Open, Allocated, Refunded, Reversed}
 
 // Payment is money that came in from a client. It is Allocated when nothing
-// of it is open. Reversed, because the bank took it back or it was never the
-// client's, it settles nothing and never will.
+// of it is open, and Refunded when all of it was paid back. Reversed, because
+// the bank took it back or it was never the client's, it settles nothing and
+// never will. What was paid back stays so: a refund that comes back is a
+// payment of its own.
 var Payment = &entity.Type{
 	No: 600, Name: "payment", Apps: app, Rank: 54, Root: "client", NoDelete: true,
 	Fields: []*entity.Field{
@@ -42,6 +46,12 @@ var Payment = &entity.Type{
 		entity.At(9, "reversedAt").System(),
 		entity.Str(10, "reverseReason").System(),
 		entity.Long(11, "notes"),
+		entity.Amount(12, "refunded").System(),
+		entity.List(13, "refunds",
+			entity.On(1, "date").Need(),
+			entity.Amount(2, "amount").Need(),
+			entity.To(3, "invoice", "invoice"), // whose credit it was
+		).UpTo(maxRefunds).System(),
 	},
 	Status: &entity.Lifecycle{Field: "status", Initial: Open, States: paymentStates},
 	Actions: []*entity.Action{
@@ -50,7 +60,13 @@ var Payment = &entity.Type{
 			Args: []*entity.Field{entity.To(1, "invoice", "invoice").Need(), entity.Amount(2, "sum").Need()},
 		},
 		{
-			Name: "reverse", App: entity.Debtors, From: []string{Open, Allocated}, To: Reversed, Stamps: []string{"reversedAt"},
+			// Pays a client's credit back: what is open of the payment or, of an
+			// invoice that is overpaid, what of the payment is allocated to that.
+			Name: "refund", App: entity.Debtors, From: []string{Open, Allocated}, Do: refund,
+			Args: []*entity.Field{entity.Amount(1, "sum").Need(), entity.To(2, "invoice", "invoice")},
+		},
+		{
+			Name: "reverse", App: entity.Debtors, From: []string{Open, Allocated, Refunded}, To: Reversed, Stamps: []string{"reversedAt"},
 			Args: []*entity.Field{entity.Str(10, "reverseReason")},
 		},
 	},
@@ -59,13 +75,14 @@ var Payment = &entity.Type{
 }
 
 // Allocation is the part of a payment that settles one invoice. Deleting it
-// takes that back.
+// takes that back, but for what was returned of it already, by a refund.
 var Allocation = &entity.Type{
 	No: 601, Name: "allocation", Apps: app, Rank: 55, Root: "payment",
 	Fields: []*entity.Field{
 		entity.To(1, "payment", "payment").Need().Fixed(),
 		entity.To(2, "invoice", "invoice").Need().Fixed(),
 		entity.Amount(3, "amount").Need().Fixed(),
+		entity.Amount(4, "returned").System(),
 	},
 	Check:   checkAllocation,
 	Changed: allocationChanged,

@@ -4,6 +4,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/server/module/attach"
 	"satchel/server/module/billing"
 	"satchel/server/module/lines"
 )
@@ -30,8 +31,16 @@ func checkPayment(_ entity.Context, before, after *entity.Record) error {
 		}
 		after.Set("allocated", lines.Money(used, currency))
 	}
+	if before == nil && after.Get("refunded").IsNull() {
+		used := int64(0)
+		if after.StatusText() == Refunded {
+			used = amount
+		}
+		after.Set("refunded", lines.Money(used, currency))
+	}
 	used, _ := lines.Amount(after.Get("allocated"))
-	left := amount - used
+	back, _ := lines.Amount(after.Get("refunded"))
+	left := amount - used - back
 	if after.StatusText() == Reversed {
 		left = 0
 	}
@@ -63,6 +72,9 @@ func paymentChanged(c entity.Context, before, after *entity.Record) error {
 		return true
 	})
 	for _, a := range all {
+		if err := attach.Discard(c, a); err != nil {
+			return err
+		}
 		if err := c.Delete(a); err != nil {
 			return err
 		}
@@ -115,40 +127,62 @@ func checkAllocation(c entity.Context, before, after *entity.Record) error {
 	return nil
 }
 
-// allocationChanged moves the sums of both sides when an allocation is made or
-// taken back.
+// allocationChanged moves the sums of both sides when an allocation is made,
+// taken back, or returned in part.
 func allocationChanged(c entity.Context, before, after *entity.Record) error {
-	a, sign := after, int64(1)
-	switch {
-	case before != nil && after != nil:
-		return nil
-	case after == nil:
-		a, sign = before, -1
+	a := after
+	if a == nil {
+		a = before
 	}
-	sum, _ := lines.Amount(a.Get("amount"))
-	if err := use(c, a.Get("payment").Ref(), sign*sum); err != nil {
+	sum := standing(after) - standing(before)
+	if err := use(c, a.Get("payment").Ref(), sum); err != nil {
 		return err
 	}
-	return billing.Settle(c, a.Get("invoice").Ref(), sign*sum)
+	return billing.Settle(c, a.Get("invoice").Ref(), sum)
+}
+
+// standing is what an allocation settles; nil settles nothing.
+func standing(a *entity.Record) int64 {
+	if a == nil {
+		return 0
+	}
+	sum, _ := lines.Amount(a.Get("amount"))
+	back, _ := lines.Amount(a.Get("returned"))
+	return sum - back
 }
 
 // use adds to what is allocated of a payment; an amount below zero takes back.
 func use(c entity.Context, payment ident.RecordID, amount int64) error {
 	r, ok := c.Load(payment)
-	if !ok {
+	if !ok || amount == 0 {
 		return nil
 	}
 	r = r.Clone()
-	all, currency := lines.Amount(r.Get("amount"))
-	used, _ := lines.Amount(r.Get("allocated"))
-	used += amount
-	r.Set("allocated", lines.Money(used, currency))
+	used, currency := lines.Amount(r.Get("allocated"))
+	if currency == "" {
+		_, currency = lines.Amount(r.Get("amount"))
+	}
+	r.Set("allocated", lines.Money(used+amount, currency))
+	return keep(c, r)
+}
+
+// keep saves a payment whose sums moved, with the status that they give it.
+func keep(c entity.Context, r *entity.Record) error {
 	if r.StatusText() != Reversed {
-		status := Open
-		if used >= all {
-			status = Allocated
-		}
-		r.Set("status", entity.StringValue(status))
+		r.Set("status", entity.StringValue(statusOf(r)))
 	}
 	return c.Save(r)
+}
+
+func statusOf(r *entity.Record) string {
+	all, _ := lines.Amount(r.Get("amount"))
+	used, _ := lines.Amount(r.Get("allocated"))
+	back, _ := lines.Amount(r.Get("refunded"))
+	switch {
+	case used+back < all:
+		return Open
+	case used == 0:
+		return Refunded
+	}
+	return Allocated
 }

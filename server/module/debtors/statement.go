@@ -30,8 +30,8 @@ type entry struct {
 
 // state works a statement out: over the client's invoices that were approved
 // and not voided, approved credit notes and payments, of which a reversed one
-// appears as it came and as it went. It refuses a span that has more than
-// 1,000 lines.
+// appears as it came and as it went, and each refund as it was paid. It refuses
+// a span that has more than 1,000 lines.
 func state(c entity.Context, r *entity.Record) error {
 	for _, f := range []string{"client", "from", "to", "currency"} {
 		if r.Get(f).IsNull() {
@@ -48,7 +48,11 @@ func state(c entity.Context, r *entity.Record) error {
 	from, to := r.Get("from").Text(), r.Get("to").Text()
 	var opening, closing int64
 	var within []entry
-	for _, e := range entries(c, r.Get("client").Ref(), currency) {
+	all, err := entries(c, r.Get("client").Ref(), currency)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
 		if e.date > to {
 			continue
 		}
@@ -96,14 +100,15 @@ func state(c entity.Context, r *entity.Record) error {
 }
 
 // entries collects what changed a client's balance in the currency: invoices,
-// credit notes, payments, each in the order in which they were made.
-func entries(c entity.Context, client ident.RecordID, currency string) []entry {
-	var out []entry
-	add := func(r *entity.Record, field, date, text string, debit bool) {
-		if sum, in := lines.Amount(r.Get(field)); in == currency && sum != 0 {
+// credit notes, payments with what was paid back of them, each in the order in
+// which they were made.
+func entries(c entity.Context, client ident.RecordID, currency string) (out []entry, err error) {
+	put := func(r *entity.Record, amount entity.Value, date, text string, debit bool) {
+		if sum, in := lines.Amount(amount); in == currency && sum != 0 {
 			out = append(out, entry{date, strings.TrimSpace(text), r.ID, debit, sum})
 		}
 	}
+	add := func(r *entity.Record, field, date, text string, debit bool) { put(r, r.Get(field), date, text, debit) }
 	c.Referring("invoice", "client", client, func(r *entity.Record) bool {
 		if billing.Counts(r.StatusText()) {
 			add(r, "total", dated(r, "issued", "approvedAt"), "Invoice "+r.Get("number").Text(), true)
@@ -118,12 +123,19 @@ func entries(c entity.Context, client ident.RecordID, currency string) []entry {
 	})
 	c.Referring("payment", "client", client, func(r *entity.Record) bool {
 		add(r, "amount", r.Get("received").Text(), "Payment "+r.Get("reference").Text(), false)
+		var back []paidBack
+		if back, err = refundsOf(r); err != nil {
+			return false
+		}
+		for _, b := range back {
+			put(r, entity.Value(b.Amount), b.Date, "Refund "+r.Get("reference").Text(), true)
+		}
 		if r.StatusText() == Reversed {
 			add(r, "amount", dated(r, "", "reversedAt"), "Payment reversed "+r.Get("reference").Text(), true)
 		}
 		return true
 	})
-	return out
+	return out, err
 }
 
 // dated is the day that counts for a record: its date field, or else the UTC

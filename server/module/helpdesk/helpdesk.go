@@ -6,6 +6,7 @@ import (
 	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/server/module/attach"
+	"satchel/server/module/sla"
 )
 
 var app = []entity.App{entity.Helpdesk}
@@ -43,7 +44,8 @@ var Ticket = &entity.Type{
 		// Fixed: given at creation or by assign, never by an edit.
 		entity.To(6, "assignee", "employee").Fixed(),
 		entity.ToMany(7, "watchers", "employee").UpTo(100),
-		entity.OneOf(8, "priority", "low", "normal", "high", "urgent").Else("normal"),
+		entity.OneOf(8, "priority", sla.Priorities...).Else("normal"),
+		// By when it is agreed to be done, unless it is typed; see package sla.
 		entity.At(9, "due").ByDay(),
 		entity.To(10, "site", "site"),
 		entity.To(11, "contact", "contact"),
@@ -56,6 +58,9 @@ var Ticket = &entity.Type{
 		entity.At(18, "resolvedAt").System(),
 		entity.At(19, "closedAt").System(),
 		entity.At(20, "opened").Fixed().ByDay(),
+		// The group of people onsite at the client whom the ticket is for, by the
+		// name that their rows bear: nobody else is assigned it.
+		entity.Str(21, "onsiteGroup").UpTo(60).Searched(),
 	},
 	Status: &entity.Lifecycle{
 		Field: "status", Initial: New, States: ticketStates,
@@ -95,7 +100,29 @@ var Ticket = &entity.Type{
 			Args: []*entity.Field{entity.Str(1, "title")}, Do: toJob,
 		},
 	},
+	Check:   ticketChecked,
 	Created: ticketCreated,
+	Changed: func(c entity.Context, before, after *entity.Record) error {
+		return sla.Changed(c, before, after, "opened")
+	},
+}
+
+// ticketChecked refuses an onsite group that the client has not: nobody could be
+// assigned the ticket. One that is no more stands.
+func ticketChecked(c entity.Context, before, after *entity.Record) error {
+	group := after.Get("onsiteGroup").Text()
+	if group == "" || before != nil && before.Get("onsiteGroup").Text() == group {
+		return nil
+	}
+	found := false
+	c.Referring("onsiteClient", "client", after.Get("client").Ref(), func(o *entity.Record) bool {
+		found = o.Get("group").Text() == group
+		return !found
+	})
+	if !found {
+		return fault.Newf(fault.BadValue, "The client has no onsite group of this name.").OnField("onsiteGroup")
+	}
+	return nil
 }
 
 func ticketCreated(c entity.Context, r *entity.Record) error {
@@ -107,6 +134,7 @@ func ticketCreated(c entity.Context, r *entity.Record) error {
 		r.Set("status", entity.StringValue(Assigned))
 		r.Set("assignedAt", entity.TimeValue(c.At()))
 	}
+	sla.Created(c, r, "opened")
 	return nil
 }
 

@@ -12,10 +12,15 @@ import (
 const digits = 6
 
 // Number gives a document the next number of its type's series unless it has
-// one: the prefix, a hyphen and six digits, or more once they are used up.
+// one: the prefix, a hyphen and six digits, or more once they are used up. A
+// number that a document bears already, having been imported with it, is left
+// out.
 func Number(c entity.Context, r *entity.Record, prefix string) {
-	if r.Get("number").IsNull() {
-		r.Set("number", entity.StringValue(fmt.Sprintf("%s-%0*d", prefix, digits, c.Number(r.Type.Name))))
+	for r.Get("number").IsNull() {
+		number := fmt.Sprintf("%s-%0*d", prefix, digits, c.Number(r.Type.Name))
+		if !c.Named(r.Type.Name, "number", number) {
+			r.Set("number", entity.StringValue(number))
+		}
 	}
 }
 

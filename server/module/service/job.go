@@ -5,6 +5,7 @@ import (
 
 	"satchel/internal/entity"
 	"satchel/internal/fault"
+	"satchel/server/module/sla"
 )
 
 // Statuses of a job. Open to Completed follow from its activities.
@@ -60,6 +61,7 @@ var Job = &entity.Type{
 		if r.Get("reported").IsNull() {
 			r.Set("reported", entity.TimeValue(c.At()))
 		}
+		sla.Created(c, r, "reported")
 		return nil
 	},
 	Changed: jobChanged,
@@ -77,8 +79,12 @@ func closeJob(c entity.Context, r *entity.Record, _ entity.Args) error {
 	return nil
 }
 
-// jobChanged cancels with a job those of its activities that are not done.
+// jobChanged cancels with a job those of its activities that are not done, and
+// keeps its agreed time.
 func jobChanged(c entity.Context, before, after *entity.Record) error {
+	if err := sla.Changed(c, before, after, "reported"); err != nil {
+		return err
+	}
 	if before == nil || after == nil || after.StatusText() != JobCancelled || before.StatusText() == JobCancelled {
 		return nil
 	}

@@ -6,13 +6,14 @@ package service
 import (
 	"satchel/internal/entity"
 	"satchel/server/module/attach"
+	"satchel/server/module/sla"
 	"satchel/server/module/stock"
 )
 
 var app = []entity.App{entity.Service}
 
 // Priorities of jobs, in rising order.
-var Priorities = []string{"low", "normal", "high", "urgent"}
+var Priorities = sla.Priorities
 
 // Asset is a piece of equipment at a client.
 var Asset = &entity.Type{
@@ -117,7 +118,10 @@ var Signature = &entity.Type{
 	},
 }
 
-// Comment is a remark on a record of any app. Tickets have updates instead.
+// Comment is a remark on a record of any type of any app, but for what has no
+// readers of its own: a comment, a ticket's update and a document are read by
+// whoever reads what they hang on, and are commented on there; tags, taggings
+// and filters may be one person's alone. Tickets have updates besides.
 var Comment = &entity.Type{
 	No: 208, Name: "comment", Apps: attach.Apps, Rank: 62, Root: attach.Parent, Everything: attach.OfApp,
 	Fields: []*entity.Field{
@@ -126,7 +130,9 @@ var Comment = &entity.Type{
 			"activity", "task", "opportunity", "campaign", "contract", "creditNote", "payment", "salesOrder", "purchaseOrder", "partOrder",
 			"product", "supplier", "carrier", "agent", "ticket", "warehouse", "rateCard", "accrual", "agentInvoice", "accountAssignment", "receipt",
 			"transfer", "count", "adjustment", "productRelationship", "collectionNote", "statement", "billingRun", "checklist",
-			"serviceAgent", "timeEntry", "partUsed").System(),
+			"serviceAgent", "timeEntry", "partUsed",
+			"salesArea", "geoArea", "campaignMember", "signature", "checklistAnswer", "stockLevel", "stockMovement", "allocation",
+			"agentStatement", "agentStatementLine").System(),
 		entity.Long(3, "text").Need().Searched(),
 		entity.To(4, "author", "employee").System(),
 	},

@@ -56,7 +56,7 @@ var SalesOrder = &entity.Type{
 	No: 407, Name: "salesOrder", Apps: app, Rank: 43, Root: "client",
 	Fields: []*entity.Field{
 		entity.To(1, "client", "client").Need().Fixed(),
-		entity.Str(2, "number").UpTo(60).Searched(), // given when approved, if not before
+		entity.Str(2, "number").UpTo(60).Only().Searched(), // given when approved, if not before
 		entity.To(3, "warehouse", "warehouse"),
 		entity.To(4, "carrier", "carrier"),
 		entity.On(5, "ordered"),

@@ -110,7 +110,7 @@ var orderStates = []string{Draft, Approved, Received, Cancelled}
 var PurchaseOrder = &entity.Type{
 	No: 405, Name: "purchaseOrder", Apps: app, Rank: 42,
 	Fields: []*entity.Field{
-		entity.Str(1, "number").UpTo(60).Searched(),
+		entity.Str(1, "number").UpTo(60).Only().Searched(),
 		entity.To(2, "supplier", "supplier").Need().Fixed(),
 		entity.To(3, "warehouse", "warehouse"),
 		entity.To(4, "carrier", "carrier"),
