@@ -69,7 +69,7 @@ type group struct {
 
 // groupKey tells groups of devices at rest apart by where in memory the list of
 // what they hold is, which those share that hold all that they may. A device that
-// is not at rest is alone, in a group without a list.
+// is not at rest is alone.
 type groupKey struct {
 	who  *watcher
 	held *scope.Part
@@ -163,8 +163,8 @@ func (m *Machine) settle() {
 		var holds pull.Device
 		if is := m.loadDevice(id); is != nil {
 			holds = pull.Device{Held: is.Sync.Held, Unsure: is.Sync.Unsure, Pending: is.Sync.Pending}
-			if holds.Pending == nil && holds.Unsure.IsEmpty() {
-				k = groupKey{who: d.who, rest: true}
+			if atRest(&holds) {
+				k, holds.Pending = groupKey{who: d.who, rest: true}, nil
 				if len(holds.Held) > 0 {
 					k.held = &holds.Held[0]
 				}
@@ -174,6 +174,30 @@ func (m *Machine) settle() {
 		x.put(d, k, holds)
 	}
 	clear(x.moved)
+}
+
+// atRest reports whether a device may have what it holds and nothing else. So it
+// is with one whose page under way brought updates alone; that such a page was
+// applied is not stored, so that live devices mostly have one.
+func atRest(d *pull.Device) bool {
+	if !d.Unsure.IsEmpty() {
+		return false
+	}
+	if d.Pending == nil {
+		return true
+	}
+	for _, p := range d.Pending.Sent {
+		held := 0
+		for _, h := range d.Held {
+			if h.Type == p.Type {
+				held += bits.AndLen(h.Set, p.Set)
+			}
+		}
+		if held < p.Set.Len() {
+			return false
+		}
+	}
+	return true
 }
 
 // TouchedWatched calls f for those of the watched devices that Touched would name.
