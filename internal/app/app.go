@@ -275,6 +275,7 @@ func New(cfg Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	ts.idle.unfinished, ts.idle.sweep = a.files.Unfinished, a.files.Sweep
 	var cursors [32]byte
 	if _, err := io.ReadFull(cfg.Random, cursors[:]); err != nil {
 		return nil, err

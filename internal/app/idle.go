@@ -20,6 +20,10 @@ type idling struct {
 	asked  map[ident.TenantID]time.Time     // of open ones: when they were asked for last
 	due    map[ident.TenantID]ident.Millis  // of closed ones: when something falls due
 	moving map[ident.TenantID]chan struct{} // being opened or closed; closed when that is done
+	// Set before anything is served, nil in tests: unfinished reports whether
+	// files of a tenant are under way, sweep clears away what is over in it.
+	unfinished func(ident.TenantID) bool
+	sweep      func(context.Context, *tenant.Tenant) error
 }
 
 func newIdling() idling {
@@ -42,8 +46,13 @@ func (ts *Tenants) move(id ident.TenantID) (done func()) {
 	}
 }
 
-// idleLook bounds how long nobody looks for idle tenants.
-const idleLook = time.Minute
+const (
+	// idleLook bounds how long nobody looks for idle tenants.
+	idleLook = time.Minute
+	// idleSweep is how long a tenant is closed before it is opened for what is
+	// over in it to be cleared away.
+	idleSweep = 24 * time.Hour
+)
 
 // tend closes tenants that nobody uses and opens those in which something falls
 // due, until ctx ends.
@@ -59,7 +68,7 @@ func (ts *Tenants) tend(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		ts.wakeDue()
+		ts.wakeDue(ctx)
 		ts.closeIdle()
 		timer.Reset(ts.untilTended())
 	}
@@ -78,7 +87,7 @@ func (ts *Tenants) untilTended() time.Duration {
 
 // wakeDue opens the tenants in which something has fallen due; what that is they
 // find out themselves.
-func (ts *Tenants) wakeDue() {
+func (ts *Tenants) wakeDue(ctx context.Context) {
 	ts.mu.Lock()
 	now := ident.MillisOf(ts.clock())
 	var ids []ident.TenantID
@@ -90,8 +99,12 @@ func (ts *Tenants) wakeDue() {
 	}
 	ts.mu.Unlock()
 	for _, id := range ids {
-		if _, err := ts.Tenant(id); err != nil {
-			ts.log.Error("a tenant could not be opened", slog.String("tenant", string(id)), slog.String("error", err.Error()))
+		t, err := ts.Tenant(id)
+		if err == nil && ts.idle.sweep != nil {
+			err = ts.idle.sweep(ctx, t)
+		}
+		if err != nil && ctx.Err() == nil {
+			ts.log.Error("a tenant that was closed could not be looked after", slog.String("tenant", string(id)), slog.String("error", err.Error()))
 		}
 	}
 }
@@ -108,8 +121,8 @@ func (ts *Tenants) closeIdle() {
 	}
 	ts.mu.Unlock()
 	for _, t := range idle {
-		if n, _ := backlog(t); n > 0 {
-			continue // its courier has work
+		if n, _ := backlog(t); n > 0 || ts.idle.unfinished != nil && ts.idle.unfinished(t.ID()) {
+			continue // its courier has work, or files are under way
 		}
 		ts.closeUnused(t)
 	}
@@ -129,8 +142,9 @@ func (ts *Tenants) closeUnused(t *tenant.Tenant) {
 	defer ts.move(id)()
 	delete(ts.open, id)
 	delete(ts.idle.asked, id)
+	ts.idle.due[id] = ident.MillisOf(ts.clock().Add(idleSweep))
 	if due != 0 {
-		ts.idle.due[id] = due
+		ts.idle.due[id] = min(due, ts.idle.due[id])
 	}
 	ts.mu.Unlock()
 	err := t.Close()

@@ -67,6 +67,15 @@ func (s *Server) turn(ctx context.Context, t *tenant.Tenant, n int) error {
 // has referred to for Limits.Grace.
 func (s *Server) Sweep(ctx context.Context, t *tenant.Tenant) error { return s.sweep(ctx, t, true) }
 
+// Unfinished reports whether a tenant has uploads that are not done with: some
+// that a device may go on with, or content that waits to be judged.
+func (s *Server) Unfinished(id ident.TenantID) bool {
+	s.mu.Lock()
+	sh := s.shelves[id]
+	s.mu.Unlock()
+	return sh != nil && len(sh.all()) > 0
+}
+
 func (s *Server) sweep(ctx context.Context, t *tenant.Tenant, content bool) error {
 	sh, err := s.shelf(t)
 	if err != nil {
