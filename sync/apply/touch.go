@@ -232,11 +232,17 @@ type touch struct {
 	checks  int
 }
 
-// typed is the changed records of a type.
+// typed is the changed records of a type, one by one where they are few.
 type typed struct {
 	no  uint16
 	set bits.Set
+	few []ident.Ordinal
 }
+
+// maxFew is how many changed records of a type are looked for one by one. Most
+// entries change few records and concern few devices: then that is cheaper than
+// laying sets beside each other.
+const maxFew = 8
 
 func (m *Machine) touch(eff Effects) *touch {
 	x := &touch{m: m, eff: eff, people: map[ident.RecordID]bool{}, named: map[ident.RecordID]bool{}, arrives: map[ident.RecordID]bool{}}
@@ -259,7 +265,7 @@ func (m *Machine) touch(eff Effects) *touch {
 		b.Add(t.Ord)
 	}
 	for _, no := range types {
-		x.changed = append(x.changed, typed{no, by[no].Set()})
+		x.changed = append(x.changed, changedOf(no, by[no].Set()))
 	}
 	return x
 }
@@ -299,7 +305,7 @@ func (x *touch) holdsAny(d *pull.Device) bool {
 	in := func(parts scope.Sets) bool {
 		for i := range parts {
 			for j := range x.changed {
-				if parts[i].Type == x.changed[j].no && meets(parts[i].Set, x.changed[j].set) {
+				if parts[i].Type == x.changed[j].no && x.changed[j].meets(parts[i].Set) {
 					return true
 				}
 			}
@@ -311,7 +317,7 @@ func (x *touch) holdsAny(d *pull.Device) bool {
 	}
 	if !d.Unsure.IsEmpty() {
 		for _, t := range x.changed {
-			if meets(d.Unsure, t.set) {
+			if t.meets(d.Unsure) {
 				return true
 			}
 		}
@@ -319,15 +325,20 @@ func (x *touch) holdsAny(d *pull.Device) bool {
 	return false
 }
 
-// meets reports whether a device's set has one of the changed records. Most
-// entries change few records and concern few devices: then looking for each
-// is cheaper than laying the sets beside each other.
-func meets(held, changed bits.Set) bool {
-	const few = 8
-	if changed.Len() > few {
-		return bits.Intersects(held, changed)
+func changedOf(typ uint16, set bits.Set) typed {
+	c := typed{no: typ, set: set}
+	if set.Len() <= maxFew {
+		c.few = set.Slice()
 	}
-	for o := range changed.All() {
+	return c
+}
+
+// meets reports whether a device's set has one of the changed records.
+func (t *typed) meets(held bits.Set) bool {
+	if t.few == nil {
+		return bits.Intersects(held, t.set)
+	}
+	for _, o := range t.few {
 		if held.Contains(o) {
 			return true
 		}
