@@ -10,7 +10,7 @@ import (
 // Rest lets the machine read a committed state between entries. The snapshot
 // must stay open until the next Rest, Append or Leave.
 func (m *Machine) Rest(kv store.Reader) {
-	m.w.Stage.Reset(kv)
+	m.w.Rest(kv)
 	m.load()
 }
 

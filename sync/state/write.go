@@ -89,6 +89,13 @@ func (w *Writer) Begin(base store.Reader, pos ident.Position, at ident.Millis) {
 	w.Put(store.Meta, []byte(metaPos), binary.BigEndian.AppendUint64(nil, uint64(pos)))
 }
 
+// Rest has the writer read a state between batches, in which it is as late as the
+// last one left it: also where that was another process's.
+func (w *Writer) Rest(base store.Reader) {
+	w.Stage.Reset(base)
+	w.pos, w.now = w.Reader.Position(), w.Reader.Now()
+}
+
 // Enter tells the writer the epoch of the batch's entry, after Begin. The first
 // entry of a new epoch carries time forward by up to [maxStride], as much as
 // the epoch says. Two histories that begin with the same backup would otherwise
