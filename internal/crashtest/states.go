@@ -569,7 +569,9 @@ func look(path string) (f found, err error) {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, eng.Close()) }()
-	f.sound = eng.Check()
+	if f.sound = eng.Check(); f.sound != nil {
+		return f, nil // to read pages that are not what they should be may panic
+	}
 	snap, err := eng.Snapshot()
 	if err != nil {
 		return f, err
