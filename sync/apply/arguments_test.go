@@ -11,9 +11,10 @@ import (
 	"satchel/sync/wire"
 )
 
-// TestReferencesInArguments: every record that an action is told of must be
-// one that its actor sees; hidden, absent and out of reach are one answer.
-func TestReferencesInArguments(t *testing.T) {
+// tagging is field with somebody who tags, from whom a client is hidden, a tag,
+// and somebody else's work.
+func tagging(t *testing.T) *world {
+	t.Helper()
 	w := field(t)
 	w.load(person("emp-ops-1", "sales.operations")...)
 	w.load(person("emp-rep-1", "sales.representative")...)
@@ -21,9 +22,18 @@ func TestReferencesInArguments(t *testing.T) {
 		row("clientVisibility", "vis-ops-1", "employee", "emp-ops-1", "mode", "all-but"),
 		row("visibilityRule", "rule-ops-1", "visibility", "vis-ops-1", "client", "client-two"),
 		row("tag", "tag-key-1", "name", "Key", "visibility", "public"),
-		row("task", "task-own-1", "title", "x", "assignee", "emp-ops-1"),
 		row("task", "task-one-1", "title", "x", "client", "client-one", "assignee", "emp-rep-1"),
 		row("task", "task-loose-1", "title", "x", "assignee", "emp-rep-1"),
+	)
+	return w
+}
+
+// TestReferencesInArguments: every record that an action is told of must be
+// one that its actor sees; hidden, absent and out of reach are one answer.
+func TestReferencesInArguments(t *testing.T) {
+	w := tagging(t)
+	w.load(
+		row("task", "task-own-1", "title", "x", "assignee", "emp-ops-1"),
 	)
 	attach := func(action string, ids ...string) *command.Command {
 		raw, err := json.Marshal(ids)

@@ -15,17 +15,10 @@ import (
 // itself. One that is hidden, absent, out of reach or bears no tags is one
 // answer, which keeps nothing from being done to the others.
 func TestTaggingMany(t *testing.T) {
-	w := field(t)
-	w.load(person("emp-ops-1", "sales.operations")...)
-	w.load(person("emp-rep-1", "sales.representative")...)
+	w := tagging(t)
 	w.load(
-		row("clientVisibility", "vis-ops-1", "employee", "emp-ops-1", "mode", "all-but"),
-		row("visibilityRule", "rule-ops-1", "visibility", "vis-ops-1", "client", "client-two"),
-		row("tag", "tag-key-1", "name", "Key", "visibility", "public"),
 		row("tag", "tag-key-2", "name", "Late", "visibility", "public"),
 		row("tag", "tag-mine-1", "name", "Mine", "visibility", "private", "owner", "emp-rep-1"),
-		row("task", "task-one-1", "title", "x", "client", "client-one", "assignee", "emp-rep-1"),
-		row("task", "task-loose-1", "title", "x", "assignee", "emp-rep-1"),
 	)
 	many := func(action, key string, tags []ident.RecordID, records ...string) *command.Command {
 		raw, err := json.Marshal(records)
