@@ -131,7 +131,7 @@ func (c *copies) of(ctx context.Context, bolt *store.Bolt) (_ io.ReadCloser, err
 	if err := ctx.Err(); err != nil { // whoever asked left while others' were made
 		return nil, err
 	}
-	size, err := bolt.Size()
+	size, err := bolt.BackupSize()
 	if err != nil {
 		return nil, err
 	}

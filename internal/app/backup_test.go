@@ -151,7 +151,7 @@ func TestBackupSparesTheDisk(t *testing.T) {
 	}
 	bolt := ten.Engine().(*store.Bolt)
 	fill(t, bolt)
-	size, err := bolt.Size()
+	size, err := bolt.BackupSize()
 	if err != nil {
 		t.Fatal(err)
 	}

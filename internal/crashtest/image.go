@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"satchel/sync/store"
 )
 
 // The geometry of a bbolt file: pages of 4 KiB of which the first two are head
@@ -26,19 +28,28 @@ type stretch struct {
 }
 
 // change is what one commit does to a file: in the order of its syncs the
-// length, then the data, then the head.
+// length, then the data, then the head. One that goes to the journal makes a
+// segment of it longer, or writes over it, and leaves the file as it is.
 type change struct {
 	oldLength, newLength int64
 	data, head           []stretch
+
+	segment                int // where the two differ
+	oldSegment, newSegment []byte
 }
 
-// image is the part of a file that is in use, and how long the file is.
+// appends reports whether the change is one of the journal.
+func (c change) appends() bool { return c.newSegment != nil }
+
+// image is the part of a file that is in use, and how long the file is, and the
+// segments of its journal, nil where there is none.
 type image struct {
-	used   []byte
-	length int64
+	used     []byte
+	length   int64
+	segments [2][]byte
 }
 
-// readImage reads a store's file while no commit is under way.
+// readImage reads a store's file and journal while no commit is under way.
 func readImage(f *os.File) (image, error) {
 	st, err := f.Stat()
 	if err != nil {
@@ -59,13 +70,29 @@ func readImage(f *os.File) (image, error) {
 	if _, err := io.ReadFull(io.NewSectionReader(f, 0, int64(len(im.used))), im.used); err != nil {
 		return image{}, err
 	}
+	for i, path := range store.SegmentPaths(f.Name()) {
+		b, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return image{}, err
+		}
+		im.segments[i] = b
+	}
 	return im, nil
 }
 
-// write makes a file of the image.
+// write makes the files of the image.
 func (im image) write(path string) error {
 	if err := os.WriteFile(path, im.used, 0o600); err != nil {
 		return err
+	}
+	for i, p := range store.SegmentPaths(path) {
+		if im.segments[i] == nil {
+			if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		} else if err := os.WriteFile(p, im.segments[i], 0o600); err != nil {
+			return err
+		}
 	}
 	return os.Truncate(path, im.length)
 }
@@ -89,6 +116,11 @@ func changeBetween(old, now image) change {
 			c.head = append(c.head, s)
 		} else {
 			c.data = append(c.data, s)
+		}
+	}
+	for i := range now.segments {
+		if !bytes.Equal(old.segments[i], now.segments[i]) {
+			c.segment, c.oldSegment, c.newSegment = i, old.segments[i], now.segments[i]
 		}
 	}
 	return c

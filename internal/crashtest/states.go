@@ -1,6 +1,7 @@
 package crashtest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -54,6 +55,10 @@ type StatesReport struct {
 	States    int `json:"states"`
 	Histories int `json:"histories"`
 	Commits   int `json:"commits"`
+	// Appends are the commits that went to the journal, Folds the times that one was
+	// brought into the file.
+	Appends int `json:"appends"`
+	Folds   int `json:"folds"`
 	// Old and New are how many states were found to be as before their commit,
 	// and as after it.
 	Old int `json:"old"`
@@ -74,6 +79,8 @@ func (r *StatesReport) Add(o StatesReport) {
 	r.States += o.States
 	r.Histories += o.Histories
 	r.Commits += o.Commits
+	r.Appends += o.Appends
+	r.Folds += o.Folds
 	r.Old += o.Old
 	r.New += o.New
 	r.Continued += o.Continued
@@ -91,12 +98,14 @@ const (
 	statesPerCommit  = 24
 )
 
-// States takes the file of a real tenant before and after each of its commits,
-// writes what a power cut in between can leave, and opens that: any of the
-// sectors of the data with the old head, and with all the data any part of the
-// new head, because the store syncs the one before it writes the other. Each
-// must be exactly the state before the commit or the one after it, with every
-// page in its place. It stops at the first violation, and when ctx ends.
+// States takes the files of a real tenant before and after each of its commits,
+// writes what a power cut in between can leave, and opens that. Of a commit to
+// the file, and of a fold, these are any of the sectors of the data with the old
+// head, and with all the data any part of the new head, because the store syncs
+// the one before it writes the other; of a commit to the journal any of the
+// sectors of the record, and any length. Each must be exactly the state before
+// the commit or the one after it, with every page in its place. It stops at the
+// first violation, and when ctx ends.
 func States(ctx context.Context, o StatesOptions) (rep StatesReport, err error) {
 	if o.States <= 0 {
 		o.States = 5000
@@ -155,6 +164,7 @@ func histories(ctx context.Context, o StatesOptions) (rep StatesReport, err erro
 			source: rand.NewChaCha8(sha256.Sum256(binary.LittleEndian.AppendUint64(nil, seed))), made: map[ident.RecordID]string{},
 		}
 		h.clock.Store(1_767_600_000_000)
+		h.journal = seed%2 == 1 && !o.unordered
 		rep.Histories++
 		if err := h.play(ctx); err != nil {
 			var v violation
@@ -190,6 +200,7 @@ type history struct {
 	made    map[ident.RecordID]string // what was acknowledged: id and name
 	number  int
 	started bool
+	journal bool // whether commits go to the journal
 }
 
 // Read implements io.Reader for the tenant's randomness.
@@ -205,15 +216,17 @@ func (h *history) now() time.Time { return time.UnixMilli(h.clock.Add(1)) }
 type recorder struct {
 	*store.Bolt
 	file    *os.File
+	fold    bool // the journal, now and then
 	on      atomic.Bool
 	last    image
 	commits []recorded
 }
 
-// recorded is one commit.
+// recorded is one commit, or a fold, which changes nothing of what is read.
 type recorded struct {
 	before image
 	change
+	fold bool
 }
 
 // Update implements store.Engine.
@@ -234,10 +247,25 @@ func (r *recorder) Update(fn func(store.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	r.commits = append(r.commits, recorded{r.last, changeBetween(r.last, after)})
+	r.commits = append(r.commits, recorded{r.last, changeBetween(r.last, after), false})
 	r.last = after
+	if r.fold && len(r.commits)%foldEvery == 0 {
+		if err := r.Check(); err != nil { // folds first
+			return err
+		}
+		if after, err = readImage(r.file); err != nil {
+			return err
+		}
+		if c := changeBetween(r.last, after); len(c.head) > 0 {
+			r.commits = append(r.commits, recorded{r.last, c, true})
+		}
+		r.last = after
+	}
 	return nil
 }
+
+// foldEvery is after how many commits the journal is folded.
+const foldEvery = 3
 
 const (
 	administrator = ident.RecordID("emp-ada-1")
@@ -258,9 +286,11 @@ func object(kv ...any) command.Object {
 }
 
 // play goes through the rounds of a history.
-func (h *history) play(ctx context.Context) error {
+func (h *history) play(ctx context.Context) (err error) {
 	path := filepath.Join(h.dir, "tenant.db")
-	defer os.Remove(path) //nolint:errcheck // the next history makes its own
+	defer func() { // the next history makes its own
+		err = errors.Join(err, os.Remove(path), store.RemoveJournal(path))
+	}()
 	var unsure []*command.Command
 	for range roundsPerHistory {
 		commits, sent, err := h.work(path, unsure)
@@ -283,11 +313,12 @@ func (h *history) play(ctx context.Context) error {
 
 // open runs the tenant on a file.
 func (h *history) open(path string) (*tenant.Tenant, *recorder, error) {
-	eng, err := store.OpenBolt(path, store.Options{})
+	// Nothing is folded but when the recorder asks for it.
+	eng, err := store.OpenBolt(path, store.Options{NoSync: !h.journal, FoldAfter: time.Hour, FoldBytes: 1 << 30})
 	if err != nil {
 		return nil, nil, broke("the store can't be opened: %v", err)
 	}
-	r := &recorder{Bolt: eng}
+	r := &recorder{Bolt: eng, fold: h.journal}
 	if r.file, err = os.Open(path); err != nil {
 		return nil, nil, errors.Join(err, eng.Close())
 	}
@@ -564,7 +595,7 @@ type found struct {
 }
 
 func look(path string) (f found, err error) {
-	eng, err := store.OpenBolt(path, store.Options{})
+	eng, err := store.OpenBolt(path, store.Options{NoSync: true})
 	if err != nil {
 		return f, err
 	}
@@ -634,36 +665,48 @@ func (h *history) crashOf(ctx context.Context, path string, c recorded, keep boo
 	if err != nil {
 		return next, err
 	}
-	if err := put(f, c.newLength, c.data, c.head); err != nil {
+	if err := h.leave(f, c, c.all()); err != nil {
 		return next, err
 	}
 	now, err := h.whole(path)
 	if err != nil {
 		return next, err
 	}
+	switch {
+	case c.fold:
+		h.rep.Folds++
+	case c.appends():
+		h.rep.Appends++
+	}
+	if c.fold != (old.digest == now.digest) {
+		return next, broke("fold %v, although what is read changed %v", c.fold, old.digest != now.digest)
+	}
 	for range statesPerCommit {
 		if ctx.Err() != nil || h.rep.States >= h.o.States {
 			return next, nil
 		}
-		length, data, head, headDone := h.choose(c.change)
-		if err := take(f, c.change); err != nil {
+		r := h.choose(c.change)
+		if err := h.leave(f, c, r); err != nil {
 			return next, err
 		}
-		if err := put(f, length, data, head); err != nil {
-			return next, err
+		if keep { // before it is looked at, which folds the journal
+			if next, err = readAll(f); err != nil {
+				return next, err
+			}
 		}
 		h.rep.States++
 		if h.o.Progress != nil {
 			h.o.Progress(1, h.o.States)
 		}
-		what := fmt.Sprintf("%d of %d sectors of data and %d pieces of the head", len(data), len(c.data), len(head))
+		what := fmt.Sprintf("%d of %d sectors of data and %d pieces of the head, or %d of %d bytes of the journal",
+			len(r.data), len(c.data), len(r.head), len(r.segment), len(c.newSegment))
 		is, err := look(path)
 		switch {
 		case err != nil:
 			return next, broke("with %s the store can't be opened: %v", what, err)
 		case is.sound != nil:
 			return next, broke("with %s: %v", what, is.sound)
-		case is.digest == now.digest && headDone:
+		case is.digest == now.digest && r.done:
 			h.rep.New++
 		case is.digest == old.digest:
 			h.rep.Old++
@@ -672,32 +715,81 @@ func (h *history) crashOf(ctx context.Context, path string, c recorded, keep boo
 		default:
 			return next, broke("with %s the state is neither that before the commit nor that after it", what)
 		}
-		if keep {
-			if next, err = readAll(f); err != nil {
-				return next, err
-			}
-		}
 	}
 	return next, nil
 }
 
-// choose picks what reached the disk. headDone says that part of the head did.
-func (h *history) choose(c change) (length int64, data, head []stretch, headDone bool) {
-	length = c.newLength
+// reached is what of a change reached the disk.
+type reached struct {
+	length     int64
+	data, head []stretch
+	segment    []byte // of the journal, where the change is one of it
+	done       bool   // so much that the commit may be there
+}
+
+// all is what reaches the disk of a commit that is not cut short.
+func (c change) all() reached {
+	return reached{c.newLength, c.data, c.head, c.newSegment, true}
+}
+
+// leave makes the files such as a crash leaves them.
+func (h *history) leave(f *os.File, c recorded, r reached) error {
+	im := c.before
+	if c.appends() {
+		im.segments[c.segment] = r.segment
+	}
+	if err := im.write(f.Name()); err != nil {
+		return err
+	}
+	return put(f, r.length, r.data, r.head)
+}
+
+// choose picks what reached the disk.
+func (h *history) choose(c change) reached {
+	if c.appends() {
+		return h.chooseAppend(c)
+	}
+	r := reached{length: c.newLength}
 	if h.rng.IntN(4) == 0 || h.o.unordered { // everything else did; the head is torn
-		head, data = c.head, c.data
+		r.head, r.data, r.done = c.head, c.data, true
 		if h.o.unordered {
-			data = h.some(data)
+			r.data = h.some(r.data)
 		}
 		if h.rng.IntN(2) == 0 {
-			return length, data, h.some(words(head)), true
+			r.head = words(r.head)
 		}
-		return length, data, h.some(head), true
+		r.head = h.some(r.head)
+		return r
 	}
-	if data = h.some(c.data); len(data) == 0 && h.rng.IntN(2) == 0 {
-		length = c.oldLength
+	if r.data = h.some(c.data); len(r.data) == 0 && h.rng.IntN(2) == 0 {
+		r.length = c.oldLength
 	}
-	return length, data, nil, false
+	return r
+}
+
+// chooseAppend picks what reached the disk of a record: any of its sectors, and
+// the length, which may have come before the bytes.
+func (h *history) chooseAppend(c change) reached {
+	r := reached{length: c.newLength, segment: make([]byte, len(c.newSegment))}
+	copy(r.segment, c.oldSegment)
+	var pieces []stretch
+	for at := 0; at < len(c.newSegment); at += sectorBytes {
+		end := min(at+sectorBytes, len(c.newSegment))
+		if !bytes.Equal(r.segment[at:end], c.newSegment[at:end]) {
+			pieces = append(pieces, stretch{at: int64(at), new: c.newSegment[at:end]})
+		}
+	}
+	if h.rng.IntN(4) > 0 {
+		pieces = h.some(pieces)
+	}
+	for _, p := range pieces {
+		copy(r.segment[p.at:], p.new)
+	}
+	if more := len(c.newSegment) - len(c.oldSegment); more > 0 && h.rng.IntN(3) == 0 {
+		r.segment = r.segment[:len(c.oldSegment)+h.rng.IntN(more+1)]
+	}
+	r.done = bytes.Equal(r.segment, c.newSegment)
+	return r
 }
 
 // some picks any, few, most or all but one of the pieces.
@@ -724,18 +816,6 @@ func put(f *os.File, length int64, pieces ...[]stretch) error {
 		}
 	}
 	return nil
-}
-
-// take writes the old bytes back.
-func take(f *os.File, c change) error {
-	for _, list := range [][]stretch{c.data, c.head} {
-		for _, s := range list {
-			if _, err := f.WriteAt(s.old, s.at); err != nil {
-				return err
-			}
-		}
-	}
-	return f.Truncate(c.oldLength)
 }
 
 // readAll reads the file with what lies beyond what is in use.

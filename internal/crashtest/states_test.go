@@ -32,7 +32,8 @@ func TestStates(t *testing.T) {
 	if !rep.OK() {
 		t.Error(rep.Violation)
 	}
-	if rep.States != n || rep.Old < n/2 || rep.New < n/20 || rep.Old+rep.New != n || rep.Continued == 0 {
+	if rep.States != n || rep.Old < n/2 || rep.New < n/20 || rep.Old+rep.New != n || rep.Continued == 0 ||
+		rep.Appends < rep.Commits/4 || rep.Folds < rep.Commits/20 || rep.Appends+rep.Folds > 3*rep.Commits/4 {
 		t.Errorf("%+v: states of a kind are missing", rep)
 	}
 }

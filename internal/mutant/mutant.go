@@ -125,6 +125,10 @@ const (
 	// Of sync/oplog and sync/tenant: the log and its loop.
 	AnswerUncommitted
 	DraftTwice
+	JournalNotSynced
+	JournalCutShort
+	JournalSumIgnored
+	FoldKeepsDeleted
 	NoTick
 
 	// Of server/rest: the module API.

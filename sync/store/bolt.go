@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -24,8 +25,10 @@ const pageSize = 4096
 
 // The defaults of [Options].
 const (
-	DefaultTimeout = 2 * time.Second
-	DefaultReserve = 64 << 20
+	DefaultTimeout   = 2 * time.Second
+	DefaultReserve   = 64 << 20
+	DefaultFoldBytes = 16 << 20
+	DefaultFoldAfter = time.Second
 )
 
 // Options say how a [Bolt] store is opened. The zero value is right for
@@ -47,19 +50,47 @@ type Options struct {
 	MinFree uint64
 	// Free replaces [Free] as the way to ask for the free bytes of a folder.
 	Free func(dir string) (uint64, error)
-	// NoSync leaves commits to the operating system's leisure: for tests and
-	// for bulk loads that start over after a crash.
+	// NoSync leaves commits to the operating system's leisure, and writes them
+	// into the file at once, without a journal: for tests and for bulk loads that
+	// start over after a crash.
 	NoSync bool
+	// FoldBytes is how much of keys and values a journal takes before it is folded
+	// into the file, 0 for [DefaultFoldBytes]; FoldAfter how long it may be until
+	// then, 0 for [DefaultFoldAfter].
+	FoldBytes int
+	FoldAfter time.Duration
 }
 
 // Bolt is an engine on one bbolt file, which no other process can open
-// meanwhile.
+// meanwhile, and while it is open on the journal beside it: a commit is durable
+// there first, with one sync, and folded into the file with others later. What
+// is not folded yet lies over the file in memory. Opening folds what a crash
+// left.
 type Bolt struct {
 	db   *bolt.DB
 	path string
 	opts Options
 
-	write sync.Mutex // held through an Update
+	// folding is held through a fold, write through an Update; where both are,
+	// folding is taken first.
+	folding sync.Mutex
+	write   sync.Mutex
+	journal *journal // under write; nil before the first Update
+	number  uint64   // of the last commit in the journal; under write
+	record  []byte   // for the next one; under write
+	timer   *time.Timer
+	due     bool         // a fold was asked for; under write
+	rushed  bool         // at once; under write
+	over    atomic.Int64 // bytes of top
+
+	// layMu guards what lies over the file. It is held while a snapshot opens its
+	// transaction, so that the two fit together.
+	layMu    sync.Mutex
+	top      *layer      // the newest
+	frozen   *layer      // being folded
+	frozenOf nonce       // the journal that it is of; under folding
+	frozenTo uint64      // the last commit that it has; under folding
+	left     atomic.Bool // frozen is what a crash left, for which there was no space
 
 	// spaceMu guards what the last look at the disk showed.
 	spaceMu sync.Mutex
@@ -90,6 +121,12 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 	if opts.Free == nil {
 		opts.Free = Free
 	}
+	if opts.FoldBytes <= 0 {
+		opts.FoldBytes = DefaultFoldBytes
+	}
+	if opts.FoldAfter <= 0 {
+		opts.FoldAfter = DefaultFoldAfter
+	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := create(path, opts, uint64(1+len(table))); err != nil {
 			return nil, fmt.Errorf("store: making %s: %w", path, err)
@@ -101,6 +138,9 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 	}
 	b := &Bolt{db: db, path: path, opts: opts}
 	if err := b.settle(); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
+	}
+	if err := b.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
 	}
 	if err := b.prepare(table); err != nil {
@@ -287,6 +327,9 @@ func (b *Bolt) Scarce() error { return b.short(b.opts.Reserve) }
 
 // Update implements [Engine].
 func (b *Bolt) Update(fn func(Writer) error) error {
+	if err := b.relieve(); err != nil {
+		return err
+	}
 	b.write.Lock()
 	defer b.write.Unlock()
 	if err := b.stopped(); err != nil {
@@ -295,6 +338,17 @@ func (b *Bolt) Update(fn func(Writer) error) error {
 	if err := b.short(b.opts.MinFree); err != nil {
 		return err
 	}
+	switch {
+	case b.opts.NoSync:
+		return b.commit(func(w *boltWriter) error { return fn(w) })
+	case b.journal == nil:
+		return b.begin(fn)
+	}
+	return b.append(fn)
+}
+
+// commit runs fn in a transaction of the file, and makes it durable.
+func (b *Bolt) commit(fn func(*boltWriter) error) error {
 	tx, err := b.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", b.path, err)
@@ -355,40 +409,74 @@ func (b *Bolt) Snapshot() (Snapshot, error) {
 	if err := b.stopped(); err != nil {
 		return nil, err
 	}
-	tx, err := b.db.Begin(false)
+	r, err := b.layers()
 	if err != nil {
-		return nil, fmt.Errorf("store: %s: %w", b.path, err)
+		return nil, err
 	}
-	return &boltSnapshot{boltReader{tx: tx}}, nil
+	return &boltSnapshot{r}, nil
 }
 
-// Size implements [Engine]: the length of the file, which never shrinks; see
-// [Compact].
-func (b *Bolt) Size() (int64, error) {
-	fi, err := os.Stat(b.path)
+// layers opens the state of the latest commit.
+func (b *Bolt) layers() (layers, error) {
+	b.layMu.Lock()
+	defer b.layMu.Unlock()
+	tx, err := b.db.Begin(false)
 	if err != nil {
-		return 0, fmt.Errorf("store: %w", err)
+		return layers{}, fmt.Errorf("store: %s: %w", b.path, err)
 	}
-	return fi.Size(), nil
+	return layers{boltReader: boltReader{tx: tx}, over: [2]*layer{b.top, b.frozen}}, nil
+}
+
+// Size implements [Engine]: the length of the file, which never shrinks, see
+// [Compact], and that of the journal.
+func (b *Bolt) Size() (int64, error) {
+	var n int64
+	for i, p := range append([]string{b.path}, segmentNames(b.path)...) {
+		fi, err := os.Stat(p)
+		if err == nil {
+			n += fi.Size()
+		} else if i == 0 {
+			return 0, fmt.Errorf("store: %w", err)
+		}
+	}
+	return n, nil
 }
 
 // Path returns the file's name as it was opened.
 func (b *Bolt) Path() string { return b.path }
 
-// Close implements [Engine]. It waits for open snapshots.
+// Close implements [Engine]. It waits for open snapshots. A journal that can't be
+// folded for want of space stays, and is folded when the store is opened again.
 func (b *Bolt) Close() error {
+	b.folding.Lock()
+	defer b.folding.Unlock()
 	b.write.Lock()
 	defer b.write.Unlock()
-	if err := b.stopped(); errors.Is(err, ErrClosed) {
+	broken := b.stopped()
+	if errors.Is(broken, ErrClosed) {
 		return nil
 	}
+	err := b.end(broken == nil)
 	b.mu.Lock()
 	b.broken = ErrClosed
 	b.mu.Unlock()
-	if err := b.db.Close(); err != nil {
+	if err := errors.Join(err, b.db.Close()); err != nil {
 		return fmt.Errorf("store: closing %s: %w", b.path, err)
 	}
 	return nil
+}
+
+// BackupSize returns how long a copy by [Bolt.Backup] would be at most, in bytes:
+// as long as the file once the journal is folded.
+func (b *Bolt) BackupSize() (int64, error) {
+	if err := b.fold(); err != nil {
+		return 0, fmt.Errorf("store: backup of %s: %w", b.path, err)
+	}
+	fi, err := os.Stat(b.path)
+	if err != nil {
+		return 0, fmt.Errorf("store: %w", err)
+	}
+	return fi.Size(), nil
 }
 
 // Backup writes a copy of the latest commit, a complete store file, to w while
@@ -399,6 +487,9 @@ func (b *Bolt) Close() error {
 func (b *Bolt) Backup(w io.Writer) (int64, error) {
 	if err := b.stopped(); err != nil {
 		return 0, err
+	}
+	if err := b.fold(); err != nil {
+		return 0, fmt.Errorf("store: backup of %s: %w", b.path, err)
 	}
 	var n int64
 	h := sha256.New()
@@ -419,13 +510,19 @@ func (b *Bolt) Backup(w io.Writer) (int64, error) {
 
 // boltReader reads one bbolt transaction.
 type boltReader struct {
-	tx      *bolt.Tx // nil once ended
-	buckets [maxBucket + 1]*bolt.Bucket
+	tx *bolt.Tx // nil once ended
+	// cursors look keys up. Each begins at the root again, but keeps the memory
+	// for its way down, which Get of bbolt's own makes anew for every key.
+	cursors [maxBucket + 1]*bolt.Cursor
 }
 
-func (r *boltReader) bucket(b Bucket) *bolt.Bucket {
-	if bk := r.buckets[mustBucket(b)]; bk != nil && r.tx != nil {
-		return bk
+func (r *boltReader) bucket(b Bucket) *bolt.Bucket { return r.cursor(b).Bucket() }
+
+// cursor returns what looks keys up in a bucket; whoever goes on from where it
+// stands takes one of his own.
+func (r *boltReader) cursor(b Bucket) *bolt.Cursor {
+	if c := r.cursors[mustBucket(b)]; c != nil && r.tx != nil {
+		return c
 	}
 	if r.tx == nil {
 		panic("store: read after the transaction ended")
@@ -435,15 +532,20 @@ func (r *boltReader) bucket(b Bucket) *bolt.Bucket {
 		// Rows come in ascending order and stay: full pages halve the file.
 		bk.FillPercent = 0.9
 	}
-	r.buckets[b] = bk
-	return bk
+	r.cursors[b] = bk.Cursor()
+	return r.cursors[b]
 }
 
 // sequential marks the buckets whose keys ascend as they are added.
 var sequential = [maxBucket + 1]bool{Log: true, Records: true, Changes: true, Ordinals: true, Audit: true}
 
 // Get implements [Reader].
-func (r *boltReader) Get(b Bucket, key []byte) []byte { return r.bucket(b).Get(key) }
+func (r *boltReader) Get(b Bucket, key []byte) []byte {
+	if k, v := r.cursor(b).Seek(key); bytes.Equal(k, key) {
+		return v
+	}
+	return nil
+}
 
 // Scan implements [Reader].
 func (r *boltReader) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
@@ -469,7 +571,7 @@ func (r *boltReader) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) 
 	}
 }
 
-type boltSnapshot struct{ boltReader }
+type boltSnapshot struct{ layers }
 
 func (s *boltSnapshot) Close() {
 	if s.tx != nil {

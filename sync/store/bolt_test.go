@@ -301,7 +301,7 @@ func TestMigrations(t *testing.T) {
 
 func TestCommitErrorIsSticky(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tenant.db")
-	b := mustOpen(t, path, Options{})
+	b := mustOpen(t, path, Options{NoSync: true})
 	put(t, b, Records, "k", "old")
 	// A full disk in the middle of a commit: the file may not grow.
 	b.db.MaxSize = 1
@@ -329,7 +329,7 @@ func TestCommitErrorIsSticky(t *testing.T) {
 // leaves no lock behind that Close would wait for.
 func TestCommitPanics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tenant.db")
-	b := mustOpen(t, path, Options{})
+	b := mustOpen(t, path, Options{NoSync: true})
 	put(t, b, Records, "k", "old")
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

@@ -15,13 +15,19 @@ const maxFaults = 10
 
 // Check reads the whole file and verifies that it is consistent: every page is
 // used once or free, every tree is in order, all buckets are there and the
-// format is readable. It reads a snapshot and holds up updates meanwhile. The
+// format is readable. It folds the journal first and holds up updates meanwhile. The
 // error is [ErrCorrupt] and lists the first ten faults.
 func (b *Bolt) Check() error {
+	b.folding.Lock()
+	defer b.folding.Unlock()
 	b.write.Lock()
 	defer b.write.Unlock()
 	if err := b.stopped(); err != nil {
 		return err
+	}
+	// On a full disk the file is checked as it is.
+	if err := b.foldHeld(true); err != nil && !errors.Is(err, ErrDiskFull) {
+		return fmt.Errorf("store: %s: %w", b.path, err)
 	}
 	// The pages first, off the file: bbolt's own check runs on a goroutine of
 	// its own and would take the process down with it on a wild pointer.

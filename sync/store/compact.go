@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -15,11 +16,15 @@ const compactBytes = 32 << 20
 // Compact copies the store in the file src, which no process may have open for
 // writing, into a new file dst without its free pages. dst must not exist and
 // does not appear before it is complete and checked. progress, unless nil, is
-// told how many rows of how many are done. It leaves src as it is.
+// told how many rows of how many are done. It leaves src as it is, but for folding
+// what a crash left beside it.
 func Compact(src, dst string, progress func(done, total int64)) (err error) {
 	fail := func(err error) error { return fmt.Errorf("store: compacting %s: %w", src, err) }
 	if _, err := os.Lstat(dst); err == nil {
 		return fail(fmt.Errorf("%s: %w", dst, os.ErrExist))
+	}
+	if err := foldLeft(src); err != nil {
+		return fail(err)
 	}
 	if err := checkHead(src); err != nil {
 		return fail(err)
@@ -71,8 +76,10 @@ func copyRows(to *bolt.DB, src *bolt.Tx, progress func(done, total int64)) error
 	if progress == nil {
 		progress = func(_, _ int64) {}
 	}
-	err := src.ForEach(func(_ []byte, b *bolt.Bucket) error {
-		total += int64(b.Stats().KeyN)
+	err := src.ForEach(func(name []byte, b *bolt.Bucket) error {
+		if !bytes.Equal(name, journalBucket) {
+			total += int64(b.Stats().KeyN)
+		}
 		return nil
 	})
 	if err != nil {
@@ -80,6 +87,9 @@ func copyRows(to *bolt.DB, src *bolt.Tx, progress func(done, total int64)) error
 	}
 	progress(0, total)
 	return src.ForEach(func(name []byte, b *bolt.Bucket) error {
+		if bytes.Equal(name, journalBucket) {
+			return nil // of the old file
+		}
 		c := b.Cursor()
 		k, v := c.First()
 		for first := true; first || k != nil; first = false {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"satchel/sync/store"
 	"satchel/sync/store/storetest"
@@ -24,10 +25,10 @@ func TestMemStaged(t *testing.T) {
 }
 
 // boltHarness makes each store in a new folder.
-func boltHarness(t *testing.T, wrap func(store.Engine) store.Engine) storetest.Harness {
+func boltHarness(t *testing.T, opts store.Options, wrap func(store.Engine) store.Engine) storetest.Harness {
 	root := t.TempDir()
 	open := func(t storetest.TB, path string) store.Engine {
-		b, err := store.OpenBolt(path, store.Options{NoSync: true})
+		b, err := store.OpenBolt(path, opts)
 		if err != nil {
 			t.Fatalf("open: %v", err)
 		}
@@ -61,11 +62,24 @@ func boltHarness(t *testing.T, wrap func(store.Engine) store.Engine) storetest.H
 }
 
 func TestBolt(t *testing.T) {
-	storetest.Run(t, boltHarness(t, func(e store.Engine) store.Engine { return e }))
+	storetest.Run(t, boltHarness(t, direct, func(e store.Engine) store.Engine { return e }))
+}
+
+// direct writes every commit into the file.
+var direct = store.Options{NoSync: true}
+
+// TestBoltJournal folds now and then, TestBoltUnfolded never by itself.
+func TestBoltJournal(t *testing.T) {
+	often := store.Options{FoldBytes: 500, FoldAfter: time.Millisecond}
+	storetest.Run(t, boltHarness(t, often, func(e store.Engine) store.Engine { return e }))
+}
+
+func TestBoltUnfolded(t *testing.T) {
+	storetest.Run(t, boltHarness(t, store.Options{FoldAfter: time.Hour}, func(e store.Engine) store.Engine { return e }))
 }
 
 func TestBoltStaged(t *testing.T) {
-	storetest.Run(t, boltHarness(t, func(e store.Engine) store.Engine { return storetest.Staged{Engine: e} }))
+	storetest.Run(t, boltHarness(t, direct, func(e store.Engine) store.Engine { return storetest.Staged{Engine: e} }))
 }
 
 func TestFaulty(t *testing.T) {

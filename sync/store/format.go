@@ -11,7 +11,7 @@ import (
 
 // Format is the version of the stores this program writes. It goes up by one
 // with each entry of the migrations table.
-const Format = 6
+const Format = 7
 
 // ErrFormat says that a store has a format that this program can't use.
 var ErrFormat = errors.New("store: format not supported")
@@ -50,6 +50,12 @@ var migrations = []migration{
 		// The first entry of a program that knows them indexes the numbers of
 		// documents; an older program would give them none.
 		to: 6, name: "numbers of documents",
+		run:    func(Writer) error { return nil },
+		verify: func(Reader) error { return nil },
+	},
+	{
+		// An older program would not look for commits in the journal.
+		to: 7, name: "journal",
 		run:    func(Writer) error { return nil },
 		verify: func(Reader) error { return nil },
 	},
@@ -140,11 +146,11 @@ func migrate(b *Bolt, table []migration) error {
 		if m.to != have+1 {
 			return fmt.Errorf("store: migration %q leads to format %d, not %d", m.name, m.to, have+1)
 		}
-		err = b.Update(func(w Writer) error {
+		err = b.commit(func(w *boltWriter) error {
 			if err := m.run(w); err != nil {
 				return err
 			}
-			if err := w.(*boltWriter).putFormat(m.to); err != nil {
+			if err := w.putFormat(m.to); err != nil {
 				return err
 			}
 			return m.verify(w)

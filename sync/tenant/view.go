@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"errors"
 	"sync"
 
 	"satchel/internal/fault"
@@ -8,6 +9,7 @@ import (
 	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/sync/state"
+	"satchel/sync/store"
 )
 
 // View is one committed state, for reading. It is for one goroutine and
@@ -24,12 +26,22 @@ func (t *Tenant) Read(f func(*View) error) error {
 		return fault.New(fault.TenantStopped).Because(err)
 	}
 	defer t.Hold()()
-	snap, err := t.opts.Engine.Snapshot()
+	snap, err := t.snapshot()
 	if err != nil {
 		return fault.New(fault.TenantStopped).Because(err)
 	}
 	defer snap.Close()
 	return f(&View{state.NewReader(t.opts.Cat, snap), t})
+}
+
+// snapshot opens the committed state. An engine may find beside all commits that
+// its disk fails, and whoever asks it next stops the tenant.
+func (t *Tenant) snapshot() (store.Snapshot, error) {
+	snap, err := t.opts.Engine.Snapshot()
+	if errors.Is(err, store.ErrUnknown) {
+		t.stop(err)
+	}
+	return snap, err
 }
 
 // subjectCache remembers people's rights per version of the policy.
