@@ -349,10 +349,26 @@ func (h *handset) sync(ctx context.Context, name string, useful []string) error 
 	return nil
 }
 
+// shows reports whether the activities are there with what their screen tells:
+// the job, whose it is, where, who to ask for and what is to be mended.
 func (h *handset) shows(activities []string) bool {
 	for _, id := range activities {
-		if _, err := h.phone.Get("jobActivity", id); err != nil {
+		a, err := h.phone.Get("jobActivity", id)
+		if err != nil {
 			return false
+		}
+		job, err := h.phone.Get("job", a.Text("job"))
+		if err != nil {
+			return false
+		}
+		for _, name := range []string{"client", "site", "contact", "asset"} {
+			id := job.Text(name)
+			if id == "" {
+				continue
+			}
+			if _, err := h.phone.Get(name, id); err != nil {
+				return false
+			}
 		}
 	}
 	return true

@@ -339,6 +339,9 @@ func (s *Scope) profileOnly() bool {
 type Selection struct {
 	Type  *entity.Type
 	Scope *Scope
+	// First: a day's work needs them. With the window narrowed to a day they are
+	// what a device is to have before anything else.
+	First bool
 }
 
 // CheckProfile holds a profile's selections against the catalogue.

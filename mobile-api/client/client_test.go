@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"satchel/sync/wire"
 )
 
@@ -353,9 +355,9 @@ func TestRevokedCreateStaysHidden(t *testing.T) {
 	if !errors.Is(err, errNetwork) {
 		t.Fatal(err)
 	}
-	must(t, p.pullAll(ctx, &Report{}, nil)) // as the socket would
+	must(t, p.pullAll(ctx, &Report{}, nil, nil)) // as the socket would
 	s.remove("note", id)
-	must(t, p.pullAll(ctx, &Report{}, nil))
+	must(t, p.pullAll(ctx, &Report{}, nil, nil))
 	if _, err := p.Get("note", id); !errors.Is(err, ErrNotFound) {
 		t.Errorf("shown: %v", err)
 	}
@@ -539,7 +541,7 @@ func testReset(t *testing.T, whole bool) {
 	if _, err := p.Sync(ctx); !errors.Is(err, errNetwork) {
 		t.Fatal(err)
 	}
-	must(t, p.pullAll(ctx, &Report{}, nil))
+	must(t, p.pullAll(ctx, &Report{}, nil, nil))
 	s.remove("job", "job1")
 	s.remove("job", made)
 	heal := []string{"job"} // the reset of a heal names no removals
@@ -551,7 +553,7 @@ func testReset(t *testing.T, whole bool) {
 			}
 		})
 	}
-	must(t, p.pullAll(ctx, &Report{}, heal))
+	must(t, p.pullAll(ctx, &Report{}, heal, nil))
 	ps, err := p.Problems()
 	must(t, err)
 	if len(ps) != 3 || !ps[0].Hidden || ps[1].Hidden || ps[2].Hidden || ps[2].Mutation.ID != note {
@@ -1039,6 +1041,22 @@ func TestHTTPLimits(t *testing.T) {
 	if out["a"] != "b" {
 		t.Errorf("gzip: %v", out)
 	}
+	enc, err := zstd.NewWriter(nil)
+	must(t, err)
+	body, h = enc.EncodeAll([]byte(`{"a":"c"}`), nil), http.Header{"Content-Encoding": {"zstd"}}
+	must(t, p.send(ctx, "/x", "", struct{}{}, &out))
+	if out["a"] != "c" {
+		t.Errorf("zstd: %v", out)
+	}
+	body = body[:len(body)-2]
+	if err := p.send(ctx, "/x", "", struct{}{}, &out); err == nil {
+		t.Error("half an answer was taken")
+	}
+	body = enc.EncodeAll([]byte(`"`+strings.Repeat("a", 1<<20)+`"`), nil)
+	if err := p.send(ctx, "/x", "", struct{}{}, &out); !hasCode(err, codeAnswerTooLarge) {
+		t.Errorf("a bomb: %v", err)
+	}
+	h = http.Header{"Content-Encoding": {"gzip"}}
 	z.Reset()
 	w = gzip.NewWriter(&z)
 	_, _ = w.Write([]byte(`"` + strings.Repeat("a", 1<<20) + `"`))

@@ -31,7 +31,8 @@
 // what the person may do with which records. An edit that breaks them is a
 // *RuleError at once, with the server's own code, while the person is still where
 // the work is; nothing of it is queued unless EditAnyway says so. What the device
-// can't know is left to the server, which decides in any case.
+// can't know is left to the server, which decides in any case. A new device fetches
+// them beside its second page: the first of a field device is the person's day.
 //
 // # What the server may answer
 //

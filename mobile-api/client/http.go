@@ -13,9 +13,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	mobile "satchel/mobile-api/wire"
 	"satchel/sync/wire"
 )
+
+// maxWindow bounds what a zstd answer may refer back to, in bytes: what RFC 8878
+// would have everybody support.
+const maxWindow = 8 << 20
 
 // maxRefreshes is how often one call exchanges tokens: the first answer may be
 // the repetition of one that was lost long ago, with a token that is over too.
@@ -100,7 +106,7 @@ func (p *Phone) exchange(req *http.Request, path, token string) (int, []byte, er
 	req.Header.Set(mobile.HeaderProtocol, strconv.Itoa(mobile.Protocol))
 	// Set here and undone below, so that any transport will do and the limit
 	// counts decompressed bytes.
-	req.Header.Set("Accept-Encoding", "gzip")
+	req.Header.Set("Accept-Encoding", "zstd, gzip")
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -121,7 +127,12 @@ func (p *Phone) exchange(req *http.Request, path, token string) (int, []byte, er
 
 func (p *Phone) readBody(resp *http.Response) ([]byte, error) {
 	var r io.Reader = resp.Body
-	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") && !resp.Uncompressed {
+	coding := strings.ToLower(resp.Header.Get("Content-Encoding"))
+	if resp.Uncompressed {
+		coding = ""
+	}
+	switch coding {
+	case "gzip":
 		z, err := gzip.NewReader(r)
 		if errors.Is(err, io.EOF) {
 			return nil, nil
@@ -130,6 +141,14 @@ func (p *Phone) readBody(resp *http.Response) ([]byte, error) {
 			return nil, fmt.Errorf("client: compressed answer: %w", err)
 		}
 		defer z.Close() //nolint:errcheck // only read from
+		r = z
+	case "zstd":
+		// One goroutine, and no more memory than what the server's needs.
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, fmt.Errorf("client: compressed answer: %w", err)
+		}
+		defer z.Close()
 		r = z
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, p.opts.MaxResponse+1))

@@ -76,6 +76,9 @@ type applied struct {
 	// requeued: the server had lost work that it had confirmed; it is in the
 	// outbox again.
 	requeued bool
+	// waiting: the page ended a round, and work that the server has done is laid
+	// over the records until the next one ends.
+	waiting bool
 }
 
 // applyHow says how a page was asked for.
@@ -135,7 +138,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 		for typ := range touched {
 			delete(p.sums, typ)
 		}
-		if out.requeued, err = applySettled(t, pg, how.reconciled); err != nil {
+		if out.requeued, out.waiting, err = applySettled(t, pg, how.reconciled); err != nil {
 			return err
 		}
 		if err := noteSettled(t, pg); err != nil {
@@ -351,13 +354,13 @@ func doubt(t tx, typ string) error {
 // show: at once where the page brings or removes the record, for the others
 // when a round ends that began with them in effect. Without the second half of
 // that rule an old value would show between a page that is cut and the next.
-func applySettled(t tx, pg *page, reconciled bool) (requeued bool, err error) {
+func applySettled(t tx, pg *page, reconciled bool) (requeued, waiting bool, err error) {
 	// The server did not know the checkpoint: it was restored, perhaps to a time
 	// before what it had confirmed. What it has all the same it answers again.
 	anew := reconciled || pg.Reset && len(pg.ResetTypes) == 0
 	start, open, err := getNumber(t, keyRound)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if open = open && !anew; !open {
 		start = pg.Processed
@@ -365,17 +368,17 @@ func applySettled(t tx, pg *page, reconciled bool) (requeued bool, err error) {
 	if pg.More {
 		if !open {
 			if err := putNumber(t, keyRound, start); err != nil {
-				return false, err
+				return false, false, err
 			}
 		}
 	} else {
 		if err := t.del(bucketMeta, keyRound); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	if anew {
 		if requeued, err = requeue(t, pg.Processed+1); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	var settled []wire.Mutation
@@ -386,7 +389,7 @@ func applySettled(t tx, pg *page, reconciled bool) (requeued bool, err error) {
 		return nil
 	})
 	if err != nil || len(settled) == 0 {
-		return requeued, err
+		return requeued, false, err
 	}
 	named := make(map[wire.Ref]bool, len(pg.Removed)+len(pg.Records))
 	for _, r := range pg.Removed {
@@ -397,13 +400,16 @@ func applySettled(t tx, pg *page, reconciled bool) (requeued bool, err error) {
 	}
 	for i := range settled {
 		m := &settled[i]
-		if named[wire.Ref{Type: m.Type, ID: m.ID}] || !pg.More && m.N <= start {
+		switch {
+		case named[wire.Ref{Type: m.Type, ID: m.ID}] || !pg.More && m.N <= start:
 			if err := unsettle(t, m); err != nil {
-				return requeued, err
+				return requeued, false, err
 			}
+		case !pg.More:
+			waiting = true
 		}
 	}
-	return requeued, nil
+	return requeued, waiting, nil
 }
 
 // compare returns the types in which the store is not what the server says,

@@ -79,6 +79,7 @@ func signable(t *testing.T) *testworld.World {
 type names struct {
 	of, value map[string]string
 	n         int
+	then, now []any // records of the round under way, as recorded and as they are
 }
 
 func newNames() *names { return &names{of: map[string]string{}, value: map[string]string{}} }
@@ -307,7 +308,30 @@ func replay(t *testing.T, w *testworld.World, n *names, line int, e *exchange) {
 	if err := json.Unmarshal(res.Body, &is); err != nil {
 		t.Fatalf("%s: %v: %s", where, err, res.Body)
 	}
+	if strings.HasSuffix(e.Path, "/sync/v1/pull") {
+		n.round(t, where, was, is)
+	}
 	alike(t, n, where, "", was, is)
+}
+
+// round takes the records out of a page and compares those of a whole round: which
+// of them comes on which page is the server's to decide.
+func (n *names) round(t *testing.T, where string, was, is any) {
+	t.Helper()
+	take := func(page any, into *[]any) (more bool) {
+		m, _ := page.(map[string]any)
+		rs, _ := m["records"].([]any)
+		*into = append(*into, rs...)
+		delete(m, "records")
+		more, _ = m["more"].(bool)
+		return more
+	}
+	take(is, &n.now)
+	if take(was, &n.then) {
+		return
+	}
+	alike(t, n, where+" records", "", n.then, n.now)
+	n.then, n.now = nil, nil
 }
 
 // exact are members that a phone acts on by their value.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	mobile "satchel/mobile-api/wire"
@@ -107,6 +108,22 @@ func (p *Phone) freshenRules(ctx context.Context, told string) error {
 	return nil
 }
 
+// earlyRules returns what has the rules fetched, where there are none or they are
+// old, beside what goes on: a new device has them with its first records, and no
+// round trip is spent on them at the end. What fails is left to freshenRules. join
+// returns when nothing of it is under way any more.
+func (p *Phone) earlyRules(ctx context.Context) (begin, join func()) {
+	var under sync.WaitGroup
+	begin = sync.OnceFunc(func() {
+		under.Go(func() {
+			if err := p.fetchRules(ctx, ""); err != nil {
+				p.log.Debug("the rules could not be had early", "error", err)
+			}
+		})
+	})
+	return begin, under.Wait
+}
+
 // rulesRetry is how long to wait before rules are asked for again that a live
 // page told of and that could not be had.
 const rulesRetry = 30 * time.Second
@@ -147,6 +164,7 @@ func (p *Phone) fetchRules(ctx context.Context, told string) error {
 	if err != nil {
 		return err
 	}
+	emptied := p.emptied.Load()
 	now := p.now().UTC()
 	age := now.Sub(note.At)
 	own := note.Owner == d.Owner
@@ -176,6 +194,9 @@ func (p *Phone) fetchRules(ctx context.Context, told string) error {
 		note = rulesNote{Version: r.Version, At: now, Owner: d.Owner}
 	}
 	return p.st.update(func(t tx) error {
+		if p.emptied.Load() != emptied {
+			return nil // they were somebody's of whom nothing may stay
+		}
 		if raw == nil {
 			return errors.Join(t.del(bucketMeta, keyRules), putJSON(t, keyRulesNote, note))
 		}

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"satchel/internal/testworld"
 	"satchel/mobile-api/client"
@@ -195,6 +197,48 @@ func TestRulesOfTheUnread(t *testing.T) {
 		if res := sync(t, mgr); len(res) != 1 || res[0].Status != wire.Applied {
 			t.Errorf("%s: %+v", step, res)
 		}
+	}
+}
+
+// TestRulesComeEarly: a device without rules fetches them beside the pages that are
+// still to come, and not again at the end.
+func TestRulesComeEarly(t *testing.T) {
+	w := tenantWorld(t)
+	n := &wired{w: w}
+	asked := make(chan struct{}, 10)
+	pulls := 0
+	p, err := client.OpenMemory(client.NewMemory(), client.Options{
+		Server: "http://satchel.example", Tenant: string(testworld.Slug), Clock: w.Clock, PageLimit: 5,
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			switch r.URL.Path {
+			case "/sync/v1/rules":
+				asked <- struct{}{}
+			case "/sync/v1/pull":
+				if pulls++; pulls == 2 { // which waits for nothing but its own answer
+					if len(asked) > 0 {
+						t.Error("the rules take the connection of the second page")
+					}
+					httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+					select {
+					case got := <-asked:
+						asked <- got
+					case <-time.After(10 * time.Second):
+						t.Error("the second page is asked for alone")
+					}
+				}
+			}
+			return n.RoundTrip(r)
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Login(t.Context(), string(testworld.Engineer), "x"); err != nil {
+		t.Fatal(err)
+	}
+	sync(t, p)
+	if r, err := p.Rules(); r == nil || err != nil || len(asked) != 1 {
+		t.Errorf("rules %v %v, asked %d times", r != nil, err, len(asked))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 
 	"satchel/sync/wire"
@@ -54,13 +55,18 @@ func (p *Phone) sync(ctx context.Context) (Report, error) {
 	if pushErr != nil && (!errors.As(pushErr, &e) || over(pushErr)) {
 		return rep, pushErr // no answer at all, or no session any more
 	}
-	err = p.pullAll(ctx, &rep, nil)
+	beside, cancel := context.WithCancel(ctx)
+	early, join := p.earlyRules(beside)
+	defer join()
+	defer cancel()
+	err = p.pullAll(ctx, &rep, nil, early)
 	if rep.requeued && pushErr == nil && err == nil {
 		if pushErr = p.pushAll(ctx, &rep); pushErr == nil {
-			err = p.pullAll(ctx, &rep, nil)
+			err = p.pullAll(ctx, &rep, nil, early)
 		}
 	}
 	if err == nil {
+		join()
 		err = p.freshenRules(ctx, rep.rules)
 	}
 	return rep, errors.Join(pushErr, err)
@@ -216,7 +222,12 @@ func (s *pullState) after(out applied) (diverged []string) {
 	return diverged
 }
 
-func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
+// pullAll pulls until the device has everything and the server knows. Where more is
+// to come after an applied page it calls coming, which may be nil, as soon as the
+// request for that has its connection: what is begun then does not take it away,
+// and opening another would cost a round trip.
+func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string, coming func()) error {
+	call := ctx
 	s := pullState{heal: heal}
 	ignored, carried, acknowledged := 0, false, false
 	for {
@@ -226,7 +237,7 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 			return err
 		}
 		var pg page
-		err = p.call(ctx, "/sync/v1/pull", req, &pg)
+		err = p.call(call, "/sync/v1/pull", req, &pg)
 		if hasCode(err, codeBadCheckpoint) {
 			if err := p.refusedCheckpoint(&s); err != nil {
 				return err
@@ -261,7 +272,7 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 		if pg.Rules != "" {
 			rep.rules = pg.Rules
 		}
-		carried = carried || !pg.empty()
+		carried = carried || !pg.empty() || out.waiting
 		for _, typ := range req.Heal {
 			if !slices.Contains(rep.Healed, typ) {
 				rep.Healed = append(rep.Healed, typ)
@@ -275,6 +286,9 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string) error {
 		case len(s.heal) > 0:
 			p.log.Warn("digests differ, types are pulled anew", "types", s.heal)
 		case pg.More:
+			if coming != nil {
+				call = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { coming() }})
+			}
 		case carried && !acknowledged:
 			acknowledged = true
 		default:
@@ -317,7 +331,7 @@ func (p *Phone) Verify(ctx context.Context) (healed []string, err error) {
 		}
 		healed = v.Types
 		var rep Report
-		if err := p.pullAll(ctx, &rep, v.Types); err != nil {
+		if err := p.pullAll(ctx, &rep, v.Types, nil); err != nil {
 			return healed, err
 		}
 	}

@@ -25,6 +25,12 @@ func DefaultWindow(now ident.Millis) Window {
 	return Window{(d - 30).Start(), (d + 91).Start()}
 }
 
+// DayAround contains the day that it is at this time, wherever one is.
+func DayAround(now ident.Millis) Window {
+	const day = ident.Millis(24 * 60 * 60 * 1000)
+	return Window{now - day, now + day}
+}
+
 // Carried narrows what the person may see to what a device with the profile
 // carries: for an office device all that stands in root lists, for a field
 // device what the selections choose; in both, what is pinned and, beneath
