@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,76 @@ func TestScan(t *testing.T) {
 			t.Errorf("%q was taken for a page", bad)
 		}
 	}
+}
+
+// TestMarkIn: the first mark is found, and what looks like the end of one is none.
+func TestMarkIn(t *testing.T) {
+	for page, want := range map[string]string{
+		`{"records":[{"id":"a-mark-7","fields":{"notes":"mark-1-9","serial":"SN-1"}},{"fields":{"notes":"mark-2"}}]}`: "1-9",
+		`{"records":[{"fields":{"notes":"a mark-1","serial":"mark-"}}]}`:                                              "",
+		`{"records":[{"fields":{"notes":"marks-1"}}]}`:                                                                "",
+		`-`: "",
+		``:  "",
+	} {
+		if got := markIn([]byte(page)); got != want {
+			t.Errorf("%s: %q, not %q", page, got, want)
+		}
+	}
+}
+
+// plainScan is what scan counts, found in the plainest way.
+func plainScan(b []byte) (records int) {
+	for i := range b {
+		if bytes.HasPrefix(b[i:], []byte(`","rev":"`)) {
+			records++
+		}
+	}
+	return records
+}
+
+// recordsOf is a page of so many records as the tenant has them.
+func recordsOf(n int) []byte {
+	b := []byte(`{"from":"","checkpoint":"1.ab","removed":[],"records":[`)
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		id := key("record %d", i)
+		b = fmt.Appendf(b, `{"type":"%s","id":"%s","rev":"%016x","fields":{"name":"%s","serial":"%s","place":{"type":"point","x":1},"createdAt":"2026-01-31T08:00:00.000Z","notes":"%s"}}`,
+			[]string{"asset", "client", "employee"}[i%3], id, i, nameOf(i), serialOf(i), noteOf(i))
+	}
+	return append(b, `],"processed":0,"more":false,"complete":{"types":{}}}`...)
+}
+
+// TestCountRecords: records are counted, not the objects in them.
+func TestCountRecords(t *testing.T) {
+	for n := range 70 {
+		b := recordsOf(n)
+		got, err := scan(b)
+		if err != nil || got.records != n || plainScan(b) != n || !got.complete {
+			t.Fatalf("%d records: %+v, %v", n, got, err)
+		}
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	page := recordsOf(1129)
+	b.Run("scan", func(b *testing.B) {
+		b.SetBytes(int64(len(page)))
+		for b.Loop() {
+			if p, err := scan(page); err != nil || p.records != 1129 {
+				b.Fatal(p, err)
+			}
+		}
+	})
+	b.Run("mark", func(b *testing.B) {
+		b.SetBytes(int64(len(page)))
+		for b.Loop() {
+			if markIn(page) != "" {
+				b.Fatal("a mark")
+			}
+		}
+	})
 }
 
 // TestEvent: it is over when the last of those concerned has everything, and

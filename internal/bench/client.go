@@ -3,10 +3,10 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -185,6 +185,9 @@ func (c *client) pull(from, access, encoding, cp string, limit int) (synced, err
 	}
 }
 
+// maxGuess bounds what is set aside for a body by what it says of itself, in bytes.
+const maxGuess = 16 << 20
+
 func decode(encoding string, b []byte) ([]byte, error) {
 	switch encoding {
 	case "gzip":
@@ -193,7 +196,11 @@ func decode(encoding string, b []byte) ([]byte, error) {
 		if err := r.Reset(bytes.NewReader(b)); err != nil {
 			return nil, err
 		}
-		return io.ReadAll(r)
+		// A member ends with how long it is decompressed; what it says wrongly costs
+		// time or memory, no more.
+		out := bytes.NewBuffer(make([]byte, 0, min(binary.LittleEndian.Uint32(b[len(b)-4:]), maxGuess)+bytes.MinRead))
+		_, err := out.ReadFrom(r)
+		return out.Bytes(), err
 	case "zstd":
 		d, err := unzstd()
 		if err != nil {
@@ -236,12 +243,11 @@ func connectFrom(ctx context.Context, from, address, access, checkpoint string) 
 		return nil, refusedWith(res, err)
 	}
 	p := &phone{ws: ws, checkpoint: checkpoint, done: make(chan struct{}), hungUp: make(chan struct{})}
-	var buf bytes.Buffer
 	for {
 		if err := p.pull(); err != nil {
 			return nil, errors.Join(err, ws.Close())
 		}
-		got, err := p.read(&buf)
+		got, err := p.read()
 		if err != nil {
 			return nil, errors.Join(err, ws.Close())
 		}
@@ -270,11 +276,18 @@ func (p *phone) write(frame []byte) error {
 	return p.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-func (p *phone) read(buf *bytes.Buffer) (page, error) {
+// frames are what pages are read into, one at a time: they are large now and then,
+// and there are many phones.
+var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// read takes the next page and the mark in it.
+func (p *phone) read() (page, error) {
 	_, r, err := p.ws.NextReader()
 	if err != nil {
 		return page{}, err
 	}
+	buf := frames.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool's own
+	defer frames.Put(buf)
 	buf.Reset()
 	if _, err := buf.ReadFrom(r); err != nil {
 		return page{}, err
@@ -283,15 +296,15 @@ func (p *phone) read(buf *bytes.Buffer) (page, error) {
 	if err != nil {
 		return got, fmt.Errorf("%w: %.300s", err, buf.Bytes())
 	}
+	got.mark = markIn(buf.Bytes())
 	return got, nil
 }
 
 // follow takes pages until the connection ends.
 func (p *phone) follow() {
 	defer close(p.done)
-	var buf bytes.Buffer
 	for {
-		got, err := p.read(&buf)
+		got, err := p.read()
 		at := time.Now()
 		if p.deaf.Load() {
 			<-p.hungUp
@@ -309,9 +322,6 @@ func (p *phone) follow() {
 		if err := p.pull(); err != nil {
 			p.end(err)
 			return
-		}
-		if buf.Cap() > 64<<10 {
-			buf = bytes.Buffer{}
 		}
 	}
 }

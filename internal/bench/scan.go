@@ -12,7 +12,7 @@ type page struct {
 	checkpoint       string
 	records, removed int
 	more, complete   bool
-	mark             string // of the first record that has one
+	mark             string // see markIn; scan does not look for it
 }
 
 var (
@@ -22,7 +22,9 @@ var (
 	atRemoved    = []byte(`"removed":[`)
 	atRecords    = []byte(`],"records":[`)
 	atProcessed  = []byte(`],"processed":`)
-	oneRecord    = []byte(`","rev":"`)
+	atType       = []byte(`"type":"`)
+	atID         = []byte(`","id":"`)
+	atRev        = []byte(`","rev":"`)
 	oneRemoved   = []byte(`{"type":"`)
 	yesMore      = []byte(`"more":true`)
 	yesComplete  = []byte(`"complete":{`)
@@ -58,12 +60,55 @@ func scan(b []byte) (page, error) {
 		return p, errPage
 	}
 	p.removed = bytes.Count(removed, oneRemoved)
-	p.records = bytes.Count(rest[:end], oneRecord)
-	if _, mark, ok := bytes.Cut(rest[:end], atMark); ok {
-		mark, _, _ = bytes.Cut(mark, []byte(`"`))
-		p.mark = string(mark)
-	}
+	p.records = countRecords(rest[:end])
 	p.more = bytes.Contains(rest[end:], yesMore)
 	p.complete = bytes.Contains(rest[end:], yesComplete)
 	return p, nil
+}
+
+// countRecords looks from brace to brace: there are two a record, and what begins
+// one is far rarer than what its parts begin with.
+func countRecords(b []byte) (n int) {
+	for {
+		i := bytes.IndexByte(b, '{')
+		if i < 0 {
+			return n
+		}
+		b = b[i+1:]
+		if rest, ok := bytes.CutPrefix(b, atType); ok && isRecord(rest) {
+			n++
+		}
+	}
+}
+
+// isRecord reports whether what follows a type's beginning is the type, an id and
+// a rev, as records have them and what is in them doesn't.
+func isRecord(b []byte) bool {
+	for _, next := range [...][]byte{atID, atRev} {
+		i := bytes.IndexByte(b, '"')
+		if i < 0 {
+			return false
+		}
+		var ok bool
+		if b, ok = bytes.CutPrefix(b[i:], next); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// markIn returns the mark of the first record of a page that has one, "" for none.
+func markIn(page []byte) string {
+	last := atMark[len(atMark)-1] // of all its bytes the rarest
+	for from := 0; ; {
+		i := bytes.IndexByte(page[from:], last)
+		if i < 0 {
+			return ""
+		}
+		from += i + 1
+		if bytes.HasSuffix(page[:from], atMark) {
+			mark, _, _ := bytes.Cut(page[from:], []byte(`"`))
+			return string(mark)
+		}
+	}
 }

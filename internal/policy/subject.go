@@ -45,6 +45,7 @@ type Subject struct {
 	// itself; 0 for never.
 	Until ident.Millis
 
+	held    *Holding // what Common returns
 	grants  map[key][]*Grant
 	refused map[key]string
 	denials []Denial
@@ -66,6 +67,10 @@ func (s *Subject) Build(held *Holding, personal []*Compiled, denials []Denial) *
 	// Being onsite at a hidden client counts for nothing, not even for knowing
 	// who else is there: those people belong to no client that hides them.
 	s.Onsite = slices.DeleteFunc(slices.Clone(s.Onsite), s.Hides)
+	s.held = nil
+	if len(personal) == 0 && len(denials) == 0 {
+		s.held = held
+	}
 	if held == nil {
 		held = Hold(nil, s.Outside())
 	}
@@ -85,6 +90,12 @@ func (s *Subject) Build(held *Holding, personal []*Compiled, denials []Denial) *
 	}
 	return s
 }
+
+// Common returns what the person's roles come to, shared with others who hold
+// the same, where no grant or denial of their own and no right of another's
+// changes it; nil otherwise. Two subjects of one Kind that have it in common
+// have the same Grants, and Denied, Knows and Admits answer the same for them.
+func (s *Subject) Common() *Holding { return s.held }
 
 // add gives the person further grants. The lists it has may be shared with
 // others, so they are replaced, not changed.
@@ -122,6 +133,7 @@ func (s *Subject) Lend(by *Subject) {
 	if !by.Active || by.ID == s.ID {
 		return
 	}
+	s.held = nil
 	s.For = append(s.For, by.ID)
 	slices.Sort(s.For)
 	s.lenders = append(s.lenders, by)

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"satchel/internal/command"
@@ -81,11 +85,17 @@ func FuzzFrame(f *testing.F) {
 	for _, s := range []string{
 		`{"kind":"auth","token":"a.b.c"}`, `{"kind":"pull","checkpoint":"x","pins":[]}`, `{"kind":"push","acked":1,"now":"2026-01-01T00:00:00Z","mutations":[{"n":1}]}`,
 		`{"kind":"pull","token":"x"}`, `{"kind":"pull","\u006bind":"push"}`, `{"kind":null}`, `{}`,
+		`{"kind":"pull","checkpoint":"x","schema":7}`, `{"kind":"pull","checkpoint":"\u0078"}`, `{"kind":"pull","checkpoint":"","schema":01}`,
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		fr, err := readFrame(raw)
+		if _, _, plain := plainPull(raw); plain {
+			if slow, serr := decodeFrame(raw); err != nil || serr != nil || !reflect.DeepEqual(fr, slow) {
+				t.Fatalf("%+v, %v; decoded %+v, %v", fr, err, slow, serr)
+			}
+		}
 		if err != nil {
 			refused(t, err)
 			return
@@ -146,6 +156,62 @@ func checkMutation(t *testing.T, raw json.RawMessage) {
 	again, err := mutation(wide.Bytes())
 	if err != nil || !bytes.Equal(m.Hash, again.Hash) || m.N != again.N {
 		t.Fatalf("written in another form it is another: %v %+v %+v", err, m, again)
+	}
+}
+
+// TestPlainPull: a frame that is taken for a plain pull is one, and what the
+// clients send is.
+func TestPlainPull(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{"kind":"pull","checkpoint":"1.ab"}`: true, `{"kind":"pull","checkpoint":""}`: true, `{"kind":"pull","checkpoint":"1.ab","schema":12}`: true,
+		`{"kind":"pull","checkpoint":"1.ab","schema":0}`: false, `{"kind":"pull","checkpoint":"1.ab","schema":}`: false,
+		`{"kind":"pull","checkpoint":"1.ab","schema":1234567890}`: false, `{"kind":"pull","checkpoint":"1.ab","schema":1.5}`: false,
+		`{"kind":"pull","checkpoint":"1.ab"} `: false, `{"kind":"pull","checkpoint":"1.ab","limit":7}`: false,
+		`{"kind":"pull","checkpoint":"1\u002eab"}`: false, `{"kind":"pull","checkpoint":"ä"}`: false, `{"kind":"pull","checkpoint":"1`: false,
+		`{"kind":"pull","checkpoint":"` + strings.Repeat("x", 500) + `"}`: false, ``: false,
+	} {
+		if _, _, ok := plainPull([]byte(raw)); ok != want {
+			t.Errorf("%.60s: %v", raw, ok)
+		}
+	}
+	// Frames like it, and what a byte makes of them, are read as they always were.
+	rnd := rand.New(rand.NewPCG(1, 2))
+	plain := 0
+	for range 20_000 {
+		raw := fmt.Appendf(nil, `{"kind":"pull","checkpoint":"%x.%x"`, rnd.Uint32(), rnd.Uint32())
+		if rnd.IntN(2) == 0 {
+			raw = fmt.Appendf(raw, `,"schema":%d`, rnd.IntN(20)-1)
+		}
+		raw = append(raw, '}')
+		if rnd.IntN(2) == 0 {
+			raw[rnd.IntN(len(raw))] = byte(rnd.IntN(256))
+		}
+		cp, schema, ok := plainPull(raw)
+		if !ok {
+			continue
+		}
+		plain++
+		slow, err := decodeFrame(raw)
+		if err != nil || !reflect.DeepEqual(slow, &frame{Kind: wire.KindPull, Checkpoint: string(cp), Schema: schema}) {
+			t.Fatalf("%q: %+v, %v", raw, slow, err)
+		}
+	}
+	if plain < 5000 {
+		t.Errorf("only %d were plain", plain)
+	}
+}
+
+func BenchmarkFrame(b *testing.B) {
+	raw := []byte(`{"kind":"pull","checkpoint":"17.0123456789abcdef.1234.5678"}`)
+	for name, read := range map[string]func([]byte) (*frame, error){"plain": readFrame, "decoded": decodeFrame} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := read(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,14 @@ var members = map[string][]string{
 
 // readFrame decodes a frame and refuses members of another kind's.
 func readFrame(raw []byte) (*frame, error) {
+	if cp, schema, ok := plainPull(raw); ok {
+		return &frame{Kind: wire.KindPull, Checkpoint: string(cp), Schema: schema}, nil
+	}
+	return decodeFrame(raw)
+}
+
+// decodeFrame is readFrame for whatever frame it may be.
+func decodeFrame(raw []byte) (*frame, error) {
 	f := new(frame)
 	if err := strictjson.Decode(raw, f); err != nil {
 		return nil, err
@@ -74,6 +83,39 @@ func readFrame(raw []byte) (*frame, error) {
 		}
 	}
 	return f, nil
+}
+
+// plainPull reads the frame that most frames are, a pull with nothing but a
+// checkpoint and perhaps a schema, as this program's own client writes it. ok is
+// false for all others, whatever they are.
+func plainPull(raw []byte) (checkpoint []byte, schema int, ok bool) {
+	const longest = 512
+	rest, ok := bytes.CutPrefix(raw, []byte(`{"kind":"pull","checkpoint":"`))
+	if !ok || len(raw) > longest {
+		return nil, 0, false
+	}
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return nil, 0, false
+	}
+	checkpoint, rest = rest[:end], rest[end+1:]
+	for _, c := range checkpoint {
+		if c < ' ' || c > '~' || c == '\\' {
+			return nil, 0, false
+		}
+	}
+	if digits, some := bytes.CutPrefix(rest, []byte(`,"schema":`)); some {
+		n := 0
+		for n < len(digits) && n < 9 && digits[n] >= '0' && digits[n] <= '9' {
+			schema = schema*10 + int(digits[n]-'0')
+			n++
+		}
+		if n == 0 || digits[0] == '0' {
+			return nil, 0, false
+		}
+		rest = digits[n:]
+	}
+	return checkpoint, schema, string(rest) == "}"
 }
 
 // lives are the live connections by device, so that a pull over HTTP can tell
@@ -410,6 +452,9 @@ func (l *liveConn) read() {
 		if err != nil {
 			return
 		}
+		if l.settles(raw) {
+			continue
+		}
 		l.mu.Lock()
 		l.raw = raw
 		l.mu.Unlock()
@@ -418,6 +463,30 @@ func (l *liveConn) read() {
 			return
 		}
 	}
+}
+
+// settles takes the frame that follows nearly every page: the device has it, and
+// there is nothing more for it. What hear would do about that costs less than to
+// have it done by work. It is false where there is more to do than that, and then
+// has done nothing.
+func (l *liveConn) settles(raw []byte) bool {
+	checkpoint, schema, ok := plainPull(raw)
+	if !ok {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy || l.unchecked || l.expired || l.awaited != nil || l.marked || !l.started || l.overtaken.Load() || l.closed() {
+		return false
+	}
+	if l.settled == "" || string(checkpoint) != l.settled || schema != l.schema || l.good() != nil {
+		return false
+	}
+	if _, ok := l.s.Auth.Take(limit.Sync, 1, l.caller); !ok {
+		return false
+	}
+	l.checkpoint, l.settled, l.inflight, l.heard = l.settled, "", false, true
+	return true
 }
 
 // taken waits until the frame is being handled. It is false where the
@@ -823,13 +892,27 @@ func (l *liveConn) compute(w *wire.Pull, answer bool) ([]byte, error) {
 	return body, nil
 }
 
+// framed are what frames are put together in. They are as large as pages, and
+// needed while one is written only.
+var framed = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxFramed bounds the frames whose memory is kept, in bytes.
+const maxFramed = 1 << 20
+
 // send writes a frame: the body's members beside its kind.
 func (l *liveConn) send(kind string, body []byte) error {
-	b := make([]byte, 0, len(body)+len(kind)+10)
+	own := framed.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
+	defer func() {
+		if cap(*own) <= maxFramed {
+			framed.Put(own)
+		}
+	}()
+	b := slices.Grow((*own)[:0], len(body)+len(kind)+10)
 	b = append(b, `{"kind":"`...)
 	b = append(b, kind...)
 	b = append(b, `",`...)
 	b = append(b, body[1:]...)
+	*own = b
 	return l.conn.Write(context.Background(), b)
 }
 

@@ -262,12 +262,12 @@ func TestIdleSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.eventually("nothing is being done", func() bool { return running("syncapi.(*liveConn).work") == 0 })
+	// What the last of them sent may still be on its way.
+	w.eventually("nothing is being done", func() bool {
+		return running("satchel/server/ws/")+running("satchel/server/syncapi.") <= n+1 // this goroutine among them
+	})
 	if got := running("syncapi.(*liveConn).read"); got != n {
 		t.Errorf("%d goroutines read", got)
-	}
-	if got := running("satchel/server/ws/") + running("satchel/server/syncapi."); got > n {
-		t.Errorf("%d goroutines for %d devices", got, n)
 	}
 }
 

@@ -300,10 +300,14 @@ func words(s *policy.Scope) string {
 }
 
 // rulesCache remembers the version of each person's rules; the rules themselves
-// are rendered anew for the few who have another version.
+// are rendered anew for the few who have another version. Most people hold one of
+// few sets of roles, which decide alone what their rules are: those are rendered
+// once, so that a change of rights or a start with thousands of devices costs
+// little.
 type rulesCache struct {
-	mu sync.Mutex
-	of map[rulesKey]rulesEntry
+	mu     sync.Mutex
+	of     map[rulesKey]rulesEntry
+	common map[commonKey]string
 }
 
 type rulesKey struct {
@@ -316,8 +320,21 @@ type rulesEntry struct {
 	version string
 }
 
-// maxRules bounds the versions remembered.
-const maxRules = 20_000
+// commonKey is all that rulesOf reads of people without grants or denials of
+// their own.
+type commonKey struct {
+	cat    *entity.Catalogue
+	held   *policy.Holding
+	kind   string
+	mobile bool
+}
+
+// maxRules bounds the versions remembered of people, maxCommon those of sets of
+// roles.
+const (
+	maxRules  = 20_000
+	maxCommon = 1000
+)
 
 func (c *rulesCache) version(t *tenant.Tenant, sub *policy.Subject) string {
 	k := rulesKey{t.ID(), sub.ID}
@@ -327,7 +344,29 @@ func (c *rulesCache) version(t *tenant.Tenant, sub *policy.Subject) string {
 	if ok && e.sub == sub {
 		return e.version
 	}
-	return c.put(k, sub, rulesOf(t.Catalogue(), sub).Version)
+	return c.put(k, sub, c.render(t.Catalogue(), sub))
+}
+
+// render returns the version of rulesOf.
+func (c *rulesCache) render(cat *entity.Catalogue, sub *policy.Subject) string {
+	k := commonKey{cat, sub.Common(), sub.Kind, sub.Mobile}
+	if k.held == nil {
+		return rulesOf(cat, sub).Version
+	}
+	c.mu.Lock()
+	version, ok := c.common[k]
+	c.mu.Unlock()
+	if ok {
+		return version
+	}
+	version = rulesOf(cat, sub).Version
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.common == nil || len(c.common) >= maxCommon {
+		c.common = map[commonKey]string{}
+	}
+	c.common[k] = version
+	return version
 }
 
 func (c *rulesCache) put(k rulesKey, sub *policy.Subject, version string) string {

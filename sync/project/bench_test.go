@@ -61,7 +61,7 @@ func BenchmarkProject(b *testing.B) {
 		})
 	}
 	dst := make([]byte, 0, 4096)
-	run("AppendStored", func(raw []byte) error { _, err := p.AppendStored(dst, raw, wide, mask, false); return err })
+	run("AppendStored", func(raw []byte) error { _, _, err := p.AppendStored(dst, raw, wide, mask, false); return err })
 	run("RevOf", func(raw []byte) error { _, err := p.RevOf(raw, mask); return err })
 	run("Glance", func(raw []byte) error { _, _, err := p.Glance(raw, mask); return err })
 }

@@ -183,10 +183,10 @@ func digit(n int) byte { return '0' + byte(n%10) }
 // ID returns the id of the record read last, until the next is read.
 func (p *Projector) ID() []byte { return p.rd.ID }
 
-// AppendStored appends the record as it stands in a page.
-func (p *Projector) AppendStored(dst, raw []byte, t *entity.Type, mask entity.Mask, context bool) ([]byte, error) {
+// AppendStored appends the record as it stands in a page and returns its rev.
+func (p *Projector) AppendStored(dst, raw []byte, t *entity.Type, mask entity.Mask, context bool) ([]byte, Rev, error) {
 	if err := p.rd.Read(raw, false); err != nil {
-		return dst, err
+		return dst, 0, err
 	}
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, t.Name...)
@@ -201,10 +201,10 @@ func (p *Projector) AppendStored(dst, raw []byte, t *entity.Type, mask entity.Ma
 	dst = append(dst, `,"fields":{`...)
 	dst, rev, err := p.appendFields(dst, mask)
 	if err != nil {
-		return dst, err
+		return dst, 0, err
 	}
 	rev.Append(dst[at:at])
-	return append(dst, '}', '}'), nil
+	return append(dst, '}', '}'), rev, nil
 }
 
 // AppendREST appends the record as the module API answers it: id and rev

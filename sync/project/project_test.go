@@ -46,7 +46,7 @@ func sample() *entity.Record {
 func page(t *testing.T, r *entity.Record, m entity.Mask, context bool) string {
 	t.Helper()
 	var p project.Projector
-	b, err := p.AppendStored([]byte("|"), r.Append(nil), typ, m, context)
+	b, _, err := p.AppendStored([]byte("|"), r.Append(nil), typ, m, context)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestHiddenWrites(t *testing.T) {
 		var p project.Projector
 		show := func() (string, project.Rev, int, ident.Position) {
 			raw := r.Append(nil)
-			b, err := p.AppendStored(nil, raw, typ, mask, false)
+			b, _, err := p.AppendStored(nil, raw, typ, mask, false)
 			if err != nil || !json.Valid(b) {
 				t.Fatalf("%s: %v", b, err)
 			}
@@ -133,7 +133,7 @@ func FuzzProjector(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte, mask uint64) {
 		var p project.Projector
 		m := entity.Mask(mask)
-		b, err := p.AppendStored(nil, raw, typ, m, true)
+		b, _, err := p.AppendStored(nil, raw, typ, m, true)
 		_, err2 := p.RevOf(raw, m)
 		_, _, err3 := p.Glance(raw, m)
 		if (err == nil) != (err2 == nil) || (err == nil) != (err3 == nil) {

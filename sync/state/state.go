@@ -209,9 +209,11 @@ func (r *Reader) Bytes(o ident.Ordinal) []byte {
 func (r *Reader) Each(s bits.Set, f func(ident.Ordinal, []byte) bool) {
 	first, _ := s.Min()
 	last, _ := s.Max()
-	if n := s.Len(); n < 64 || uint64(last-first) > 8*uint64(n) {
+	if !dense(s.Len(), first, last) {
+		key := make([]byte, 4)
 		for o := range s.All() {
-			if raw := r.Bytes(o); raw != nil && !f(o, raw) {
+			binary.BigEndian.PutUint32(key, o)
+			if raw := r.kv.Get(store.Records, key); raw != nil && !f(o, raw) {
 				return
 			}
 		}
@@ -224,6 +226,43 @@ func (r *Reader) Each(s bits.Set, f func(ident.Ordinal, []byte) bool) {
 		}
 		return !s.Contains(o) || f(o, raw)
 	})
+}
+
+// EachOf is Each for a list that ascends by ordinal: f is given the items whose
+// records live.
+func EachOf[T any](r *Reader, list []T, ord func(*T) ident.Ordinal, f func(item *T, raw []byte) bool) {
+	if len(list) == 0 {
+		return
+	}
+	first, last := ord(&list[0]), ord(&list[len(list)-1])
+	key := binary.BigEndian.AppendUint32(nil, first)
+	if !dense(len(list), first, last) {
+		for i := range list {
+			binary.BigEndian.PutUint32(key, ord(&list[i]))
+			if raw := r.kv.Get(store.Records, key); raw != nil && !f(&list[i], raw) {
+				return
+			}
+		}
+		return
+	}
+	r.kv.Scan(store.Records, key, func(k, raw []byte) bool {
+		o := binary.BigEndian.Uint32(k)
+		for len(list) > 0 && ord(&list[0]) < o {
+			list = list[1:]
+		}
+		if len(list) == 0 || ord(&list[0]) > o {
+			return len(list) > 0
+		}
+		item := &list[0]
+		list = list[1:]
+		return f(item, raw) && len(list) > 0
+	})
+}
+
+// dense reports whether n records between two ordinals are read faster by
+// passing over what lies between them than by looking each up.
+func dense(n int, first, last ident.Ordinal) bool {
+	return n >= 64 && uint64(last-first) <= 8*uint64(n)
 }
 
 // LoadOrd returns a live record by its ordinal.
