@@ -28,6 +28,7 @@ import (
 type Ahead struct {
 	mu  sync.Mutex
 	key [32]byte // of this run
+	mac mac
 	of  map[ident.DeviceID]*ahead
 }
 
@@ -189,7 +190,7 @@ func (a *Ahead) parse(d ident.DeviceID, checkpoint string) (base string, number 
 }
 
 func (a *Ahead) tag(d ident.DeviceID, base string, n uint64) string {
-	h := hmac.New(sha256.New, a.key[:])
+	h := a.mac.by(a.key[:])
 	h.Write([]byte(d))
 	h.Write([]byte{0})
 	h.Write([]byte(base))

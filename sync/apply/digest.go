@@ -17,6 +17,7 @@ import (
 	"satchel/internal/ident"
 	"satchel/sync/bits"
 	"satchel/sync/project"
+	"satchel/sync/pull"
 	"satchel/sync/scope"
 	"satchel/sync/state"
 	"satchel/sync/wire"
@@ -40,7 +41,9 @@ func Digest(rd *state.Reader, sets scope.Sets, typ uint16) (int, string) {
 // Digests summarises all types that a sync set has records of.
 func Digests(rd *state.Reader, sets scope.Sets) map[string]wire.Summary {
 	s := newSummary(sets, TypesOf(sets), false)
-	s.read(rd)
+	t := s.tally()
+	t.read(rd)
+	t.end()
 	return s.digests(rd.Cat)
 }
 
@@ -56,7 +59,7 @@ func TypesOf(sets scope.Sets) []uint16 {
 }
 
 // summary is the making of the digests of some types. Several goroutines may read
-// for it at once, each with a Reader of its own.
+// for it at once, each with a Reader and a tally of its own.
 type summary struct {
 	types []uint16
 	parts []scope.Part // to be read
@@ -98,25 +101,77 @@ func (s *summary) cut(p scope.Part) {
 	}
 }
 
+// tally is what one goroutine reads for a summary, which has it when it is ended.
+type tally struct {
+	s     *summary
+	lists map[uint16]*list
+	typ   uint16 // of last
+	last  *list
+}
+
+func (s *summary) tally() *tally { return &tally{s: s, lists: map[uint16]*list{}} }
+
+func (t *tally) list(typ uint16) *list {
+	if t.last == nil || t.typ != typ {
+		if t.lists[typ] == nil {
+			t.lists[typ] = lists.Get().(*list)
+		}
+		t.typ, t.last = typ, t.lists[typ]
+	}
+	return t.last
+}
+
 // read reads parts until there are none left.
-func (s *summary) read(rd *state.Reader) {
-	mine := map[uint16]*list{}
+func (t *tally) read(rd *state.Reader) {
+	s := t.s
 	for i := s.next.Add(1); i <= int64(len(s.parts)); i = s.next.Add(1) {
 		p := s.parts[i-1]
-		if mine[p.Type] == nil {
-			mine[p.Type] = lists.Get().(*list)
-		}
-		mine[p.Type].read(rd, p)
+		t.list(p.Type).read(rd, p)
 	}
+}
+
+// end adds what was read to the summary.
+func (t *tally) end() {
+	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for typ, l := range mine {
+	for typ, l := range t.lists {
 		if other := s.lists[typ]; other != nil {
 			l.join(other)
 			other.free()
 		}
 		s.lists[typ] = l
 	}
+}
+
+// manyShown is how many records a page shows for it to be worth while not to read
+// them again for the digests.
+const manyShown = 32
+
+// without returns the sets without what a page shows of them, which is noted as
+// it is encoded.
+func without(sets scope.Sets, items []pull.Item) scope.Sets {
+	by := map[scope.Class]*bits.Builder{}
+	var b *bits.Builder
+	for i, it := range items {
+		if i == 0 || it.Class != items[i-1].Class {
+			if b = by[it.Class]; b == nil {
+				b = &bits.Builder{}
+				by[it.Class] = b
+			}
+		}
+		b.Add(it.Ord)
+	}
+	out := make(scope.Sets, 0, len(sets))
+	for _, p := range sets {
+		if b := by[p.Class]; b != nil {
+			p.Set = bits.AndNot(p.Set, b.Set())
+		}
+		if !p.Set.IsEmpty() {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // digests ends the summary, by type.

@@ -39,6 +39,9 @@ type Config struct {
 	Log   *slog.Logger       // panics in commands; nil for none
 	// ChangeBlock is for tests: see [state.Writer.Block]. 0 leaves it as it is.
 	ChangeBlock int
+	// Alone is for tests: each page is computed by itself, whoever else gets the
+	// same. Nothing but time depends on it.
+	Alone bool
 }
 
 // Result answers one command. Err is a *fault.Error or nil.
@@ -99,6 +102,7 @@ type Page struct {
 	Processed        uint64
 	MobileEnded      bool
 	Device           ident.DeviceID
+	next             *next // nil where it is not foreseen
 }
 
 // Effects is what an entry did, for those who wake devices and close sockets.
@@ -130,9 +134,12 @@ type Machine struct {
 	results  []Result
 	effects  Effects
 	secret   []byte
+	mac      mac // by it
 	epoch    uint64
 	trail    []audit.Row // of the entry being folded
 	holders  map[string][]holder
+	memo     pull.Memo // of the state that is read
+	expected map[ident.DeviceID]*Foreseen
 	trial    bool // nothing of it will be, so that nobody is told
 	// Committed is called after each commit with the entry's results and
 	// effects, before the next entry is folded.
@@ -165,6 +172,8 @@ func (m *Machine) forget() {
 	m.table = classTable{}
 	m.holders = nil
 	m.secret = nil
+	m.memo.Forget()
+	m.expected = map[ident.DeviceID]*Foreseen{}
 }
 
 // maxRemembered bounds what is kept in memory of people and of devices.
@@ -188,6 +197,7 @@ func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 		return fmt.Errorf("apply: entry %d needs %s, this server has %s", e.Pos, force(e.Version), force(m.inForce))
 	}
 	m.trim()
+	m.memo.Forget()
 	m.w.Begin(tx, e.Pos, e.Time)
 	m.w.Enter(e.Epoch)
 	m.w.Force(e.Version)
@@ -227,6 +237,7 @@ func (m *Machine) commands(e oplog.Entry) error {
 	}
 	if len(pulls) > 0 {
 		m.w.NoteChanges()
+		m.memo.Forget()
 	}
 	for _, i := range pulls {
 		m.results[i] = m.command(held[i])
@@ -236,6 +247,8 @@ func (m *Machine) commands(e oplog.Entry) error {
 
 // Committed implements oplog.Folder.
 func (m *Machine) Committed(e oplog.Entry) {
+	m.memo.Forget()
+	clear(m.expected)
 	if m.OnCommit != nil {
 		m.OnCommit(e, m.results, m.effects)
 	}
@@ -273,6 +286,9 @@ type run struct {
 	classes        int // how many there were before the command
 	depth          int
 	erasing        *erasure // of a person, of which this is a part; nil for none
+	// brief: the command is tried only to see whether it can be answered without
+	// an entry; unfinished says that it can't.
+	brief, unfinished bool
 }
 
 func (m *Machine) start(c *command.Command) *run {

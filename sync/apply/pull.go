@@ -1,13 +1,14 @@
 package apply
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"satchel/internal/command"
+	"satchel/internal/entity"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/mutant"
@@ -89,10 +90,14 @@ func (r *run) pull(p *command.Pull) Result {
 			req.Heal = append(req.Heal, t.No)
 		}
 	}
-	if !d.Field {
-		req.First = func() bits.Set {
-			return scope.OwnWork(&r.w.Reader, r.sub, r.visible(r.sub).sets, d.Profile(r.w.Now()).Window, r.cfg.Field)
-		}
+	ahead := &next{pos: r.w.Pos(), day: r.w.Now().Day(), now: now, limit: p.Limit}
+	req.First = func() bits.Set {
+		own := r.first(&d)
+		ahead.own = &own
+		return own
+	}
+	if d.Field {
+		req.Apart = worthAPage
 	}
 	if p.Since != nil {
 		req.Since = &pull.Mark{Pos: p.Since.Pos, Ord: p.Since.Ord}
@@ -100,14 +105,34 @@ func (r *run) pull(p *command.Pull) Result {
 	if !changed { // what the device says of itself is stored with a page of its own
 		req.Ahead = p.Ahead
 	}
-	if d.Sync.Pending != nil {
+	if r.brief {
+		if changed {
+			r.unfinished = true
+			return Result{}
+		}
+		req.Brief = true
+	}
+	if !r.cfg.Alone {
+		req.Memo = &r.memo
+	}
+	if f := r.expected[d.ID]; f != nil && !changed && f.stands(r) {
+		req.Foreseen, ahead.own = f.Foreseen, f.from.own
+	}
+	if !d.Sync.Refreshes() { // what becomes of the page under way may change them
 		d = *r.complete(&d)
 	}
 	page, after, moved := pull.Compute(&r.w.Reader, d.Sync, now, req)
+	if page == nil {
+		r.unfinished = true
+		return Result{}
+	}
 	d.Sync = after
 	out := &Page{Page: page, From: p.Checkpoint, Checkpoint: p.Checkpoint, Processed: d.Processed, MobileEnded: ended, Device: d.ID}
 	if !page.Empty() && !page.Ahead {
 		out.Checkpoint = r.checkpoint(d.ID, page.N)
+	}
+	if page.More && len(page.Items) >= manyRecords && !d.Field {
+		ahead.device, out.next = after, ahead
 	}
 	if moved || changed {
 		r.storeDevice(&d)
@@ -115,6 +140,28 @@ func (r *run) pull(p *command.Pull) Result {
 		r.keep(stored, &d)
 	}
 	return Result{Page: out}
+}
+
+// worthAPage is how many records have to follow a person's day for a new field
+// device to get that on a page of its own: as many as are on their way about as
+// long as the round trip that they cost, some 60 bytes each.
+const worthAPage = 100
+
+// first returns what is worth having before all else: to a field device its
+// day's work and what that needs, to others all that a field device would carry.
+func (r *run) first(d *Device) bits.Set {
+	v := r.visible(r.sub)
+	if !d.Field {
+		return scope.OwnWork(&r.w.Reader, r.sub, v.sets, d.Profile(r.w.Now()).Window, r.cfg.Field)
+	}
+	var sel []policy.Selection
+	for _, s := range r.cfg.Field {
+		if s.First {
+			sel = append(sel, s)
+		}
+	}
+	p := scope.Profile{Field: true, Window: scope.DayAround(r.w.Now())}
+	return scope.Carried(&r.w.Reader, r.sub, v.sets, p, sel).All()
 }
 
 // keep remembers what was computed of a device whose state did not change.
@@ -256,35 +303,56 @@ func (p *Page) Large() bool {
 // page is not complete. Another goroutine does half of it where twin, which may
 // be nil, reads the same snapshot.
 func (p *Page) Encode(rd, twin *state.Reader, types []uint16) ([]byte, error) {
-	sums := newSummary(p.Now, types, twin != nil)
+	room := p.around() + p.room(len(p.Items)) + removalBytes*p.Removed.Len() + digestBytes*len(types)
+	c, err := p.contents(p.appendHead(make([]byte, 0, room)), rd, twin, types)
+	if err != nil {
+		return nil, err
+	}
+	return p.appendTail(rd.Cat, c.middle, c.complete), nil
+}
+
+// About how many bytes a removal and a digest have.
+const removalBytes, digestBytes = 60, 130
+
+// contents encodes what the page brings, its middle behind what is in dst.
+func (p *Page) contents(dst []byte, rd, twin *state.Reader, types []uint16) (c contents, err error) {
+	left, noted := p.Now, []uint16(nil)
+	if len(p.Items) >= manyShown && len(types) > 0 {
+		left, noted = without(p.Now, p.Items), types
+	}
+	sums := newSummary(left, types, twin != nil)
 	half := len(p.Items)
 	if twin != nil {
 		half /= 2
 	}
-	dst := p.appendHead(rd, nil, len(types))
+	dst = p.appendRemoved(rd, dst)
 	from := len(dst)
 	rest := spares.Get().(*[]byte)
 	defer spares.Put(rest)
 	*rest = (*rest)[:0]
-	var err, restErr error
+	var restErr error
 	together(twin != nil, func() {
-		dst, err = p.encodeRecords(rd, dst, p.Items[:half])
-		sums.read(rd)
+		t := sums.tally()
+		dst, err = p.encodeRecords(rd, dst, p.Items[:half], t, noted)
+		t.read(rd)
+		t.end()
 	}, func() {
-		*rest, restErr = p.encodeRecords(twin, slices.Grow(*rest, p.room(len(p.Items)-half)), p.Items[half:])
-		sums.read(twin)
+		t := sums.tally()
+		*rest, restErr = p.encodeRecords(twin, slices.Grow(*rest, p.room(len(p.Items)-half)), p.Items[half:], t, noted)
+		t.read(twin)
+		t.end()
 	})
 	if err = cmp.Or(err, restErr); err != nil {
-		return nil, err
+		return contents{}, err
 	}
 	if len(dst) > from && len(*rest) > 0 {
 		dst = append(dst, ',')
 	}
-	var digests map[string]wire.Summary
+	c.middle = append(append(dst, *rest...), ']')
 	if p.Complete {
-		digests = sums.digests(rd.Cat)
+		c.complete = encode(wire.Types{Types: sums.digests(rd.Cat)})
 	}
-	return p.appendTail(rd, append(dst, *rest...), digests), nil
+	return c, nil
 }
 
 // spares are kept between pages: half of a large one takes megabytes.
@@ -323,87 +391,92 @@ func (p *Page) room(records int) int {
 	return (p.Size/len(p.Items) + 180) * records
 }
 
-// appendHead appends what stands before the records, with room for all that
-// comes after it, so many digests among it.
-func (p *Page) appendHead(rd *state.Reader, dst []byte, digests int) []byte {
-	const removal, digest = 60, 130
-	dst = slices.Grow(dst, p.room(len(p.Items))+removal*p.Removed.Len()+digest*digests+1024)
-	b := bytes.NewBuffer(dst)
-	b.WriteString(`{"from":`)
-	b.Write(encode(p.From))
-	b.WriteString(`,"checkpoint":`)
-	b.Write(encode(p.Checkpoint))
-	b.WriteString(`,"removed":[`)
+// around is about how many bytes stand around what the page brings.
+func (p *Page) around() int { return len(p.From) + len(p.Checkpoint) + 256 }
+
+// appendHead appends what stands before what the page brings.
+func (p *Page) appendHead(dst []byte) []byte {
+	dst = appendToken(append(dst, `{"from":`...), p.From)
+	dst = appendToken(append(dst, `,"checkpoint":`...), p.Checkpoint)
+	return append(dst, ',')
+}
+
+// appendToken appends a checkpoint, which may be anything that a device sent, as
+// JSON.
+func appendToken(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return append(dst, encode(s)...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
+// appendRemoved appends what the page removes, and how the records begin.
+func (p *Page) appendRemoved(rd *state.Reader, dst []byte) []byte {
+	dst = append(dst, `"removed":[`...)
 	sep := ""
 	for o := range p.Removed.All() {
 		t, id := rd.Name(o)
 		if t == nil {
 			continue
 		}
-		b.WriteString(sep)
-		b.WriteString(`{"type":"` + t.Name + `","id":"` + string(id) + `"}`)
+		dst = append(dst, sep...)
+		dst = append(append(dst, `{"type":"`...), t.Name...)
+		dst = append(append(dst, `","id":"`...), id...)
+		dst = append(dst, `"}`...)
 		sep = ","
 	}
-	b.WriteString(`],"records":[`)
-	return b.Bytes()
+	return append(dst, `],"records":[`...)
 }
 
-// appendTail appends what stands after the records.
-func (p *Page) appendTail(rd *state.Reader, dst []byte, digests map[string]wire.Summary) []byte {
-	b := bytes.NewBuffer(dst)
-	b.WriteString(`],"processed":`)
-	b.Write(encode(p.Processed))
-	b.WriteString(`,"more":`)
-	b.Write(encode(p.More))
+// appendTail appends what stands after it; complete is of the digests, nil for
+// none.
+func (p *Page) appendTail(cat *entity.Catalogue, dst, complete []byte) []byte {
+	dst = strconv.AppendUint(append(dst, `,"processed":`...), p.Processed, 10)
+	dst = strconv.AppendBool(append(dst, `,"more":`...), p.More)
 	if p.Reset && !mutant.On(mutant.ResetNotSaid) {
-		b.WriteString(`,"reset":true`)
+		dst = append(dst, `,"reset":true`...)
 		if p.ResetTypes != nil {
 			var names []string
 			for _, no := range p.ResetTypes {
-				names = append(names, rd.Cat.TypeNo(no).Name)
+				names = append(names, cat.TypeNo(no).Name)
 			}
-			b.WriteString(`,"resetTypes":["` + strings.Join(names, `","`) + `"]`)
+			dst = append(dst, `,"resetTypes":["`+strings.Join(names, `","`)+`"]`...)
 		}
 	}
-	if p.Complete && digests != nil {
-		b.WriteString(`,"complete":`)
-		b.Write(encode(wire.Types{Types: digests}))
+	if complete != nil {
+		dst = append(append(dst, `,"complete":`...), complete...)
 	}
 	if p.MobileEnded {
-		b.WriteString(`,"mobileEnded":true`)
+		dst = append(dst, `,"mobileEnded":true`...)
 	}
-	b.WriteByte('}')
-	return b.Bytes()
+	return append(dst, '}')
 }
 
-// encodeRecords appends some of the page's records. It reads dense runs of
-// ordinals in one sweep each.
-func (p *Page) encodeRecords(rd *state.Reader, dst []byte, items []pull.Item) ([]byte, error) {
+// encodeRecords appends some of the page's records and notes those of some types
+// for the digests. It reads dense runs of ordinals in one sweep each.
+func (p *Page) encodeRecords(rd *state.Reader, dst []byte, items []pull.Item, t *tally, noted []uint16) ([]byte, error) {
 	var pr project.Projector
 	var err error
+	var rev project.Rev
 	first := true
 	for i := 0; i < len(items); {
 		n := i + 1
 		for n < len(items) && items[n].Ord > items[n-1].Ord && items[n].Class.Type == items[i].Class.Type {
 			n++
 		}
-		run := items[i:n]
-		var b bits.Builder
-		for _, it := range run {
-			b.Add(it.Ord)
-		}
-		at := 0
-		rd.Each(b.Set(), func(o ident.Ordinal, raw []byte) bool {
-			for run[at].Ord != o {
-				at++
-			}
-			it := run[at]
+		typ := rd.Cat.TypeNo(items[i].Class.Type)
+		note := slices.Contains(noted, typ.No)
+		state.EachOf(rd, items[i:n], func(it *pull.Item) ident.Ordinal { return it.Ord }, func(it *pull.Item, raw []byte) bool {
 			if !first {
 				dst = append(dst, ',')
 			}
 			first = false
-			t := rd.Cat.TypeNo(it.Class.Type)
-			dst, err = pr.AppendStored(dst, raw, t, it.Class.Mask, it.Class.Context && !mutant.On(mutant.ContextFlagLost))
+			dst, rev, err = pr.AppendStored(dst, raw, typ, it.Class.Mask, it.Class.Context && !mutant.On(mutant.ContextFlagLost))
+			if note && err == nil {
+				t.list(typ.No).add(pr.ID(), rev)
+			}
 			return err == nil
 		})
 		if err != nil {

@@ -10,7 +10,11 @@ import (
 // Rest lets the machine read a committed state between entries. The snapshot
 // must stay open until the next Rest, Append or Leave.
 func (m *Machine) Rest(kv store.Reader) {
+	was := m.w.Pos()
 	m.w.Rest(kv)
+	if m.w.Pos() != was {
+		m.memo.Forget()
+	}
 	m.load()
 }
 
@@ -37,6 +41,7 @@ func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
 	mark := m.w.Mark()
 	rows := m.w.Len()
 	r := m.start(c)
+	r.brief = true
 	defer func() {
 		if p := recover(); p != nil {
 			res, done = Result{Err: m.panicked(p)}, true
@@ -44,7 +49,7 @@ func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
 		m.rollback(mark, r, 0)
 	}()
 	res = r.dispatch()
-	return res, m.w.Len() == rows && res.Err == nil
+	return res, !r.unfinished && m.w.Len() == rows && res.Err == nil
 }
 
 // brings reports whether a pull is sure to have a page that must be stored: of
@@ -95,6 +100,10 @@ func (m *Machine) Owes(id ident.DeviceID, ahead func(checkpoint string) *command
 	res := r.dispatch()
 	return res.Page != nil && !res.Page.Empty()
 }
+
+// Forgo forgets what pages of the present state bring: devices that are told of
+// the same change ask at about the same time, and few later.
+func (m *Machine) Forgo() { m.memo.Forget() }
 
 // FieldDevice reports whether the device carries the field profile with a
 // window that moves with the days.

@@ -467,7 +467,7 @@ func (m *Machine) checkpoint(d ident.DeviceID, n uint64) string {
 }
 
 func (m *Machine) checkpointTag(d ident.DeviceID, n uint64) string {
-	h := hmac.New(sha256.New, m.secret)
+	h := m.mac.by(m.secret)
 	h.Write([]byte("checkpoint"))
 	if !mutant.On(mutant.EpochForgotten) {
 		h.Write(binary.BigEndian.AppendUint64(nil, m.epoch))

@@ -9,7 +9,7 @@ import (
 
 // Version is the apply version: it changes whenever the same entry would
 // lead to another state by the same record types and roles.
-const Version = 6
+const Version = 7
 
 // InForce names what decides which state an entry leads to: the apply version
 // and a hash of the record types, the roles and the field profile. It stands in
@@ -27,7 +27,7 @@ func inForce(cfg Config) uint64 {
 	roles := cfg.Roles.Hash()
 	b.Write(roles[:])
 	for _, s := range cfg.Field {
-		fmt.Fprintf(&b, "%s %s\n", s.Type.Name, s.Scope)
+		fmt.Fprintf(&b, "%s %s %t\n", s.Type.Name, s.Scope, s.First)
 	}
 	sum := sha256.Sum256(b.Bytes())
 	return Version<<hashBits | binary.BigEndian.Uint64(sum[:])>>(64-hashBits)

@@ -44,11 +44,22 @@ type Request struct {
 	// First returns the records that are to arrive before all others where
 	// not everything fits on the page: own work. nil for none.
 	First func() bits.Set
+	// Apart is how many records have to follow for those to get a page of their
+	// own where the device has nothing; 0 for never.
+	Apart int
 	// Since is how far a device that has the page Number has come besides, by
 	// pages of updates that were not stored; nil for no further.
 	Since *Mark
 	// Ahead is how many records such a page may have, 0 for none at all.
 	Ahead int
+	// Brief: a page that has to be stored is not wanted. As soon as it is sure
+	// that it must be, Compute says so and returns no page.
+	Brief bool
+	// Memo, where set, is of the state that is read. What else decides about a
+	// page than this and First has to be part of a place in it.
+	Memo *Memo
+	// Foreseen, where set, still stands.
+	Foreseen *Foreseen
 }
 
 // Item is one record of a page and the class it is sent in.
@@ -81,6 +92,9 @@ type Page struct {
 	Ahead bool
 	// Mark is how far the device has come with this page.
 	Mark Mark
+	// Content is what it has in common with pages of other devices, nil for
+	// nothing.
+	Content *Content
 }
 
 // Empty reports whether there is nothing to apply.
@@ -91,14 +105,20 @@ func (p *Page) Empty() bool {
 // Compute returns the next page and the device as it stands afterwards.
 // changed is false where the page is empty and nothing that matters about
 // the device differs: then nothing need be stored, and the page has no
-// number of its own.
+// number of its own. page is nil only where the request is Brief, and then
+// changed is true.
 func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Page, after Device, changed bool) {
 	typeSet := func(no uint16) bits.Set { return rd.Index(state.TypeKey(no)) }
 	before := d
 	page = &Page{Now: now}
+	var foreseen *Foreseen
 	switch {
 	case d.Pending != nil && req.Known && (req.Number == d.Pending.N || mutant.On(mutant.PendingAssumed)):
-		d = d.acknowledged(typeSet)
+		if req.Foreseen.answers(&d, now, &req) {
+			foreseen, d = req.Foreseen, req.Foreseen.acked
+		} else {
+			d = d.acknowledged(typeSet)
+		}
 	case req.Fresh && d.Ack == 0:
 		d = d.superseded(typeSet)
 	case req.Known && req.Number >= d.Ack && req.Number <= d.Last && !req.Fresh:
@@ -120,6 +140,9 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 		page.Reset, page.ResetTypes = true, req.Heal
 	}
 	c := &computation{rd: rd, d: d, now: now, page: page, limit: limit(req.Limit), first: req.First}
+	if req.Fresh {
+		c.apart = req.Apart
+	}
 	if req.Since != nil && req.Known && !req.Fresh && req.Number == d.Ack && !page.Reset {
 		c.since = req.Since
 	}
@@ -128,7 +151,18 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 	if agreed {
 		c.agree(req.Agreed)
 	}
-	c.run()
+	c.begin()
+	if c.brief = req.Brief; c.brief && (page.Reset || page.Rebase) {
+		return nil, before, true
+	}
+	if foreseen != nil {
+		c.take(foreseen.page.Content)
+	} else {
+		c.runWith(req.Memo)
+	}
+	if c.stopped {
+		return nil, before, true
+	}
 	after, page = c.d, c.page
 	page.Mark = c.mark
 	if page.Empty() {
@@ -149,7 +183,7 @@ func Compute(rd *state.Reader, d Device, now scope.Sets, req Request) (page *Pag
 	after.Last++
 	page.N = after.Last
 	after.Pending = &Pending{
-		N: page.N, Removed: bits.Or(page.Removed, c.lost), Sent: append(c.sent(), c.agreed...), At: rd.Now(), Mark: c.mark, Target: c.target,
+		N: page.N, Removed: bits.Or(page.Removed, c.lost), Sent: append(c.sentParts(), c.agreed...), At: rd.Now(), Mark: c.mark, Target: c.target,
 		Reset: page.Reset, ResetTypes: page.ResetTypes,
 	}
 	return page, after, true
@@ -223,6 +257,10 @@ type computation struct {
 	target ident.Position
 	anew   bool // nothing that is held can have changed
 	first  func() bits.Set
+	// brief: as in Request; stopped says that it came to that. personal: First
+	// was asked.
+	brief, stopped, personal bool
+	apart                    int // as in Request; 0 where the device may have something
 	// agreed is what the device was found to hold, lost what it was taken to
 	// hold and does not.
 	rebased bool
@@ -241,11 +279,15 @@ type computation struct {
 	seen seen
 }
 
-func (c *computation) run() {
+// begin finds where the device stands.
+func (c *computation) begin() {
 	c.mark, c.target = c.d.Mark, c.d.Target
 	if c.since != nil && c.mark.Before(*c.since) {
 		c.mark = *c.since
 	}
+}
+
+func (c *computation) run() {
 	pos := c.rd.Position()
 	switch {
 	case c.rebased:
@@ -259,6 +301,10 @@ func (c *computation) run() {
 		c.parts, c.unsure = c.d.Held, c.d.Unsure
 	}
 	c.compare()
+	if c.brief && (!c.gone().IsEmpty() || len(c.arriving()) > 0) {
+		c.stopped = true
+		return
+	}
 
 	c.page.Later = c.target != 0
 	done := c.removals()
@@ -337,7 +383,8 @@ func (c *computation) send(o ident.Ordinal, cl scope.Class, size int) bool {
 	return true
 }
 
-func (c *computation) removals() bool {
+// gone is what the device has to let go of.
+func (c *computation) gone() bits.Set {
 	gone := bits.Or(c.moved, c.unsure)
 	if mutant.On(mutant.ForgetRemoval) {
 		gone = bits.Set{}
@@ -348,6 +395,11 @@ func (c *computation) removals() bool {
 	if !gone.IsEmpty() {
 		gone = bits.AndNot(gone, c.now.All())
 	}
+	return gone
+}
+
+func (c *computation) removals() bool {
+	gone := c.gone()
 	if gone.Len() <= maxRemoved {
 		c.page.Removed = gone
 		return true
@@ -458,19 +510,28 @@ func (c *computation) arriving() scope.Sets {
 	return out
 }
 
-// arrivals sends them: where not all of them fit, own work first; parents
-// before children, in ordinal order within a type.
+// arrivals sends them: where not all of them fit, or own work is to be on a page
+// of its own, that first; parents before children, in ordinal order within a
+// type.
 func (c *computation) arrivals(parts scope.Sets) bool {
-	if c.first == nil || parts.Len() <= c.limit-len(c.page.Items) {
+	n := parts.Len()
+	if c.first == nil || n <= c.limit-len(c.page.Items) && (c.apart == 0 || n < c.apart) {
 		return c.wave(parts)
 	}
+	c.personal = true
 	first := c.first()
 	var own, rest scope.Sets
 	for _, p := range parts {
 		own = append(own, scope.Part{Class: p.Class, Set: bits.And(p.Set, first)})
 		rest = append(rest, scope.Part{Class: p.Class, Set: bits.AndNot(p.Set, first)})
 	}
-	return c.wave(own) && c.wave(rest)
+	if !c.wave(own) {
+		return false
+	}
+	if c.apart > 0 && rest.Len() >= c.apart && len(c.page.Items) > 0 {
+		return false // it is shown while the rest is on its way
+	}
+	return c.wave(rest)
 }
 
 func (c *computation) wave(parts scope.Sets) bool {

@@ -45,6 +45,25 @@ type Pending struct {
 	ResetTypes []uint16
 }
 
+// Refreshes reports whether the page under way, if there is one, brings nothing
+// but newer versions of what is held, in the class that it is held in: what
+// becomes of the page changes neither what is held nor since when.
+func (d *Device) Refreshes() bool {
+	p := d.Pending
+	if p == nil {
+		return true
+	}
+	if p.Reset || !p.Removed.IsEmpty() {
+		return false
+	}
+	for _, s := range p.Sent {
+		if bits.AndLen(in(d.Held, s.Class), s.Set) < s.Set.Len() {
+			return false
+		}
+	}
+	return true
+}
+
 func (p *Pending) touched() bits.Set { return bits.Or(p.Removed, p.Sent.All()) }
 
 // Device is what pull knows of a device. A Device is never changed: Compute
@@ -69,6 +88,13 @@ type Device struct {
 // acknowledged is the device once its pending page was applied.
 func (d Device) acknowledged(typeOf func(uint16) bits.Set) Device {
 	p, was := d.Pending, d
+	if d.Refreshes() {
+		if !d.Unsure.IsEmpty() {
+			d.Unsure = bits.AndNot(d.Unsure, p.touched())
+		}
+		d.Ack, d.Mark, d.Target, d.Pending = p.N, p.Mark, p.Target, nil
+		return d
+	}
 	if p.Reset && !mutant.On(mutant.ResetKeepsHeld) {
 		d.Held, d.Unsure = drop(d.Held, d.Unsure, p.ResetTypes, typeOf)
 	}

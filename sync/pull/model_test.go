@@ -232,6 +232,10 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 			req.Ahead = 2
 		}
 	}
+	if h.rng.IntN(3) == 0 {
+		first := bits.Of(1+uint32(h.rng.IntN(records)), 1+uint32(h.rng.IntN(records)))
+		req.First, req.Apart = func() bits.Set { return first }, h.rng.IntN(4)
+	}
 	rd := state.NewReader(h.cat, h.rows)
 	if p := h.dev.Pending; p != nil && req.Known && req.Number == p.N {
 		h.givenUp(p)

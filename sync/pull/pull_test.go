@@ -598,3 +598,41 @@ func TestOwnWorkFirst(t *testing.T) {
 	p, _ = w.pull(req)
 	w.wantItems(p, a, c)
 }
+
+// TestFirstApart: a device that has nothing gets what comes first on a page of its
+// own where enough follows it, however often its answer is lost; one that has
+// something, or has nothing that comes first, is not kept waiting.
+func TestFirstApart(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.make(parent, narrow, "a"), w.make(parent, narrow, "b")
+	c, d := w.make(child, narrow, "c"), w.make(child, narrow, "d")
+	first := func() bits.Set { return bits.Of(b, d) }
+	fresh := pull.Request{Fresh: true, First: first, Apart: 2}
+	for range 2 { // the second supersedes the first
+		p, _ := w.pull(fresh)
+		w.wantItems(p, b, d)
+		if !p.More || p.Complete {
+			t.Fatalf("more is %v, complete is %v", p.More, p.Complete)
+		}
+	}
+	rest := at(w.dev.Last)
+	rest.First, rest.Apart = first, 2
+	p, _ := w.pull(rest)
+	w.wantItems(p, a, c)
+	if !p.Complete {
+		t.Error("the second page does not complete the round")
+	}
+	for name, req := range map[string]pull.Request{
+		"too little follows":      {Fresh: true, First: first, Apart: 3},
+		"never apart":             {Fresh: true, First: first},
+		"nothing comes first":     {Fresh: true, First: func() bits.Set { return bits.Set{} }, Apart: 1},
+		"what is first is hidden": {Fresh: true, First: func() bits.Set { return bits.Of(d + 1) }, Apart: 1},
+		"an unknown checkpoint":   {Number: 99, First: first, Apart: 1},
+	} {
+		w.dev = pull.Device{}
+		p, _ := w.pull(req)
+		if len(p.Items) != 4 || !p.Complete {
+			t.Errorf("%s: %d records, complete is %v", name, len(p.Items), p.Complete)
+		}
+	}
+}

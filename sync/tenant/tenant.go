@@ -26,6 +26,7 @@ import (
 	"satchel/sync/column"
 	"satchel/sync/oplog"
 	"satchel/sync/outbox"
+	"satchel/sync/pull"
 	"satchel/sync/state"
 	"satchel/sync/store"
 	"satchel/sync/subject"
@@ -88,6 +89,8 @@ type Tenant struct {
 
 	batch   []*request // being appended, for answers
 	answers *batchAnswers
+	bodies  apply.Bodies // of pages of the committed state that need no entry
+	keeps   bool         // there may be such, or what they bring
 
 	day   ident.Day    // of the last entry: windows of field devices move with it
 	retry ident.Millis // no tick before: the last one found no space
@@ -103,33 +106,45 @@ type Tenant struct {
 	reading atomic.Int64 // views and holds
 	entered atomic.Int64 // when the last entry was made, in nanoseconds of the process
 
-	subjects subjectCache
-	columns  *column.Store
-	ahead    *apply.Ahead
-	Stats    Stats
+	subjects   subjectCache
+	columns    *column.Store
+	ahead      *apply.Ahead
+	foresights foresights
+	Stats      Stats
 }
 
 // Stats counts what a tenant did; read with atomic loads.
 type Stats struct {
 	Entries, Commands, Peeked, Pages, Wakes atomic.Uint64
+	// Foreseen counts the pages that were computed before they were asked for.
+	Foreseen atomic.Uint64
 }
 
 type request struct {
 	ctx  context.Context
 	cmd  *command.Command
 	raw  []byte
-	done chan answer
+	full bool // of a pull, as in Pull
+	// foreseen is what a pull is presumed to bring, nil for nothing.
+	foreseen *apply.Foreseen
+	done     chan answer
 }
 
 type answer struct {
 	res  apply.Result
 	snap store.Snapshot // of the commit, where the result has a page
 	twin store.Snapshot // another of the same, where the page is large
+	body *apply.Body    // that the page shares with others; nil for none
+	mine bool           // it is to be made here
 	err  error
 }
 
-// close lets go of the state that the answer's page is read from.
+// close lets go of the state that the answer's page is read from, and of those
+// who wait for its body.
 func (a *answer) close() {
+	if a.mine {
+		a.body.Abandon()
+	}
 	for _, s := range []store.Snapshot{a.snap, a.twin} {
 		if s != nil {
 			s.Close()
@@ -247,7 +262,7 @@ func (t *Tenant) Failed() error {
 // refused. A command with a page is for Pull. Once accepted a command is
 // carried out even if ctx ends.
 func (t *Tenant) Submit(ctx context.Context, c *command.Command) (apply.Result, error) {
-	a, err := t.submit(ctx, c)
+	a, err := t.submit(ctx, &request{cmd: c})
 	if err != nil {
 		return apply.Result{}, err
 	}
@@ -258,17 +273,13 @@ func (t *Tenant) Submit(ctx context.Context, c *command.Command) (apply.Result, 
 	return a.res, a.res.Refused
 }
 
-func (t *Tenant) submit(ctx context.Context, c *command.Command) (answer, error) {
-	if c.Seed == nil {
-		c.Seed = make([]byte, 16)
-		t.Random(c.Seed)
-	}
-	raw, err := command.Encode(c)
-	if err != nil {
-		return answer{}, fault.New(fault.InternalError).Because(err)
-	}
-	if len(raw) > oplog.MaxCommandBytes {
-		return answer{}, fault.Newf(fault.TooBig, "A request may change at most %d KiB at once.", oplog.MaxCommandBytes>>10)
+func (t *Tenant) submit(ctx context.Context, req *request) (answer, error) {
+	c := req.cmd
+	req.ctx, req.done = ctx, make(chan answer, 1)
+	if c.Pull == nil || c.Pull.Pins != nil || c.Pull.Reconcile != nil {
+		if err := t.ready(req); err != nil {
+			return answer{}, err
+		}
 	}
 	if err := t.Failed(); err != nil {
 		return answer{}, fault.New(fault.TenantStopped).Because(err)
@@ -280,7 +291,6 @@ func (t *Tenant) submit(ctx context.Context, c *command.Command) (answer, error)
 			}
 		}
 	}
-	req := &request{ctx: ctx, cmd: c, raw: raw, done: make(chan answer, 1)}
 	select {
 	case t.queue <- req:
 	case <-t.quit:
@@ -300,6 +310,28 @@ func (t *Tenant) submit(ctx context.Context, c *command.Command) (answer, error)
 			return answer{}, fault.New(fault.ShuttingDown)
 		}
 	}
+}
+
+// ready makes a request ready for the log. Most pulls of live devices never get
+// there; those that are short are made ready by the loop.
+func (t *Tenant) ready(req *request) error {
+	if req.raw != nil {
+		return nil
+	}
+	c := req.cmd
+	if c.Seed == nil {
+		c.Seed = make([]byte, 16)
+		t.Random(c.Seed)
+	}
+	raw, err := command.Encode(c)
+	if err != nil {
+		return fault.New(fault.InternalError).Because(err)
+	}
+	if len(raw) > oplog.MaxCommandBytes {
+		return fault.Newf(fault.TooBig, "A request may change at most %d KiB at once.", oplog.MaxCommandBytes>>10)
+	}
+	req.raw = raw
+	return nil
 }
 
 // scarcer is an engine that knows when its disk is nearly full, before it
@@ -341,6 +373,7 @@ func (t *Tenant) run() {
 			t.gather()
 			t.round(req)
 		case <-timer.C:
+			t.forgo()
 			t.sound(t.tick)
 		case <-t.sleepers.timer.C:
 			t.sound(t.look)
@@ -360,7 +393,7 @@ func (t *Tenant) run() {
 }
 
 // gather lets those run who are about to hand something in: callers that were
-// just answered, devices that were just woken. A commit costs two waits for
+// just answered, devices that were just woken. A commit costs a wait for
 // the disk however much is in it, so what can be had without waiting belongs
 // into it. Where nobody else can run this costs nothing.
 func (t *Tenant) gather() {
@@ -382,8 +415,12 @@ func (t *Tenant) round(first *request) {
 	req := first
 	for req != nil {
 		if !t.peek(req) {
-			t.batch = append(t.batch, req)
-			size += oplog.CommandSize(len(req.raw))
+			if err := t.ready(req); err != nil {
+				req.done <- answer{err: err}
+			} else {
+				t.batch = append(t.batch, req)
+				size += oplog.CommandSize(len(req.raw))
+			}
 		}
 		if len(t.batch) >= maxBatch || size > maxBatchBytes-oplog.MaxCommandBytes {
 			break
@@ -415,13 +452,44 @@ func (t *Tenant) peek(req *request) bool {
 	if !done {
 		return false
 	}
-	snap, err := t.opts.Engine.Snapshot()
-	if err != nil {
+	a, ok := t.peeked(res, req.full)
+	if !ok {
 		return false
 	}
 	t.Stats.Peeked.Add(1)
-	req.done <- answer{res: res, snap: snap}
+	req.done <- a
 	return true
+}
+
+// peeked answers from the committed state. Only who encodes something has to
+// read it.
+func (t *Tenant) peeked(res apply.Result, full bool) (a answer, ok bool) {
+	a.res, t.keeps = res, true
+	page := res.Page
+	if page == nil || page.Empty() && !full {
+		return a, true
+	}
+	if !t.bodies.Has(page, full) {
+		snap, err := t.snapshot()
+		if err != nil {
+			return answer{}, false
+		}
+		a.snap = snap
+	}
+	a.body, a.mine = t.bodies.Of(page, full)
+	return a, true
+}
+
+// keptFor is how long after the last request what pages of the committed state
+// have in common is kept for others.
+const keptFor = time.Second
+
+func (t *Tenant) forgo() {
+	if t.keeps {
+		t.machine.Forgo()
+		t.bodies.Forget()
+		t.keeps = false
+	}
 }
 
 // overdue reports whether something has fallen due, or a day begun, that no
@@ -459,7 +527,7 @@ func (t *Tenant) resting() bool {
 	if t.Failed() != nil {
 		return false
 	}
-	snap, err := t.opts.Engine.Snapshot()
+	snap, err := t.snapshot()
 	if err != nil {
 		return false
 	}
@@ -478,6 +546,7 @@ func (t *Tenant) leave() {
 
 func (t *Tenant) append(batch []*request) {
 	t.leave()
+	t.bodies.Forget()
 	if err := t.Failed(); err != nil {
 		t.fail(batch, err)
 		return
@@ -485,6 +554,9 @@ func (t *Tenant) append(batch []*request) {
 	cmds := make([][]byte, len(batch))
 	for i, r := range batch {
 		cmds[i] = r.raw
+		if r.foreseen != nil {
+			t.machine.Expect(r.foreseen)
+		}
 	}
 	t.answers = nil
 	t.number++
@@ -501,24 +573,7 @@ func (t *Tenant) append(batch []*request) {
 	t.entered.Store(int64(time.Since(processStart)))
 	t.Stats.Entries.Add(1)
 	t.Stats.Commands.Add(uint64(len(batch)))
-	results := t.answers.results
-	for i, r := range batch {
-		a := answer{res: results[i]}
-		if a.res.Page != nil {
-			// Opened before the next entry is folded: the page's records are
-			// read as of the commit that permitted them.
-			snap, err := t.opts.Engine.Snapshot()
-			if err != nil {
-				a = answer{err: fault.New(fault.InternalError).Because(err)}
-			}
-			a.snap = snap
-			if err == nil && a.res.Page.Large() {
-				// Without it the page takes longer, no more.
-				a.twin, _ = t.opts.Engine.Snapshot()
-			}
-		}
-		r.done <- a
-	}
+	t.answer(batch, t.answers.results)
 	t.sound(func() {
 		t.notify(t.answers.eff)
 		t.gatherEffects(t.answers.eff)
@@ -531,6 +586,49 @@ func (t *Tenant) append(batch []*request) {
 		}
 	})
 	t.truncate()
+}
+
+// answer answers a batch that was committed.
+func (t *Tenant) answer(batch []*request, results []apply.Result) {
+	alike := map[*pull.Content]int{}
+	for i := range batch {
+		if p := results[i].Page; p != nil && p.Content != nil {
+			alike[p.Content]++
+		}
+	}
+	var bodies apply.Bodies
+	for i, r := range batch {
+		a := answer{res: results[i]}
+		if p := a.res.Page; p != nil {
+			switch {
+			case r.foreseen != nil && r.foreseen.Is(p):
+				a.body = r.foreseen.Body
+				t.Stats.Foreseen.Add(1)
+			case alike[p.Content] > 1:
+				a.body, a.mine = bodies.Share(p, r.full)
+			}
+			if a.body == nil || a.mine {
+				t.open(&a)
+			}
+		}
+		r.done <- a
+	}
+}
+
+// open opens the state that the answer's page is encoded from, before the next
+// entry is folded: its records are read as of the commit that permitted them.
+func (t *Tenant) open(a *answer) {
+	snap, err := t.snapshot()
+	if err != nil {
+		a.close()
+		*a = answer{err: fault.New(fault.InternalError).Because(err)}
+		return
+	}
+	a.snap = snap
+	if a.res.Page.Large() {
+		// Without it the page takes longer, no more.
+		a.twin, _ = t.opts.Engine.Snapshot()
+	}
 }
 
 // errTaken says that the log has an entry of this number of this proposer,
@@ -625,6 +723,9 @@ func (t *Tenant) untilDue() time.Duration {
 	}
 	// The committed state is not kept open while nothing happens.
 	t.leave()
+	if t.keeps {
+		wait = min(wait, keptFor)
+	}
 	return wait
 }
 
@@ -656,6 +757,7 @@ func (t *Tenant) Close() error {
 	t.closing.Do(func() { close(t.quit) })
 	<-t.done
 	t.endAll()
+	t.foresights.forget()
 	t.columns.Close()
 	return errors.Join(t.log.Close(), t.opts.Engine.Close())
 }
