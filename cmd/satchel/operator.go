@@ -602,7 +602,7 @@ manifest of one of its backups, or a file that has the records alone.`,
 func (f *folder) replaceable(force bool) error {
 	path := filepath.Join(f.data, "tenants", f.tenant+".db")
 	if _, err := os.Stat(path); err != nil {
-		return nil //nolint:nilerr // there is none
+		return f.orphaned(path, force)
 	}
 	if !force {
 		return fmt.Errorf("tenant %s is there already; --force replaces it", f.tenant)
@@ -613,6 +613,15 @@ func (f *folder) replaceable(force bool) error {
 		return old.Close()
 	case !errors.Is(err, store.ErrCorrupt):
 		return fmt.Errorf("tenant %s can't be opened (is the server running on this folder?): %w", f.tenant, err)
+	}
+	return nil
+}
+
+// orphaned refuses to restore beside the journal of a tenant's file that is not
+// there: it may hold what that file does not have.
+func (f *folder) orphaned(path string, force bool) error {
+	if store.HasJournal(path) && !force {
+		return fmt.Errorf("tenant %s has a journal and no file: put the file back that stood there, or --force removes the journal", f.tenant)
 	}
 	return nil
 }
@@ -639,6 +648,8 @@ func (f *folder) restore(from string, force bool) error {
 		} else if !errors.Is(err, store.ErrCorrupt) {
 			return fmt.Errorf("tenant %s can't be opened (is the server running on this folder?): %w", f.tenant, err)
 		}
+	} else if err := f.orphaned(path, force); err != nil {
+		return err
 	}
 	src, err := os.Open(from)
 	if err != nil {
@@ -675,8 +686,17 @@ func (f *folder) restore(from string, force bool) error {
 	if err := errors.Join(err, eng.Close()); err != nil {
 		return err
 	}
+	// Of the tenant that was there, where it could not be opened or its disk is full.
+	// In this order: until the journal is gone nobody opens the new file, and none
+	// that somebody begins afterwards is taken for it.
+	journal := store.HasJournal(path)
 	if err := durable.Rename(tmp.Name(), path); err != nil {
 		return err
+	}
+	if journal {
+		if err := store.RemoveJournal(path); err != nil {
+			return err
+		}
 	}
 	// What it was is what it is again, but for this.
 	if err := f.open(func(*tenant.Tenant) error { return nil }); err != nil {

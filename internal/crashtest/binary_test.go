@@ -29,6 +29,9 @@ var built = sync.OnceValues(func() (Binary, error) {
 })
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(storeEnv); path != "" {
+		os.Exit(serveStore(path, os.Stdin, os.Stdout))
+	}
 	code := m.Run()
 	if usedBinary {
 		if b, err := built(); err == nil {

@@ -1,12 +1,16 @@
 package crashtest
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,6 +20,7 @@ import (
 	"satchel/internal/durable"
 	"satchel/server/blob"
 	"satchel/server/suite"
+	"satchel/sync/store"
 )
 
 // powered is a server on a disk whose power can be cut.
@@ -204,6 +209,67 @@ func TestPowerCutAfterBackup(t *testing.T) {
 	list, err := os.ReadDir(filepath.Join(at, "tenants"))
 	if err != nil || len(list) != 1 {
 		t.Errorf("left beside the tenant: %v %v", list, err)
+	}
+}
+
+// TestPowerCutStore: each commit of a store that was answered is there after the
+// power was cut right then, with whatever else reached the disk.
+func TestPowerCutStore(t *testing.T) {
+	d := newDisk(t, "")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), storeEnv+"="+filepath.Join(d.dir, "tenant.db"))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { // before the disk goes
+		if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	}()
+	answers := bufio.NewScanner(out)
+	rng := rand.New(rand.NewPCG(9, 9))
+	for n := range 24 {
+		if _, err := fmt.Fprintf(in, "row-%d\n", n); err != nil {
+			t.Fatal(err)
+		}
+		if !answers.Scan() {
+			t.Fatal("no answer")
+		}
+		kept := []*rand.Rand{nil, rng}[n%2]
+		has(t, filepath.Join(d.cut(t, kept), "tenant.db"), n+1)
+	}
+}
+
+// has looks for the first n rows of a store.
+func has(t *testing.T, path string, n int) {
+	t.Helper()
+	b, err := store.OpenBolt(path, store.Options{NoSync: true, InitialMmapSize: 16 << 20})
+	if err != nil {
+		t.Fatalf("after commit %d: %v", n, err)
+	}
+	defer b.Close() //nolint:errcheck // of a copy
+	s, err := b.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range n {
+		if s.Get(store.Records, fmt.Appendf(nil, "row-%d", i)) == nil {
+			t.Fatalf("after commit %d was answered and the power cut, commit %d is gone", n, i+1)
+		}
 	}
 }
 

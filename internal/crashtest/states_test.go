@@ -32,8 +32,11 @@ func TestStates(t *testing.T) {
 	if !rep.OK() {
 		t.Error(rep.Violation)
 	}
-	if rep.States != n || rep.Old < n/2 || rep.New < n/20 || rep.Old+rep.New != n || rep.Continued == 0 ||
-		rep.Appends < rep.Commits/4 || rep.Folds < rep.Commits/20 || rep.Appends+rep.Folds > 3*rep.Commits/4 {
+	if rep.States != n || rep.Old < n/2 || rep.New < n/20 || rep.Old+rep.New != n || rep.Continued == 0 {
+		t.Errorf("%+v: states of a kind are missing", rep)
+	}
+	// Every other history has a journal; a short run has hardly more than one.
+	if journal := rep.Appends + rep.Folds; !testing.Short() && (rep.Appends < rep.Commits/4 || rep.Folds < rep.Commits/20 || journal > 3*rep.Commits/4) {
 		t.Errorf("%+v: states of a kind are missing", rep)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"satchel/internal/durable"
 	"satchel/internal/fault"
+	"satchel/internal/mutant"
 )
 
 const pageSize = 4096
@@ -90,7 +91,7 @@ type Bolt struct {
 	frozen   *layer      // being folded
 	frozenOf nonce       // the journal that it is of; under folding
 	frozenTo uint64      // the last commit that it has; under folding
-	left     atomic.Bool // frozen is what a crash left, for which there was no space
+	left     atomic.Bool // frozen is what a crash left, for which there was no space; until that is folded and removed
 
 	// spaceMu guards what the last look at the disk showed.
 	spaceMu sync.Mutex
@@ -150,13 +151,13 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 }
 
 // settle makes durable what the file is read as. A process that was killed
-// between writing a head page and syncing it leaves a commit which every reader
-// sees and which a power cut would still take back.
+// between writing a head page, or a record, and syncing it leaves a commit which
+// every reader sees and which a power cut would still take back.
 func (b *Bolt) settle() error {
 	if b.opts.NoSync {
 		return nil
 	}
-	return b.db.Sync()
+	return errors.Join(b.db.Sync(), syncJournal(b.path))
 }
 
 // prepare checks that the file is a store, migrates it, and adds buckets that
@@ -424,7 +425,11 @@ func (b *Bolt) layers() (layers, error) {
 	if err != nil {
 		return layers{}, fmt.Errorf("store: %s: %w", b.path, err)
 	}
-	return layers{boltReader: boltReader{tx: tx}, over: [2]*layer{b.top, b.frozen}}, nil
+	over := [2]*layer{b.top, b.frozen}
+	if mutant.On(mutant.FrozenNotRead) {
+		over[1] = nil
+	}
+	return layers{boltReader: boltReader{tx: tx}, over: over}, nil
 }
 
 // Size implements [Engine]: the length of the file, which never shrinks, see

@@ -34,7 +34,11 @@ func Compact(src, dst string, progress func(done, total int64)) (err error) {
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	if err := checkPages(src); err != nil { // under the lock, so that nobody writes
+	// Under the lock, so that nobody writes.
+	if HasJournal(src) {
+		return fail(errors.New("beside it is a journal with commits that it may not have"))
+	}
+	if err := checkPages(src); err != nil {
 		return fail(err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(dst), filepath.Base(dst)+".new-*")

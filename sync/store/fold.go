@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -85,8 +84,11 @@ func (b *Bolt) append(fn func(Writer) error) error {
 		return err
 	}
 	if err := b.journal.append(w.record, b.number+1); err != nil {
-		if errors.Is(err, errBefore) && outOfSpace(err) {
+		switch {
+		case errors.Is(err, errBefore) && outOfSpace(err):
 			return fault.New(fault.DiskFull).Because(fmt.Errorf("store: %s: %w", b.path, err))
+		case errors.Is(err, errUntried):
+			return fmt.Errorf("store: %s: %w", b.path, err)
 		}
 		err = fmt.Errorf("%w: %s: %w", ErrUnknown, b.path, err)
 		b.stop(err)
@@ -171,29 +173,40 @@ func (b *Bolt) freeze() {
 		return
 	}
 	b.frozen, b.top, b.frozenOf, b.frozenTo = b.top, nil, b.journal.nonce, b.number
+	if mutant.On(mutant.FoldNotesTooMuch) {
+		b.frozenTo++
+	}
 	b.over.Store(0)
 	b.journal.turn()
 }
 
 // foldFrozen is called with folding, which alone changes frozen.
 func (b *Bolt) foldFrozen() error {
-	if b.frozen == nil {
+	if b.frozen == nil && !b.left.Load() {
 		return nil
 	}
 	if err := b.stopped(); err != nil {
 		return err
 	}
-	err := b.commit(func(w *boltWriter) error { return w.takeIn(b.frozen, b.frozenOf, b.frozenTo) })
-	if err != nil {
-		return err
+	if b.frozen != nil {
+		err := b.commit(func(w *boltWriter) error { return w.takeIn(b.frozen, b.frozenOf, b.frozenTo) })
+		if err != nil {
+			return err
+		}
+		b.layMu.Lock()
+		b.frozen = nil
+		b.layMu.Unlock()
 	}
-	b.layMu.Lock()
-	b.frozen = nil
-	b.layMu.Unlock()
-	if b.left.Swap(false) {
-		return RemoveJournal(b.path)
+	if !b.left.Load() {
+		b.journal.folded()
+		return nil
 	}
-	b.journal.folded()
+	// Until what a crash left is gone no update begins a journal of its own: the
+	// segments of both have the same names.
+	if err := RemoveJournal(b.path); err != nil {
+		return fmt.Errorf("store: %s: %w", b.path, err)
+	}
+	b.left.Store(false)
 	return nil
 }
 
@@ -257,21 +270,17 @@ func (b *Bolt) recover() error {
 	return RemoveJournal(b.path)
 }
 
-// foldLeft folds what a crash left beside a store's file.
+// foldLeft folds what a crash left beside a store's file. It fails with
+// [ErrDiskFull] where there is no space for that.
 func foldLeft(path string) error {
-	left := false
-	for _, p := range SegmentPaths(path) {
-		_, err := os.Stat(p)
-		left = left || err == nil
-	}
-	if !left {
+	if !HasJournal(path) {
 		return nil
 	}
 	b, err := OpenBolt(path, Options{})
 	if err != nil {
 		return err
 	}
-	return b.Close()
+	return errors.Join(b.fold(), b.Close())
 }
 
 // readFolded returns what of which journal the file has; nothing where it never

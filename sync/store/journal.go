@@ -55,6 +55,16 @@ func SegmentPaths(path string) [2]string {
 	return [2]string{path + "-journal-0", path + "-journal-1"}
 }
 
+// HasJournal reports whether there are segments beside a store's file.
+func HasJournal(path string) bool {
+	for _, p := range SegmentPaths(path) {
+		if _, err := os.Lstat(p); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // RemoveJournal removes the segments beside a store's file: for whoever has put another
 // file in its place. No process may have the store open.
 func RemoveJournal(path string) error {
@@ -71,6 +81,23 @@ func RemoveJournal(path string) error {
 		errs = append(errs, durable.SyncDir(filepath.Dir(path)))
 	}
 	return errors.Join(errs...)
+}
+
+// syncJournal makes durable what the segments beside a store's file are read as.
+func syncJournal(path string) error {
+	for _, p := range SegmentPaths(path) {
+		f, err := os.OpenFile(p, os.O_RDWR, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // journal is the one that an open store writes.
@@ -106,14 +133,19 @@ func appendWrite(rec []byte, b Bucket, row item) []byte {
 	return append(rec, row.v...)
 }
 
-// errBefore wraps the error of an append that left nothing which could be taken
-// for the record.
-var errBefore = errors.New("store: nothing was written")
+var (
+	// errBefore wraps the error of an append that left nothing which could be taken
+	// for the record.
+	errBefore = errors.New("store: nothing was written")
+	// errUntried wraps that of one for which nothing was written at all: it says
+	// nothing about the disk.
+	errUntried = errors.New("store: nothing was tried")
+)
 
 // append writes a record and returns once it is durable.
 func (j *journal) append(rec []byte, number uint64) error {
 	if int64(len(rec)) > math.MaxUint32 {
-		return fmt.Errorf("%w: a commit of %d bytes", errBefore, len(rec))
+		return fmt.Errorf("%w: a commit of %d bytes", errUntried, len(rec))
 	}
 	s := &j.segs[j.cur]
 	if s.f == nil {
@@ -153,7 +185,7 @@ func sumOf(d *xxhash.Digest, n nonce, rec []byte) uint64 {
 func (j *journal) create(i int) (err error) {
 	f, err := os.OpenFile(SegmentPaths(j.path)[i], os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUntried, err)
 	}
 	defer func() {
 		if err != nil {
@@ -173,7 +205,9 @@ func (j *journal) create(i int) (err error) {
 // turn has the other segment written from now on, from its beginning: what it
 // has must have been folded.
 func (j *journal) turn() {
-	j.cur ^= 1
+	if !mutant.On(mutant.TurnUnfolded) {
+		j.cur ^= 1
+	}
 	if s := &j.segs[j.cur]; s.f != nil {
 		s.end = int64(journalHead)
 	}
@@ -206,7 +240,7 @@ func (j *journal) close() error {
 func replay(path string, n nonce, last uint64) (d *draft, to uint64, found bool, err error) {
 	var segs [][]stored
 	for _, p := range SegmentPaths(path) {
-		recs, there, err := readSegment(p, n)
+		recs, there, err := readSegment(p, n, last)
 		if err != nil {
 			return nil, 0, true, fmt.Errorf("%s: %w", p, err)
 		}
@@ -247,8 +281,10 @@ type stored struct {
 
 // readSegment returns the records of a segment up to the first that is not whole
 // or does not follow; there is false where there is no segment, or one that was
-// being made when the machine stopped.
-func readSegment(path string, n nonce) (recs []stored, there bool, err error) {
+// being made when the machine stopped. It fails where one behind commit number
+// last comes after that: a crash leaves none behind the record that it cut short,
+// so what stands before it was damaged.
+func readSegment(path string, n nonce, last uint64) (recs []stored, there bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, nil
@@ -273,20 +309,20 @@ func readSegment(path string, n nonce) (recs []stored, there bool, err error) {
 		return nil, true, fmt.Errorf("%w: a journal of another store; it may hold commits of the one that stood here before. Put that one back, or move the journal away", ErrCorrupt)
 	}
 	sum := xxhash.New()
-	for left := st.Size() - int64(journalHead); left >= recordHead; {
+	at := int64(journalHead)
+	for st.Size()-at >= recordHead {
 		rec := make([]byte, recordHead)
 		if _, err := io.ReadFull(r, rec); err != nil {
 			return recs, true, notTorn(err)
 		}
 		size := int64(binary.LittleEndian.Uint32(rec))
-		if left -= recordHead; size > left {
+		if size > st.Size()-at-recordHead {
 			break
 		}
 		rec = append(rec, make([]byte, size)...)
 		if _, err := io.ReadFull(r, rec[recordHead:]); err != nil {
 			return recs, true, notTorn(err)
 		}
-		left -= size
 		number := binary.LittleEndian.Uint64(rec[12:])
 		if binary.LittleEndian.Uint64(rec[4:]) != sumOf(sum, n, rec) && !mutant.On(mutant.JournalSumIgnored) {
 			break
@@ -295,8 +331,40 @@ func readSegment(path string, n nonce) (recs []stored, there bool, err error) {
 			break // of the segment's past
 		}
 		recs = append(recs, stored{number, rec[recordHead:]})
+		at += int64(len(rec))
+	}
+	rest := make([]byte, max(0, st.Size()-at))
+	if _, err := f.ReadAt(rest, at); err != nil && !errors.Is(err, io.EOF) {
+		return nil, true, err
+	}
+	if number, found := recordIn(rest, n, last); found && !mutant.On(mutant.JournalDamageCut) {
+		return nil, true, fmt.Errorf("%w: the journal is damaged before commit %d, which was answered", ErrCorrupt, number)
 	}
 	return recs, true, nil
+}
+
+// maxSummed bounds, in bytes, what recordIn sums up of what may be a record and is
+// none: it is looked for wherever it may begin.
+const maxSummed = 1 << 30
+
+// recordIn looks for a record behind commit number last. What a segment has of its
+// past are others.
+func recordIn(b []byte, n nonce, last uint64) (number uint64, found bool) {
+	// Of a journal there are no more records than would fit into its segments.
+	const most = 1 << 32
+	sum := xxhash.New()
+	for summed := 0; len(b) >= recordHead && summed < maxSummed; b = b[1:] {
+		number = binary.LittleEndian.Uint64(b[12:])
+		size := int64(binary.LittleEndian.Uint32(b))
+		if number <= last || number-last > most || size > int64(len(b)-recordHead) {
+			continue
+		}
+		rec := b[:recordHead+int(size)]
+		if summed += len(rec); binary.LittleEndian.Uint64(rec[4:]) == sumOf(sum, n, rec) {
+			return number, true
+		}
+	}
+	return 0, false
 }
 
 // notTorn returns nil for the error of a file that ends early.

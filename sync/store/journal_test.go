@@ -481,3 +481,81 @@ func TestJournalFails(t *testing.T) {
 	}
 	closed(t, b)
 }
+
+// TestJournalDamaged: what a crash leaves at the journal's end is taken for its end,
+// and damage before commits that were answered is not.
+func TestJournalDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tenant.db")
+	b := mustOpen(t, path, never)
+	defer closed(t, b)
+	put(t, b, Records, "first", "goes into the file")
+	var ends []int // of the records in the second segment
+	var before []byte
+	for turn := range 3 { // the third writes over the first segment's records
+		for i := range 4 {
+			if turn == 2 {
+				seg := &b.journal.segs[b.journal.cur]
+				ends, before = append(ends, int(seg.end)), content(t, b)
+			}
+			put(t, b, Records, fmt.Sprintf("row-%d-%d", turn, i), strings.Repeat(string(rune('a'+turn)), 900-200*turn))
+		}
+		if turn < 2 {
+			if err := b.fold(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cur := 1 + b.journal.cur
+	whole := filesOf(t, path)
+	for n, from := range ends {
+		for _, at := range []int{0, 3, 4, 12, 19, recordHead, recordHead + 100} {
+			f := whole
+			f[cur] = slices.Clone(f[cur])
+			f[cur][from+at] ^= 0x40
+			if n == len(ends)-1 {
+				if got := afterCrash(t, f); !bytes.Equal(got, before) {
+					t.Errorf("damaged at %d: the last commit's damage changed others", at)
+				}
+				continue
+			}
+			damaged := filepath.Join(t.TempDir(), "tenant.db")
+			f.write(t, damaged)
+			if b, err := OpenBolt(damaged, never); err == nil {
+				_ = b.Close()
+				t.Errorf("damaged at %d of record %d it opens, without commits that were answered", at, n)
+			} else if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("damaged at %d of record %d: %v", at, n, err)
+			}
+		}
+	}
+}
+
+// TestSegmentCannotBeMade: a segment that can't be opened, as by a process with too
+// many files, costs the updates that need it and says nothing about the store.
+func TestSegmentCannotBeMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tenant.db")
+	b := mustOpen(t, path, never)
+	put(t, b, Records, "first", "in the file")
+	want := content(t, b)
+	inTheWay := SegmentPaths(path)[0]
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(w Writer) error { return w.Put(Records, []byte("second"), []byte("in the journal")) }
+	if err := b.Update(write); err == nil || errors.Is(err, ErrUnknown) {
+		t.Fatalf("an update without a journal: %v", err)
+	}
+	if got := content(t, b); !bytes.Equal(got, want) {
+		t.Error("what was not committed is there")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Update(write); err != nil {
+		t.Fatal(err)
+	}
+	if got := afterCrash(t, filesOf(t, path)); !bytes.Equal(got, content(t, b)) {
+		t.Error("what was committed then is not there after a crash")
+	}
+	closed(t, b)
+}

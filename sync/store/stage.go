@@ -17,6 +17,7 @@ type Stage struct {
 	rows  int
 	bytes int
 	scans scans
+	sets  [maxBucket + 1]uint64 // see Writes
 }
 
 // undo is how to take back one write.
@@ -106,6 +107,7 @@ func (s *Stage) set(b Bucket, row item) {
 		s.trees[b] = t
 	}
 	prev, staged := t.Set(row)
+	s.sets[b]++
 	s.count(row, 1)
 	if staged {
 		s.count(prev, -1)
@@ -178,6 +180,11 @@ func (s *Stage) Flush(w Writer) error {
 	return nil
 }
 
+// Writes counts the rows of a bucket that were ever staged, those taken back and
+// those dropped by Reset included: what was read of a bucket at the same count is
+// still so, unless somebody else wrote to the base.
+func (s *Stage) Writes(b Bucket) uint64 { return s.sets[mustBucket(b)] }
+
 // Len returns how many rows are staged, removals included.
 func (s *Stage) Len() int { return s.rows }
 
@@ -195,5 +202,5 @@ func (s *Stage) Reset(base Reader) {
 		}
 	}
 	clear(s.undo)
-	*s = Stage{base: base, trees: s.trees, undo: s.undo[:0]}
+	*s = Stage{base: base, trees: s.trees, undo: s.undo[:0], sets: s.sets}
 }
