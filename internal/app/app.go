@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -572,7 +573,7 @@ func (m *metrics) observe(c *fiber.Ctx) error {
 			status = fe.Code
 		}
 	}
-	m.requests.WithLabelValues(c.Route().Path, fmt.Sprint(status)).Observe(time.Since(start).Seconds())
+	m.requests.WithLabelValues(c.Route().Path, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
 	return err
 }
 

@@ -287,11 +287,21 @@ type Setup struct {
 // Tick carries time forward so that what is due happens.
 type Tick struct{}
 
-// Encode renders the command as it stands in the log.
-func Encode(c *Command) ([]byte, error) { return json.Marshal(c) }
+// Encode renders the command as it stands in the log: as encoding/json does.
+func Encode(c *Command) ([]byte, error) {
+	if onlyWrites(c) {
+		if b, ok := appendCommand(make([]byte, 0, 512), c); ok {
+			return b, nil
+		}
+	}
+	return json.Marshal(c)
+}
 
 // Decode reads a command from the log.
 func Decode(b []byte) (*Command, error) {
+	if c, ok := readCommand(b); ok {
+		return c, nil
+	}
 	var c Command
 	if err := json.Unmarshal(b, &c); err != nil {
 		return nil, fmt.Errorf("command: %w", err)

@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"satchel/internal/command"
@@ -28,15 +29,23 @@ func FuzzDecode(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(`{"write":{"fields":{"a":null,"b":1e400,"c":"\ud800"}}}`))
+	f.Add([]byte(`{"a":"emp-1","s":"s","d":"d","r":"AQI=","write":{"op":"patch","type":"job","fields":{"a":-1.5e+3,"b":"\u00e9\n","a":true},"args":{"x":null},"at":-7,"mobile":true,"keyHash":""}}`))
 	f.Add([]byte(`{"WRITE":{},"write":null}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := command.Decode(raw)
+		var want command.Command
+		if werr := json.Unmarshal(raw, &want); (werr == nil) != (err == nil) || err == nil && !reflect.DeepEqual(c, &want) {
+			t.Fatalf("read as %+v, %v; encoding/json says %+v, %v", c, err, want, werr)
+		}
 		if err != nil {
 			return
 		}
 		once, err := command.Encode(c)
 		if err != nil {
 			t.Fatalf("a command that was read can't be written: %v", err)
+		}
+		if b, err := json.Marshal(c); err != nil || !bytes.Equal(once, b) {
+			t.Errorf("written\n%s\nencoding/json says, %v,\n%s", once, err, b)
 		}
 		// A byte may come to be an escape of six; members that were not there
 		// come to be empty.

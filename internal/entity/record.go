@@ -277,6 +277,9 @@ func (rd *Reader) Read(b []byte, withBy bool) error {
 	if rd.Stamps, rd.by = rd.Stamps[:0], rd.by[:0]; cap(rd.Stamps) < int(n) {
 		rd.Stamps = make([]Stamp, 0, n)
 	}
+	if cap(rd.by) < int(n) {
+		rd.by = make([]int, 0, n)
+	}
 	for range n {
 		var s Stamp
 		if v, b, ok = uvarint(b); !ok {
@@ -351,7 +354,8 @@ func (rd *Reader) Next() (c RawCell, ok bool, err error) {
 
 // Decode builds a record from its bytes; values alias b.
 func (c *Catalogue) Decode(ord ident.Ordinal, b []byte) (*Record, error) {
-	var rd Reader
+	var room [8]int // most records have few stamps
+	rd := Reader{by: room[:0]}
 	if err := rd.Read(b, true); err != nil {
 		return nil, err
 	}

@@ -65,12 +65,20 @@ func Secure(c *fiber.Ctx) error { return secure(c, false) }
 // whoever ends TLS in front of it.
 func SecureBehindTLS(c *fiber.Ctx) error { return secure(c, true) }
 
+// secureHeaders are names in canonical form and values: nothing is to be done
+// to them with each answer.
+var secureHeaders = [...][2][]byte{
+	{[]byte("X-Content-Type-Options"), []byte("nosniff")},
+	{[]byte("Referrer-Policy"), []byte("no-referrer")},
+	{[]byte("X-Frame-Options"), []byte("DENY")},
+	{[]byte("Content-Security-Policy"), []byte("default-src 'none'; frame-ancestors 'none'")},
+	{[]byte("Cache-Control"), []byte("no-store")},
+}
+
 func secure(c *fiber.Ctx, https bool) error {
-	c.Set("X-Content-Type-Options", "nosniff")
-	c.Set("Referrer-Policy", "no-referrer")
-	c.Set("X-Frame-Options", "DENY")
-	c.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	c.Set("Cache-Control", "no-store")
+	for _, h := range secureHeaders {
+		c.Response().Header.SetCanonical(h[0], h[1])
+	}
 	if https || c.Context().IsTLS() { // not what a header says, which anybody can send
 		c.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}

@@ -54,9 +54,13 @@ func unknownField(name string) error {
 // parameters reads the query string: each of the names at most once, and no
 // other.
 func parameters(c *fiber.Ctx, names ...string) (map[string]string, error) {
-	out := map[string]string{}
+	args := c.Context().QueryArgs()
+	if args.Len() == 0 {
+		return nil, nil
+	}
+	out := make(map[string]string, args.Len())
 	var err error
-	for k, v := range c.Context().QueryArgs().All() {
+	for k, v := range args.All() {
 		name, value := string(k), string(v)
 		switch _, twice := out[name]; {
 		case err != nil:

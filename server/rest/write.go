@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -113,9 +114,31 @@ func (s *Server) write(c *fiber.Ctx, caller *edge.Caller, a entity.App, t *entit
 func (s *Server) submit(caller *edge.Caller, cmd *command.Command) (apply.Result, error) {
 	// The request's own context ends with the connection's buffers; a write
 	// that was taken is carried out in any case.
-	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
-	defer cancel()
-	return caller.Tenant.Submit(ctx, cmd)
+	p := patience{Context: context.Background(), wait: s.timeout}
+	defer p.end()
+	return caller.Tenant.Submit(&p, cmd)
+}
+
+// patience is a context that ends a while after it was first asked when it does.
+// Nearly every write is taken at once and needs no timer. It is for one goroutine.
+type patience struct {
+	context.Context
+	wait time.Duration
+	stop context.CancelFunc // once the time runs
+}
+
+// Done implements [context.Context].
+func (p *patience) Done() <-chan struct{} {
+	if p.stop == nil {
+		p.Context, p.stop = context.WithTimeout(p.Context, p.wait)
+	}
+	return p.Context.Done()
+}
+
+func (p *patience) end() {
+	if p.stop != nil {
+		p.stop()
+	}
 }
 
 // ifMatch reads an If-Match header: one rev, quoted as the ETag is or bare;

@@ -45,7 +45,11 @@ func unzigzag(v uint64) ident.Millis { return ident.Millis(v>>1) ^ -ident.Millis
 
 // Encode returns the entry's bytes. It checks no limits.
 func Encode(e Entry) []byte {
-	b := make([]byte, 0, Size(Draft{Time: e.Time, Version: e.Version, Proposer: e.Proposer, Number: e.Number, Commands: e.Commands}))
+	return appendEntry(make([]byte, 0, Size(Draft{Time: e.Time, Version: e.Version, Proposer: e.Proposer, Number: e.Number, Commands: e.Commands})), e)
+}
+
+// appendEntry is Encode into a slice that is empty.
+func appendEntry(b []byte, e Entry) []byte {
 	b = append(b, codecVersion)
 	b = binary.AppendUvarint(b, e.Epoch)
 	b = binary.AppendUvarint(b, uint64(e.Pos))

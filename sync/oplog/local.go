@@ -33,6 +33,7 @@ type local struct {
 	floor, last ident.Position
 	seen        map[string]seen // by proposer; only under write
 	halted      error           // only under write
+	room        []byte          // to encode an entry in; only under write
 }
 
 // seen is the last entry of a proposer.
@@ -282,7 +283,7 @@ func (l *local) commit(e Entry) error {
 		if err := l.verifyHead(w); err != nil {
 			return err
 		}
-		if err := write(w, e, l.floor); err != nil {
+		if err := l.put(w, e); err != nil {
 			return err
 		}
 		folding = true
@@ -320,9 +321,16 @@ func (l *local) verifyHead(r store.Reader) error {
 	return nil
 }
 
-// write puts the entry's rows.
-func write(w store.Writer, e Entry, floor ident.Position) error {
-	if err := w.Put(store.Log, rowKey(e.Pos), Encode(e)); err != nil {
+// maxRoom bounds the room for encoding that is kept between entries, in bytes.
+const maxRoom = 256 << 10
+
+// put puts the entry's rows.
+func (l *local) put(w store.Writer, e Entry) error {
+	row := appendEntry(l.room[:0], e)
+	if cap(row) <= maxRoom {
+		l.room = row
+	}
+	if err := w.Put(store.Log, rowKey(e.Pos), row); err != nil {
 		return err
 	}
 	p := binary.AppendUvarint(nil, e.Number)
@@ -330,7 +338,7 @@ func write(w store.Writer, e Entry, floor ident.Position) error {
 	if err := w.Put(store.Meta, []byte(proposerPrefix+e.Proposer), p); err != nil {
 		return err
 	}
-	return writeBounds(w, floor, e.Pos)
+	return writeBounds(w, l.floor, e.Pos)
 }
 
 // findOld returns the position of an entry before its proposer's last one.

@@ -17,6 +17,9 @@ import (
 // maxCachedIndexes bounds the indexes a Writer remembers between batches.
 const maxCachedIndexes = 1 << 20
 
+// maxRoom bounds the room for encoding that is kept between batches, in bytes.
+const maxRoom = 64 << 10
+
 // Touch is one record changed by a command.
 type Touch struct {
 	Ord  ident.Ordinal
@@ -50,6 +53,7 @@ type Writer struct {
 	effects Effects
 	moves   uint64
 	block   ident.Position // of the change index
+	record  []byte         // room to encode one in
 }
 
 type indexUndo struct {
@@ -79,6 +83,9 @@ func (w *Writer) Begin(base store.Reader, pos ident.Position, at ident.Millis) {
 	w.base = map[Key]bits.Set{}
 	w.undo = w.undo[:0]
 	w.effects = Effects{}
+	if cap(w.record) > maxRoom {
+		w.record = nil
+	}
 	if len(w.index) > maxCachedIndexes {
 		w.index = map[Key]bits.Set{}
 	}
@@ -252,7 +259,8 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 		return
 	}
 	after.Seal(entity.Stamp{Pos: w.pos, At: w.now, By: by})
-	w.Put(store.Records, ordRow(after.Ord), after.Append(nil))
+	w.record = after.Append(w.record[:0])
+	w.Put(store.Records, ordRow(after.Ord), w.record)
 	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type, w.named(before, after, dirty)})
 	w.reindex(before, after, dirty)
 }

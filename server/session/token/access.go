@@ -162,7 +162,8 @@ func (s *Signer) Verify(token string, now ident.Millis) (Claims, error) {
 	var sum [32]byte
 	r := s.ring.Load()
 	if r.cache != nil {
-		sum = sha256.Sum256([]byte(token))
+		var room [MaxSize]byte // a copy of the token that is not garbage afterwards
+		sum = sha256.Sum256(room[:copy(room[:], token)])
 		if c, ok := r.cache.get(sum); ok {
 			if now >= c.ExpiresAt {
 				r.cache.drop(sum)
