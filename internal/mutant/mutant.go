@@ -34,6 +34,7 @@ const (
 	LendPersonal
 	LendHidden
 	HiddenBrings
+	CommonAlthoughLent
 
 	// Of sync/subject: what people's rights are built from.
 	GrantNeverEnds
@@ -52,8 +53,8 @@ const (
 	AreaKeepsClient
 	UndoLeavesIndex
 	UndoLeavesRows
-	JoinedChangeLost
 	RecentChangeLost
+	JoinedChangeLost
 	OldValueIndexed
 
 	// Of sync/project: what a reader sees of a record.
@@ -74,6 +75,8 @@ const (
 	ResetKeepsHeld
 	LostResetSure
 	PendingNotHeld
+	MemoWithoutMark
+	MemoKept
 
 	// Of sync/apply: pulls.
 	ResetNotSaid
@@ -85,6 +88,8 @@ const (
 	PullsInPlace
 	LiveNotWoken
 	WatchStale
+	ForeseenStands
+	BodyOfOthers
 
 	// Of sync/apply: what is remembered between commands.
 	StaleSyncSet
@@ -129,6 +134,10 @@ const (
 	JournalCutShort
 	JournalSumIgnored
 	FoldKeepsDeleted
+	JournalDamageCut
+	FoldNotesTooMuch
+	TurnUnfolded
+	FrozenNotRead
 	NoTick
 
 	// Of server/rest: the module API.
@@ -145,6 +154,7 @@ const (
 	// Of the other edges: sockets, deliveries, files.
 	SocketStays
 	ServeExpired
+	SettlesExpired
 	SendUnchecked
 	PushToLive
 	DownloadUnchecked

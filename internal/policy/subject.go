@@ -133,7 +133,9 @@ func (s *Subject) Lend(by *Subject) {
 	if !by.Active || by.ID == s.ID {
 		return
 	}
-	s.held = nil
+	if !mutant.On(mutant.CommonAlthoughLent) {
+		s.held = nil
+	}
 	s.For = append(s.For, by.ID)
 	slices.Sort(s.For)
 	s.lenders = append(s.lenders, by)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/internal/mutant"
@@ -400,6 +401,79 @@ func (l *liveConn) Dirty() {
 	l.start()
 }
 
+// Offer implements tenant.Taker.
+func (l *liveConn) Offer() *command.Command {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed() {
+		return nil
+	}
+	l.marked = true
+	if l.busy {
+		return nil
+	}
+	if !l.idle() {
+		if l.todo() != nil {
+			l.busy = true
+			go l.work()
+		}
+		return nil
+	}
+	l.busy, l.marked, l.heard = true, false, false
+	c := l.caller.Command()
+	c.Pull = &command.Pull{Checkpoint: l.checkpoint}
+	return c
+}
+
+// idle reports whether the device has no more to do than to take a page, and it
+// is known from where. The caller holds mu, and work does not run.
+func (l *liveConn) idle() bool {
+	return l.started && !l.inflight && !l.arriving && !l.unchecked && !l.expired && l.awaited == nil && l.raw == nil &&
+		!l.overtaken.Load() && l.good() == nil
+}
+
+// Decline implements tenant.Taker.
+func (l *liveConn) Decline() {
+	l.mu.Lock()
+	l.marked = true
+	l.mu.Unlock()
+	go l.work()
+}
+
+// Take implements tenant.Taker. What there is to do afterwards work does: others
+// wait here for their pages.
+func (l *liveConn) Take(page tenant.Encoded, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.conn.Close(1011, "internal error")
+			l.rest(p)
+		}
+	}()
+	if err = l.take(page, err); err != nil && !l.failed(err) {
+		l.rest(nil)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed() && l.todo() != nil {
+		go l.work()
+		return
+	}
+	l.busy = false
+	l.tell()
+}
+
+func (l *liveConn) take(page tenant.Encoded, err error) error {
+	if err != nil {
+		return err
+	}
+	body, err := l.members(page, 0, false)
+	if err != nil || body == nil {
+		return err
+	}
+	return l.send(wire.KindPage, body)
+}
+
 // Ended implements tenant.Listener: the connection is closed at once, whatever
 // is under way.
 func (l *liveConn) Ended(code int) {
@@ -479,7 +553,7 @@ func (l *liveConn) settles(raw []byte) bool {
 	if l.busy || l.unchecked || l.expired || l.awaited != nil || l.marked || !l.started || l.overtaken.Load() || l.closed() {
 		return false
 	}
-	if l.settled == "" || string(checkpoint) != l.settled || schema != l.schema || l.good() != nil {
+	if l.settled == "" || string(checkpoint) != l.settled || schema != l.schema || l.good() != nil && !mutant.On(mutant.SettlesExpired) {
 		return false
 	}
 	if _, ok := l.s.Auth.Take(limit.Sync, 1, l.caller); !ok {
@@ -852,16 +926,23 @@ func (l *liveConn) compute(w *wire.Pull, answer bool) ([]byte, error) {
 	cmd := l.caller.Command()
 	cmd.Pull = p
 	page, err := l.caller.Tenant.Pull(context.Background(), cmd, answer)
-	if err == nil {
-		err = l.good() // it may tell of what happened since the token was looked at
-	}
 	if err != nil {
+		return nil, err
+	}
+	return l.members(page, w.Schema, answer)
+}
+
+// members makes the frame's members of a page for a device that said the schema,
+// 0 for none, nil where it is not to be sent.
+func (l *liveConn) members(page tenant.Encoded, schema int, answer bool) ([]byte, error) {
+	if err := l.good(); err != nil { // it may tell of what happened since the token was looked at
 		return nil, err
 	}
 	// A page that brings nothing else goes out where the rules are others: what
 	// the person may do can change with no record.
 	rules := ""
 	if !page.More {
+		var err error
 		if rules, err = l.rulesNews(); err != nil {
 			return nil, err
 		}
@@ -869,7 +950,7 @@ func (l *liveConn) compute(w *wire.Pull, answer bool) ([]byte, error) {
 	if page.Empty && !answer && rules == "" {
 		return nil, nil
 	}
-	words, err := speaks(l.caller, w.Schema)
+	words, err := speaks(l.caller, schema)
 	if err != nil {
 		return nil, err
 	}

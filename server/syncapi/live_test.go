@@ -530,6 +530,118 @@ func TestAcknowledgedUpdates(t *testing.T) {
 	}
 }
 
+// TestOfferedPages: to devices that wait for nothing a change goes without their
+// connections' work, one page at a time: what happens before it is acknowledged
+// comes afterwards, in one.
+func TestOfferedPages(t *testing.T) {
+	const n = 20
+	w := newLiveWorld(t, upgrade.Options{})
+	var all []*liveDevice
+	for i := range n {
+		all = append(all, w.connect(Manager, fmt.Sprint("phone-", i)))
+	}
+	for _, d := range all {
+		d.pull()
+		if err := d.catchUp(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken := func() bool {
+		w.s.lives.mu.Lock()
+		defer w.s.lives.mu.Unlock()
+		at := map[string]bool{}
+		for _, c := range w.s.lives.of {
+			c.mu.Lock()
+			if !c.busy && !c.inflight && !c.marked {
+				at[c.checkpoint] = true
+			}
+			c.mu.Unlock()
+		}
+		for _, d := range all {
+			if !at[d.cp] {
+				return false
+			}
+		}
+		return true
+	}
+	comes := func(name string) {
+		t.Helper()
+		for i, d := range all {
+			if err := d.page(); err != nil {
+				t.Fatal(err)
+			}
+			if len(d.last.Records) != 1 || string(d.last.Records[0].Fields["name"]) != fmt.Sprintf("%q", name) {
+				t.Fatalf("device %d: %+v", i, d.last)
+			}
+		}
+	}
+	w.eventually("all wait", taken)
+	before, wakes := w.Tenant.Stats.Offered.Load(), w.Tenant.Stats.Wakes.Load()
+	w.Import(Row("client", Acme, "name", "Acme 1"))
+	comes("Acme 1")
+	if got := w.Tenant.Stats.Offered.Load() - before; got != n {
+		t.Errorf("%d pages were offered", got)
+	}
+	w.Import(Row("client", Acme, "name", "Acme 2"))
+	w.Import(Row("client", Acme, "name", "Acme 3"))
+	w.eventually("all are told", func() bool { return w.Tenant.Stats.Wakes.Load() == wakes+3*n })
+	for _, d := range all {
+		d.acknowledge()
+	}
+	comes("Acme 3")
+	for _, d := range all {
+		d.acknowledge()
+	}
+	w.eventually("all wait", taken)
+}
+
+// acknowledge is pull as this program's own client writes it.
+func (d *liveDevice) acknowledge() {
+	d.w.t.Helper()
+	frame := fmt.Sprintf(`{"kind":"pull","checkpoint":%q}`, d.cp)
+	if err := d.WriteMessage(websocket.TextMessage, []byte(frame)); err != nil {
+		d.w.t.Fatal(err)
+	}
+}
+
+// TestExpiredAcknowledgement: an acknowledgement that needs no work is taken
+// without any, and is refused like all others after the token's end.
+func TestExpiredAcknowledgement(t *testing.T) {
+	w := newLiveWorld(t, upgrade.Options{})
+	d := w.connect(Manager, "phone")
+	d.pull()
+	if err := d.catchUp(); err != nil {
+		t.Fatal(err)
+	}
+	// updated sends the device an update of what it has, and waits until no more
+	// is done for it.
+	updated := func(n int) {
+		t.Helper()
+		w.eventually("the device is up to date", func() bool { return w.only().acknowledged(d.cp) })
+		w.Import(Row("client", Acme, "name", fmt.Sprint("Acme ", n)))
+		if err := d.page(); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("the page is sent", func() bool { return running("syncapi.(*liveConn).work") == 0 })
+		if w.only().settles([]byte(`{"kind":"pull","checkpoint":"another"}`)) {
+			t.Fatal("another checkpoint is taken for an acknowledgement")
+		}
+	}
+	for n := range 3 {
+		updated(n)
+		d.acknowledge()
+	}
+	updated(3)
+	w.Advance(time.Hour)
+	d.acknowledge()
+	if err := d.page(); !websocket.IsCloseError(err, wire.CloseExpired) {
+		// What was refused is said first.
+		if err = d.page(); !websocket.IsCloseError(err, wire.CloseExpired) {
+			t.Errorf("after the token's end: %v", err)
+		}
+	}
+}
+
 func (l *liveConn) acknowledged(checkpoint string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

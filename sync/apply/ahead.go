@@ -43,6 +43,7 @@ type Asked struct {
 // that none means two things.
 type ahead struct {
 	base    string // the checkpoint of the stored page
+	given   string // the last one given out beyond it, "" for none
 	last    uint64 // the number last given out
 	has     step   // what it was last known to have
 	sent    step   // what was sent to it since, if anything
@@ -74,10 +75,10 @@ func NewAhead(key [32]byte) *Ahead {
 func (a *Ahead) Before(c *command.Command) Asked {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	base, number := a.parse(c.Device, c.Pull.Checkpoint)
+	d := a.of[c.Device]
+	base, number := a.read(d, c.Device, c.Pull.Checkpoint)
 	asked := Asked{c.Pull.Checkpoint, base, number, a.key}
 	c.Pull.Checkpoint, c.Pull.Ahead, c.Pull.Since = base, maxAhead, nil
-	d := a.of[c.Device]
 	if d == nil || d.base != base {
 		return asked
 	}
@@ -137,7 +138,8 @@ func (a *Ahead) After(device ident.DeviceID, asked Asked, p *Page) {
 	d.last++
 	d.records += len(p.Items)
 	d.has, d.sent = from, step{d.last, p.Mark}
-	p.Checkpoint = asked.base + "." + strconv.FormatUint(d.last, 36) + "." + a.tag(device, asked.base, d.last)
+	d.given = asked.base + "." + strconv.FormatUint(d.last, 36) + "." + a.tag(device, asked.base, d.last)
+	p.Checkpoint = d.given
 }
 
 // device returns what is known of a device beyond a stored page.
@@ -171,6 +173,15 @@ func (a *Ahead) Where(id ident.DeviceID, base string) *command.Mark {
 		return d.sent.since()
 	}
 	return d.has.since()
+}
+
+// read is parse for a device of which d is known, nil for nothing: most ask with
+// what they were given last.
+func (a *Ahead) read(d *ahead, id ident.DeviceID, checkpoint string) (base string, number uint64) {
+	if d != nil && d.given != "" && len(d.given) == len(checkpoint) && hmac.Equal([]byte(d.given), []byte(checkpoint)) {
+		return d.base, d.last
+	}
+	return a.parse(id, checkpoint)
 }
 
 // parse takes a checkpoint apart: that of the stored page, and the number of the

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"satchel/internal/entity"
+	"satchel/internal/mutant"
 	"satchel/sync/pull"
 	"satchel/sync/state"
 )
@@ -63,6 +64,17 @@ func (b *Body) Wait() error {
 	return b.err
 }
 
+// failed reports whether it was to be made and could not be. What kept its maker
+// from it need not keep others.
+func (b *Body) failed() bool {
+	select {
+	case <-b.done:
+		return b.err != nil
+	default:
+		return false
+	}
+}
+
 // EncodeWith is Encode for one of several pages that bring the same, whose body
 // was made, or for an empty page that tells of no digests, whose body is nil.
 func (p *Page) EncodeWith(cat *entity.Catalogue, b *Body) []byte {
@@ -110,8 +122,8 @@ func (x *Bodies) Of(p *Page, full bool) (b *Body, mine bool) {
 
 // Share is Of for a page that is known to have others beside it, however large.
 func (x *Bodies) Share(p *Page, full bool) (b *Body, mine bool) {
-	k := bodyKey{p.Content, full}
-	if b = x.of[k]; b != nil {
+	k := bodyKey{p.Content, full && !mutant.On(mutant.BodyOfOthers)}
+	if b = x.of[k]; b != nil && !b.failed() {
 		return b, false
 	}
 	if x.of == nil {
@@ -120,11 +132,6 @@ func (x *Bodies) Share(p *Page, full bool) (b *Body, mine bool) {
 	b = NewBody()
 	x.of[k] = b
 	return b, true
-}
-
-// Has reports whether Of would return a body that somebody makes already.
-func (x *Bodies) Has(p *Page, full bool) bool {
-	return p.Content != nil && x.of[bodyKey{p.Content, full}] != nil
 }
 
 // Forget forgets all. Those that are being made go to whoever waits for them.

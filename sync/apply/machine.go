@@ -22,6 +22,7 @@ import (
 	"satchel/sync/bits"
 	"satchel/sync/oplog"
 	"satchel/sync/outbox"
+	"satchel/sync/project"
 	"satchel/sync/pull"
 	"satchel/sync/scope"
 	"satchel/sync/state"
@@ -139,8 +140,11 @@ type Machine struct {
 	trail    []audit.Row // of the entry being folded
 	holders  map[string][]holder
 	memo     pull.Memo // of the state that is read
-	expected map[ident.DeviceID]*Foreseen
-	trial    bool // nothing of it will be, so that nobody is told
+	// projector renders what writes are answered with.
+	projector project.Projector
+	standing  standing
+	expected  map[ident.DeviceID]*Foreseen
+	trial     bool // nothing of it will be, so that nobody is told
 	// Committed is called after each commit with the entry's results and
 	// effects, before the next entry is folded.
 	OnCommit func(e oplog.Entry, results []Result, eff Effects)
@@ -173,6 +177,7 @@ func (m *Machine) forget() {
 	m.holders = nil
 	m.secret = nil
 	m.memo.Forget()
+	m.standing.forget()
 	m.expected = map[ident.DeviceID]*Foreseen{}
 }
 
@@ -214,6 +219,7 @@ func (m *Machine) Fold(tx store.Writer, e oplog.Entry) error {
 	audit.Seal(m.w.Stage, e.Pos, m.trail)
 	eff, err := m.w.Flush(tx)
 	m.effects.Effects = eff
+	m.standing.after(m.w.Writes(store.Sessions), eff.Touched)
 	return err
 }
 
@@ -294,7 +300,6 @@ type run struct {
 func (m *Machine) start(c *command.Command) *run {
 	return &run{
 		Machine: m, cmd: c, at: m.w.Now(), classes: len(m.table.list),
-		eff: Effects{Ended: map[ident.SessionID]int{}},
 	}
 }
 
@@ -440,7 +445,7 @@ func (r *run) signedIn() error {
 		return nil // the system itself
 	}
 	if c.Session != "" {
-		s, ok := r.sessions.Read(&r.w.Reader, c.Session)
+		s, ok := r.session(c.Session)
 		if !ok || s.Employee != c.Actor || s.Device != c.Device {
 			return fault.New(fault.SessionRevoked)
 		}

@@ -14,6 +14,7 @@ func (m *Machine) Rest(kv store.Reader) {
 	m.w.Rest(kv)
 	if m.w.Pos() != was {
 		m.memo.Forget()
+		m.standing.forget()
 	}
 	m.load()
 }

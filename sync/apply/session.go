@@ -353,6 +353,9 @@ func (r *run) endSession(id ident.SessionID, code int) {
 	if d := r.loadDevice(s.Device); d != nil && d.Session == id {
 		r.takeToken(d.ID, "")
 	}
+	if r.eff.Ended == nil {
+		r.eff.Ended = map[ident.SessionID]int{}
+	}
 	r.eff.Ended[id] = code
 }
 

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -36,6 +37,7 @@ type change struct {
 type outcome struct {
 	typ       *entity.Type
 	id        ident.RecordID
+	ord       ident.Ordinal // of the record, 0 where it was not at hand
 	conflicts []Contended
 }
 
@@ -78,7 +80,10 @@ func (r *run) write(w *command.Write) Result {
 // answer shows the actor the record as it now stands.
 func (r *run) answer(out outcome) Result {
 	res := Result{Type: out.typ, ID: out.id}
-	rec, ok := r.w.Load(out.id)
+	if out.ord == 0 {
+		out.ord = r.w.Ordinal(out.id)
+	}
+	rec, ok := r.w.LoadOrd(out.ord)
 	if !ok {
 		return res
 	}
@@ -93,14 +98,18 @@ func (r *run) answer(out outcome) Result {
 	if sight.Mask == 0 {
 		return res
 	}
-	var p project.Projector
-	body, rev, err := p.AppendREST(nil, r.w.Reader.Bytes(rec.Ord), rec.ID, sight.Mask, sight.Context)
+	raw := r.w.Reader.Bytes(rec.Ord)
+	body, rev, err := r.projector.AppendREST(make([]byte, 0, len(raw)+aroundBody), raw, rec.ID, sight.Mask, sight.Context)
 	if err != nil {
 		panic(err)
 	}
 	res.Body, res.Rev = body, rev.String()
 	return res
 }
+
+// aroundBody is room for what a body has beside the fields as stored: id, rev
+// and the last change.
+const aroundBody = 192
 
 func (r *run) bulk(b *command.Bulk) Result {
 	t := r.cfg.Cat.Type(b.Type)
@@ -119,7 +128,7 @@ func (r *run) bulk(b *command.Bulk) Result {
 			return res
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.Args)) {
+	for _, name := range ascending(b.Args) {
 		if _, err := argument(t, a, name, r.knows(t)); err != nil {
 			return Result{Err: err}
 		}
@@ -336,7 +345,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	nos := slices.Sorted(maps.Keys(vals))
+	nos := ascending(vals)
 	for _, no := range nos {
 		if f := t.FieldNo(no); f.ReadOnly {
 			return outcome{}, fault.New(fault.ReadOnlyField).OnField(f.Name)
@@ -383,7 +392,7 @@ func (r *run) create(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	return outcome{typ: t, id: rec.ID}, nil
+	return outcome{typ: t, id: rec.ID, ord: rec.Ord}, nil
 }
 
 // mayEverCreate reports whether some grant lets the person create records of
@@ -463,7 +472,7 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	out := outcome{typ: t, id: c.id}
+	out := outcome{typ: t, id: c.id, ord: before.Ord}
 	may, err := r.decide(policy.Edit, before)
 	if err != nil {
 		return out, err
@@ -489,12 +498,13 @@ func (r *run) patch(t *entity.Type, c change) (outcome, error) {
 		return out, err
 	}
 	after := before.Clone()
-	for _, no := range slices.Sorted(maps.Keys(vals)) {
+	nos := ascending(vals)
+	for _, no := range nos {
 		if f := t.FieldNo(no); f.Personal && t.Former != "" && WasErased(&r.w.Reader, before.ID) {
 			return out, errErased()
 		}
 	}
-	for _, no := range slices.Sorted(maps.Keys(vals)) {
+	for _, no := range nos {
 		f := t.FieldNo(no)
 		switch {
 		case f.ReadOnly:
@@ -546,7 +556,7 @@ func (r *run) changedFrom(t *entity.Type, c change, known entity.Mask) (was map[
 		return nil, nil, nil
 	}
 	told := command.Object{}
-	for _, name := range slices.Sorted(maps.Keys(c.fields)) {
+	for _, name := range ascending(c.fields) {
 		v, ok := c.was[name]
 		if !ok {
 			continue
@@ -666,7 +676,7 @@ func mergeLines(now, was, mine entity.Value) (entity.Value, bool) {
 // from the present one. Fields outside known are left for values to refuse.
 func addAndRemove(before *entity.Record, in command.Object, was map[uint8]entity.Value, known entity.Mask) (command.Object, error) {
 	out, copied := in, false
-	for _, name := range slices.Sorted(maps.Keys(in)) {
+	for _, name := range ascending(in) {
 		f := before.Type.Field(name)
 		if f == nil || !known.Has(f.No) || (f.Kind != entity.Refs && f.Kind != entity.Strings) {
 			continue
@@ -750,7 +760,7 @@ func (r *run) remove(t *entity.Type, c change) (outcome, error) {
 // set and the device saw has another value by now. What the system sets follows
 // from other records, which the device may be changing itself.
 func (r *run) unchanged(rec *entity.Record, sight policy.Sight, was command.Object) error {
-	for _, name := range slices.Sorted(maps.Keys(was)) {
+	for _, name := range ascending(was) {
 		f := rec.Type.Field(name)
 		if f == nil || !sight.Mask.Has(f.No) || !rec.Type.ByHand(f) {
 			continue
@@ -995,6 +1005,16 @@ func (r *run) unique(rec *entity.Record, f *entity.Field) error {
 	return nil
 }
 
+// ascending returns the keys of a map in order.
+func ascending[K cmp.Ordered, V any](of map[K]V) []K {
+	keys := make([]K, 0, len(of))
+	for k := range of {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
 // reading is how a value is read: as a new one, as one that may have stood
 // before, or as one that takes the place of another.
 type reading func(f *entity.Field, raw []byte) (entity.Value, error)
@@ -1009,7 +1029,7 @@ func replacing(rec *entity.Record) reading {
 // Fields outside known are unknown, whether or not they exist.
 func (r *run) values(t *entity.Type, in command.Object, known entity.Mask, read reading) (map[uint8]entity.Value, error) {
 	out := make(map[uint8]entity.Value, len(in))
-	for _, name := range slices.Sorted(maps.Keys(in)) {
+	for _, name := range ascending(in) {
 		f := t.Field(name)
 		if f == nil || !known.Has(f.No) {
 			return nil, fault.Newf(fault.UnknownField, "There is no field %q.", name).OnField(name)
@@ -1038,7 +1058,7 @@ func argument(t *entity.Type, a *entity.Action, name string, seen entity.Mask) (
 // fields in seen of it.
 func (r *run) arguments(t *entity.Type, a *entity.Action, in command.Object, seen entity.Mask) (entity.Args, error) {
 	args := entity.Args{}
-	for _, name := range slices.Sorted(maps.Keys(in)) {
+	for _, name := range ascending(in) {
 		f, err := argument(t, a, name, seen)
 		if err != nil {
 			return nil, err

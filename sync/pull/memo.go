@@ -2,6 +2,7 @@ package pull
 
 import (
 	"satchel/internal/ident"
+	"satchel/internal/mutant"
 	"satchel/sync/bits"
 	"satchel/sync/scope"
 )
@@ -22,7 +23,11 @@ const (
 )
 
 // Forget forgets everything.
-func (m *Memo) Forget() { m.of, m.items = nil, 0 }
+func (m *Memo) Forget() {
+	if !mutant.On(mutant.MemoKept) {
+		m.of, m.items = nil, 0
+	}
+}
 
 // Content is what a page brings and where the device stands with it: of the same
 // state, all pages with one Content bring the same and differ by their numbers
@@ -48,6 +53,7 @@ type place struct {
 	mark      Mark
 	target    ident.Position
 	limit     int
+	apart     int
 	reset     bool // of everything: what was held doesn't matter
 }
 
@@ -70,9 +76,12 @@ func (c *computation) place() (p place, ok bool) {
 	if c.rebased || c.page.ResetTypes != nil || !c.page.Reset && !c.d.Unsure.IsEmpty() {
 		return place{}, false
 	}
-	p = place{now: listOf(c.now), limit: c.limit, reset: c.page.Reset}
+	p = place{now: listOf(c.now), limit: c.limit, apart: c.apart, reset: c.page.Reset}
 	if !c.page.Reset {
 		p.held, p.mark, p.target = listOf(c.d.Held), c.mark, c.target
+	}
+	if mutant.On(mutant.MemoWithoutMark) {
+		p.mark = Mark{}
 	}
 	return p, true
 }

@@ -636,3 +636,31 @@ func TestFirstApart(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoKeepsFirstApart: of two devices that may have the same, the one that has
+// to be shown what comes first gets that by itself, though the other, which had its
+// page first, got everything at once; and the other way about.
+func TestMemoKeepsFirstApart(t *testing.T) {
+	w := newWorld(t)
+	w.make(parent, narrow, "a")
+	b := w.make(parent, narrow, "b")
+	w.make(child, narrow, "c")
+	d := w.make(child, narrow, "d")
+	snap, err := w.eng.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Close()
+	rd, now, memo := state.NewReader(cat, snap), w.sets(), new(pull.Memo)
+	all := pull.Request{Number: 99, First: func() bits.Set { return bits.Of(b, d) }, Memo: memo}
+	apart := all
+	apart.Fresh, apart.Apart = true, 2
+	had := pull.Device{Ack: 1, Last: 1}
+	for range 2 {
+		if p, _, _ := pull.Compute(rd, had, now, all); len(p.Items) != 4 || !p.Complete {
+			t.Errorf("%d records at once, complete is %v", len(p.Items), p.Complete)
+		}
+		p, _, _ := pull.Compute(rd, had, now, apart)
+		w.wantItems(p, b, d)
+	}
+}

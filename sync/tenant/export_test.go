@@ -1,5 +1,7 @@
 package tenant
 
+import "satchel/internal/ident"
+
 // Unforeseen has no page computed before it is asked for until restored.
 func Unforeseen() (restore func()) {
 	for range cap(places) {
@@ -10,4 +12,17 @@ func Unforeseen() (restore func()) {
 			<-places
 		}
 	}
+}
+
+// Foresees waits until the page that a device is presumed to ask for next is
+// computed and encoded. It reports whether there is one.
+func (t *Tenant) Foresees(id ident.DeviceID) bool {
+	t.foresights.mu.Lock()
+	x := t.foresights.of[id]
+	t.foresights.mu.Unlock()
+	if x == nil {
+		return false
+	}
+	<-x.computed
+	return x.page != nil && x.page.Body.Wait() == nil
 }

@@ -2,6 +2,7 @@ package tenant_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"satchel/internal/ident"
 	"satchel/sync/store"
 	"satchel/sync/tenant"
+	"satchel/sync/wire"
 )
 
 // firstSync is the pages of a device's first sync as they were sent, while
@@ -96,4 +98,69 @@ func TestForeseen(t *testing.T) {
 		}
 	}
 	t.Logf("%d pages were foreseen", foreseen)
+}
+
+// TestForeseenIsOld: a page that was computed and encoded before what it brings
+// changed is not sent.
+func TestForeseenIsOld(t *testing.T) {
+	bolt, err := store.OpenBolt(filepath.Join(t.TempDir(), "t.db"), store.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := small(t, bolt)
+	all := sites(7_000)
+	for len(all) > 0 {
+		n := min(len(all), 2_500)
+		w.load(all[:n]...)
+		all = all[n:]
+	}
+	foreseen := 0
+	for n := range 4 {
+		p := w.login("emp-mgr-1", fmt.Sprint("i", n), fmt.Sprint("s", n))
+		pull := func() (pg wire.Page) {
+			c := p.cmd()
+			c.Pull = &command.Pull{Checkpoint: p.cp, Limit: 1_100}
+			e, err := w.ten.Pull(context.Background(), c, false)
+			if err == nil {
+				err = json.Unmarshal(e.JSON, &pg)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.cp = e.Checkpoint
+			return pg
+		}
+		pull()
+		there := w.ten.Foresees(p.id)
+		name := fmt.Sprint("Other ", n)
+		var changed []command.Row
+		for i := 0; i < 7_000; i += 50 {
+			changed = append(changed, row("site", ident.RecordID(fmt.Sprintf("site-%06d", i)), "client", "client-one", "name", name))
+		}
+		w.load(changed...)
+		fresh := 0
+		for _, r := range pull().Records {
+			if r.Type != "site" || number(ident.RecordID(r.ID))%50 != 0 {
+				continue
+			}
+			if fresh++; string(r.Fields["name"]) != fmt.Sprintf("%q", name) {
+				t.Fatalf("%s is %s after it was changed to %q", r.ID, r.Fields["name"], name)
+			}
+		}
+		if there && fresh > 0 {
+			foreseen++
+		}
+	}
+	if foreseen == 0 {
+		t.Error("no page was foreseen that had something changed")
+	}
+	if n := w.ten.Stats.Foreseen.Load(); n != 0 {
+		t.Errorf("%d pages were sent as they were foreseen", n)
+	}
+}
+
+// number is the number in a site's id.
+func number(id ident.RecordID) (n int) {
+	_, _ = fmt.Sscanf(string(id), "site-%d", &n)
+	return n
 }

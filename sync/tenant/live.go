@@ -26,6 +26,8 @@ type Live struct {
 	dirty  chan struct{} // of Join
 	ended  chan int
 	to     Listener // of Follow, nil otherwise
+	taker  Taker    // to, where it is one
+	due    bool     // it is among those of Tenant.due; the loop's
 	rights atomic.Bool
 }
 
@@ -86,7 +88,8 @@ func (t *Tenant) Join(session ident.SessionID, device ident.DeviceID, employee i
 // Follow is Join for whoever has no goroutine to wait for marks: to is called
 // instead of what Dirty and Ended yield, which are nil.
 func (t *Tenant) Follow(session ident.SessionID, device ident.DeviceID, employee ident.RecordID, to Listener) *Live {
-	return t.join(&Live{Session: session, Device: device, Employee: employee, to: to})
+	taker, _ := to.(Taker)
+	return t.join(&Live{Session: session, Device: device, Employee: employee, to: to, taker: taker})
 }
 
 func (t *Tenant) join(l *Live) *Live {
@@ -176,7 +179,8 @@ func (t *Tenant) notify(eff apply.Effects) {
 	t.mark(ids)
 }
 
-// mark tells live devices that they may have something to pull.
+// mark tells live devices that they may have something to pull. It is the
+// loop's.
 func (t *Tenant) mark(ids []ident.DeviceID) {
 	list := make([]*Live, 0, len(ids))
 	t.mu.Lock()
@@ -187,8 +191,9 @@ func (t *Tenant) mark(ids []ident.DeviceID) {
 	}
 	t.mu.Unlock()
 	t.Stats.Wakes.Add(uint64(len(list)))
+	clear(t.stored)
 	for _, l := range list {
-		l.mark()
+		t.put(l)
 	}
 }
 

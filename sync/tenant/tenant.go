@@ -82,8 +82,11 @@ type Tenant struct {
 	closing  sync.Once
 	proposer string
 	number   uint64
-	pages    chan struct{} // pulls under way
-	encoders chan struct{} // pages being encoded
+	pages    chan struct{}               // pulls under way
+	encoders chan struct{}               // pages being encoded
+	handouts chan struct{}               // batches of pages that nobody asked for
+	due      []*Live                     // that such pages are to be worked out for; the loop's
+	stored   map[ident.DeviceID]struct{} // of those, who turned out to need an entry; the loop's
 	failed   atomic.Pointer[error]
 	rest     store.Snapshot
 
@@ -116,8 +119,9 @@ type Tenant struct {
 // Stats counts what a tenant did; read with atomic loads.
 type Stats struct {
 	Entries, Commands, Peeked, Pages, Wakes atomic.Uint64
-	// Foreseen counts the pages that were computed before they were asked for.
-	Foreseen atomic.Uint64
+	// Foreseen counts the pages that were computed before they were asked for,
+	// Offered those that nobody asks for.
+	Foreseen, Offered atomic.Uint64
 }
 
 type request struct {
@@ -184,8 +188,10 @@ func Open(opts Options) (*Tenant, error) {
 		proposer: hex.EncodeToString(inc[:]),
 		pages:    make(chan struct{}, maxBatch),
 		encoders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		handouts: make(chan struct{}, handouts()),
 		lives:    map[ident.DeviceID]*Live{},
 		came:     map[ident.DeviceID]struct{}{},
+		stored:   map[ident.DeviceID]struct{}{},
 		ahead:    apply.NewAhead(run),
 		posted:   make(chan struct{}, 1),
 	}
@@ -291,12 +297,8 @@ func (t *Tenant) submit(ctx context.Context, req *request) (answer, error) {
 			}
 		}
 	}
-	select {
-	case t.queue <- req:
-	case <-t.quit:
-		return answer{}, fault.New(fault.ShuttingDown)
-	case <-ctx.Done():
-		return answer{}, fault.New(fault.Busy).Because(ctx.Err())
+	if err := t.enqueue(ctx, req); err != nil {
+		return answer{}, err
 	}
 	select {
 	case a := <-req.done:
@@ -309,6 +311,29 @@ func (t *Tenant) submit(ctx context.Context, req *request) (answer, error) {
 		default:
 			return answer{}, fault.New(fault.ShuttingDown)
 		}
+	}
+}
+
+// enqueue hands a request to the loop. ctx is only asked where it has to wait
+// for room, which is rare.
+func (t *Tenant) enqueue(ctx context.Context, req *request) error {
+	select {
+	case <-t.quit: // what is accepted by now is finished, and no more comes to it
+		return fault.New(fault.ShuttingDown)
+	default:
+	}
+	select {
+	case t.queue <- req:
+		return nil
+	default:
+	}
+	select {
+	case t.queue <- req:
+		return nil
+	case <-t.quit:
+		return fault.New(fault.ShuttingDown)
+	case <-ctx.Done():
+		return fault.New(fault.Busy).Because(ctx.Err())
 	}
 }
 
@@ -375,6 +400,9 @@ func (t *Tenant) run() {
 		case <-timer.C:
 			t.forgo()
 			t.sound(t.tick)
+		case t.turn() <- struct{}{}:
+			t.sound(t.offer)
+			t.leave()
 		case <-t.sleepers.timer.C:
 			t.sound(t.look)
 		case <-t.wake:
@@ -438,7 +466,7 @@ func (t *Tenant) round(first *request) {
 
 // peek answers a pull that changes nothing without an entry.
 func (t *Tenant) peek(req *request) bool {
-	if req.cmd.Pull == nil || len(t.batch) > 0 {
+	if req.cmd.Pull == nil || t.needsEntry(req.cmd.Device) || len(t.batch) > 0 {
 		return false
 	}
 	var res apply.Result
@@ -469,14 +497,14 @@ func (t *Tenant) peeked(res apply.Result, full bool) (a answer, ok bool) {
 	if page == nil || page.Empty() && !full {
 		return a, true
 	}
-	if !t.bodies.Has(page, full) {
+	if a.body, a.mine = t.bodies.Of(page, full); a.body == nil || a.mine {
 		snap, err := t.snapshot()
 		if err != nil {
+			a.close()
 			return answer{}, false
 		}
 		a.snap = snap
 	}
-	a.body, a.mine = t.bodies.Of(page, full)
 	return a, true
 }
 

@@ -78,6 +78,7 @@ type Conn struct {
 	pinger *time.Timer
 
 	reading   sync.Mutex
+	extended  time.Time // when the read deadline was last set; of who reads
 	readLimit atomic.Int64
 
 	closing sync.Once
@@ -126,8 +127,16 @@ func (c *Conn) ping() {
 	c.pinger.Reset(c.nextPing())
 }
 
+// extend gives the peer more time for its next sign of life. To set a deadline
+// costs more than to read a short frame, so that one is set for a little longer
+// and then stays for a while.
 func (c *Conn) extend() error {
-	return c.raw.SetReadDeadline(time.Now().Add(c.opts.ReadTimeout))
+	now, slack := time.Now(), c.opts.ReadTimeout/64
+	if now.Sub(c.extended) < slack {
+		return nil
+	}
+	c.extended = now
+	return c.raw.SetReadDeadline(now.Add(c.opts.ReadTimeout + slack))
 }
 
 func (c *Conn) closed() bool {
