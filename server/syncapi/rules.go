@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"weak"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -316,15 +317,17 @@ type rulesKey struct {
 }
 
 type rulesEntry struct {
-	sub     *policy.Subject // one per person and version of the policy
+	// One per person and version of the policy; not kept for those who are gone,
+	// nor for tenants that are closed.
+	sub     weak.Pointer[policy.Subject]
 	version string
 }
 
 // commonKey is all that rulesOf reads of people without grants or denials of
-// their own.
+// their own. It keeps nothing of a tenant that is closed.
 type commonKey struct {
 	cat    *entity.Catalogue
-	held   *policy.Holding
+	held   weak.Pointer[policy.Holding]
 	kind   string
 	mobile bool
 }
@@ -341,7 +344,7 @@ func (c *rulesCache) version(t *tenant.Tenant, sub *policy.Subject) string {
 	c.mu.Lock()
 	e, ok := c.of[k]
 	c.mu.Unlock()
-	if ok && e.sub == sub {
+	if ok && e.sub == weak.Make(sub) {
 		return e.version
 	}
 	return c.put(k, sub, c.render(t.Catalogue(), sub))
@@ -349,10 +352,11 @@ func (c *rulesCache) version(t *tenant.Tenant, sub *policy.Subject) string {
 
 // render returns the version of rulesOf.
 func (c *rulesCache) render(cat *entity.Catalogue, sub *policy.Subject) string {
-	k := commonKey{cat, sub.Common(), sub.Kind, sub.Mobile}
-	if k.held == nil {
+	held := sub.Common()
+	if held == nil {
 		return rulesOf(cat, sub).Version
 	}
+	k := commonKey{cat, weak.Make(held), sub.Kind, sub.Mobile}
 	c.mu.Lock()
 	version, ok := c.common[k]
 	c.mu.Unlock()
@@ -375,7 +379,7 @@ func (c *rulesCache) put(k rulesKey, sub *policy.Subject, version string) string
 	if c.of == nil || len(c.of) >= maxRules {
 		c.of = map[rulesKey]rulesEntry{}
 	}
-	c.of[k] = rulesEntry{sub, version}
+	c.of[k] = rulesEntry{weak.Make(sub), version}
 	return version
 }
 
