@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"satchel/internal/durable"
 	"satchel/sync/store"
 )
 
@@ -65,7 +66,7 @@ func syncRate(path string) (rate float64, err error) {
 		if _, err := f.WriteAt(page, int64(mrand.IntN(pages))*4096); err != nil {
 			return 0, err
 		}
-		if err := datasync(f); err != nil {
+		if err := durable.Data(f); err != nil {
 			return 0, err
 		}
 		n++

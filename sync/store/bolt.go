@@ -436,7 +436,7 @@ func (b *Bolt) layers() (layers, error) {
 // [Compact], and that of the journal.
 func (b *Bolt) Size() (int64, error) {
 	var n int64
-	for i, p := range append([]string{b.path}, segmentNames(b.path)...) {
+	for i, p := range append([]string{b.path}, SegmentPaths(b.path)...) {
 		fi, err := os.Stat(p)
 		if err == nil {
 			n += fi.Size()

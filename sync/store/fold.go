@@ -35,11 +35,6 @@ const (
 	foldAgain = time.Second
 )
 
-func segmentNames(path string) []string {
-	s := SegmentPaths(path)
-	return s[:]
-}
-
 // begin runs the first update of an open store. It goes into the file itself,
 // with the nonce of the journal that takes the others, so that the file tells
 // what beside it is its own.

@@ -51,8 +51,8 @@ func (n nonce) seed() uint64 { return binary.LittleEndian.Uint64(n[:]) }
 // commits which its file does not have yet. They are there only while the store
 // is open, and after a crash until it is opened again. A store's file is copied or
 // replaced only without them.
-func SegmentPaths(path string) [2]string {
-	return [2]string{path + "-journal-0", path + "-journal-1"}
+func SegmentPaths(path string) []string {
+	return []string{path + "-journal-0", path + "-journal-1"}
 }
 
 // HasJournal reports whether there are segments beside a store's file.
@@ -164,7 +164,7 @@ func (j *journal) append(rec []byte, number uint64) error {
 		return err
 	}
 	if !mutant.On(mutant.JournalNotSynced) {
-		if err := datasync(s.f); err != nil {
+		if err := durable.Data(s.f); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ type files [3][]byte
 
 func filesOf(t *testing.T, path string) (f files) {
 	t.Helper()
-	for i, p := range append([]string{path}, segmentNames(path)...) {
+	for i, p := range append([]string{path}, SegmentPaths(path)...) {
 		b, err := os.ReadFile(p)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
@@ -37,7 +37,7 @@ func filesOf(t *testing.T, path string) (f files) {
 
 func (f files) write(t *testing.T, path string) {
 	t.Helper()
-	for i, p := range append([]string{path}, segmentNames(path)...) {
+	for i, p := range append([]string{path}, SegmentPaths(path)...) {
 		if f[i] == nil {
 			continue
 		}

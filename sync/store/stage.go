@@ -52,34 +52,9 @@ func (s *Stage) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	}
 	it := t.Iter()
 	defer it.Release()
-	more := it.Seek(item{k: from})
-	stopped := false
-	// emit hands on the staged row that the iterator stands at.
-	emit := func() bool {
-		row := it.Item()
-		more = it.Next()
-		stopped = !row.deleted && !fn(row.k, row.v)
-		return !stopped
-	}
-	s.base.Scan(b, from, func(k, v []byte) bool {
-		for more {
-			c := bytes.Compare(it.Item().k, k)
-			if c > 0 {
-				break
-			}
-			if !emit() {
-				return false
-			}
-			if c == 0 {
-				return true // the staged row stands in for this one
-			}
-		}
-		stopped = !fn(k, v)
-		return !stopped
-	})
-	for more && !stopped {
-		emit()
-	}
+	o := overlay{dir: 1}
+	o.add(it, it.Seek(item{k: from}))
+	o.merge(fn, func(fn func(k, v []byte) bool) { s.base.Scan(b, from, fn) })
 }
 
 // Put stages a row, copying both slices. A key that no engine takes and a

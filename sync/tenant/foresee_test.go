@@ -15,9 +15,8 @@ import (
 	"satchel/sync/wire"
 )
 
-// firstSync is the pages of a device's first sync as they were sent, while
-// things happen in between: each with the same likelihood as nothing.
-func firstSync(t *testing.T, seed uint64) (pages []string, foreseen uint64) {
+// wide is a tenant of so many sites that a first sync takes several large pages.
+func wide(t *testing.T) *world {
 	bolt, err := store.OpenBolt(filepath.Join(t.TempDir(), "t.db"), store.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
@@ -29,6 +28,13 @@ func firstSync(t *testing.T, seed uint64) (pages []string, foreseen uint64) {
 		w.load(all[:n]...)
 		all = all[n:]
 	}
+	return w
+}
+
+// firstSync is the pages of a device's first sync as they were sent, while
+// things happen in between: each with the same likelihood as nothing.
+func firstSync(t *testing.T, seed uint64) (pages []string, foreseen uint64) {
+	w := wide(t)
 	w.person("emp-mgr-2", "service.manager")
 	p := w.login("emp-mgr-2", "i1", "s1")
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -103,17 +109,7 @@ func TestForeseen(t *testing.T) {
 // TestForeseenIsOld: a page that was computed and encoded before what it brings
 // changed is not sent.
 func TestForeseenIsOld(t *testing.T) {
-	bolt, err := store.OpenBolt(filepath.Join(t.TempDir(), "t.db"), store.Options{NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := small(t, bolt)
-	all := sites(7_000)
-	for len(all) > 0 {
-		n := min(len(all), 2_500)
-		w.load(all[:n]...)
-		all = all[n:]
-	}
+	w := wide(t)
 	foreseen := 0
 	for n := range 4 {
 		p := w.login("emp-mgr-1", fmt.Sprint("i", n), fmt.Sprint("s", n))
