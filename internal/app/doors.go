@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -50,6 +51,7 @@ type doors struct {
 
 	mu      sync.Mutex
 	inside  map[*visitor]struct{}
+	until   time.Time // when whatever was not read is not waited for, once closeUp was called
 	all     int
 	sites   map[string]int
 	refused atomic.Int64
@@ -82,6 +84,9 @@ func (d *doors) Accept() (net.Conn, error) {
 		})
 		d.mu.Lock()
 		d.inside[v] = struct{}{}
+		if !d.until.IsZero() {
+			v.closeUp(d.until)
+		}
 		d.mu.Unlock()
 		return v, nil
 	}
@@ -125,14 +130,15 @@ func (d *doors) leave(site string) {
 	}
 }
 
-// closeUp gives every connection a moment to send something. A server that ends
-// waits for the connections that have sent nothing yet, such as browsers open
-// ahead, as if a request were on its way.
+// closeUp gives every connection, those that are yet to come in too, a moment to
+// send something. A server that ends waits for the connections that have sent
+// nothing yet, such as browsers open ahead, as if a request were on its way.
 func (d *doors) closeUp(within time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.until = time.Now().Add(within)
 	for v := range d.inside {
-		_ = v.SetReadDeadline(time.Now().Add(within)) // one that is closed needs none
+		v.closeUp(d.until)
 	}
 }
 
@@ -141,6 +147,34 @@ func (d *doors) closeUp(within time.Duration) {
 type visitor struct {
 	*net.TCPConn
 	leave func()
+
+	mu    sync.Mutex
+	until time.Time // no reading waits beyond it, unless zero
+}
+
+// closeUp bounds every reading from now on. The bound outlives what is set
+// later: the goroutine that serves a connection sets a deadline of its own when
+// it gets to run, which may be after this.
+func (v *visitor) closeUp(until time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.until = until
+	_ = v.TCPConn.SetReadDeadline(until) // one that is closed needs none
+}
+
+// SetReadDeadline implements net.Conn.
+func (v *visitor) SetReadDeadline(t time.Time) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.until.IsZero() && (t.IsZero() || t.After(v.until)) {
+		t = v.until
+	}
+	return v.TCPConn.SetReadDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (v *visitor) SetDeadline(t time.Time) error {
+	return errors.Join(v.SetReadDeadline(t), v.SetWriteDeadline(t))
 }
 
 // Close implements net.Conn.

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -290,4 +291,63 @@ func TestDoorsClose(t *testing.T) {
 		t.Error("a counted connection can't be half closed")
 	}
 	_ = in.Close()
+}
+
+// TestDoorsCloseUp: once a server ends, no connection is read for longer than a
+// moment, whatever is set for it later: neither one that is inside, whose
+// goroutine has yet to run, nor one that comes in late.
+func TestDoorsCloseUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDoors(l, Connections{All: 9, Address: 9}, nil)
+	defer d.Close()
+	enter := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		in, err := d.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = in.Close() })
+		return in
+	}
+	never := func(c net.Conn) error { return c.SetDeadline(time.Time{}) }
+	late := func(c net.Conn) error { return c.SetReadDeadline(time.Now().Add(time.Hour)) }
+	early := enter()
+	again := enter()
+	d.closeUp(20 * time.Millisecond)
+	after := enter()
+	untouched := enter()
+	for _, x := range []struct {
+		name string
+		c    net.Conn
+		set  func(net.Conn) error
+	}{
+		{"inside, set to an hour", early, late},
+		{"inside, set to none", again, never},
+		{"later, set to an hour", after, late},
+		{"later, not set", untouched, func(net.Conn) error { return nil }},
+	} {
+		if err := x.set(x.c); err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error, 1)
+		go func() {
+			_, err := x.c.Read(make([]byte, 1))
+			read <- err
+		}()
+		select {
+		case err := <-read:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: %v", x.name, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: still read", x.name)
+		}
+	}
 }
