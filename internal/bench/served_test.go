@@ -108,7 +108,7 @@ func TestGrowth(t *testing.T) {
 	cfg, figures := tiny(t)
 	measure(t, cfg, "growth")
 	for _, at := range []string{"records300", "records600", "users2", "users4", "areas1", "areas3"} {
-		for _, name := range []string{"sync", "delta1", "delta10", "delta100", "write", "revoke", "grant", "list", "listown", "start", "startfirst", "rss", "rssend"} {
+		for _, name := range []string{"sync", "delta1", "delta10", "delta100", "write", "revoke", "revokefirst", "revokeworst", "grant", "grantfirst", "grantworst", "list", "listown", "start", "startfirst", "rss", "rssend"} {
 			within(t, figures, "growth."+at+"."+name, 0.001, 60_000)
 		}
 	}

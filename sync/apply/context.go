@@ -212,28 +212,41 @@ type savepoint struct {
 	eff   Effects
 	ended map[ident.SessionID]int
 	trail int
-	// devices is how many were touched.
-	devices int
+	// devices is how many were touched, reheld how many assignments changed.
+	devices, reheld int
 }
 
 func (r *run) savepoint() savepoint {
-	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended), len(r.trail), len(r.devicesTouched)}
+	return savepoint{r.w.Mark(), r.eff, maps.Clone(r.eff.Ended), len(r.trail), len(r.devicesTouched), len(r.reheld)}
 }
 
 // undo rolls back a part of a command.
 func (r *run) undo(to savepoint) {
-	r.rollback(to.mark, r, to.devices)
+	r.rollback(to.mark, r, to.devices, to.reheld)
 	r.eff, r.eff.Ended = to.eff, to.ended
-	r.policyTouched = false
+	r.policyTouched, r.admins = false, nil
 	r.trail = r.trail[:to.trail]
 }
 
-// foresee is called before a record that may decide rights is staged: it
-// counts the administrators there are.
-func (r *run) foresee(t *entity.Type) {
-	if subject.Decides(t) && !r.policyTouched {
-		r.policyTouched, r.rights = true, true
-		r.admins = r.administrators()
+// foresee is called before a change of a record that may decide rights is
+// staged: it notes which of the people concerned are administrators until then.
+// before or after is nil where there is none.
+func (r *run) foresee(before, after *entity.Record) {
+	for _, rec := range []*entity.Record{before, after} {
+		if rec == nil || !subject.Decides(rec.Type) {
+			continue
+		}
+		r.policyTouched = true
+		// What may be anybody's makes or unmakes no administrator.
+		who, _ := r.cfg.Roles.Affected(&r.w.Reader, rec)
+		for _, id := range who {
+			if _, noted := r.admins[id]; !noted {
+				if r.admins == nil {
+					r.admins = map[ident.RecordID]bool{}
+				}
+				r.admins[id] = r.administers(id)
+			}
+		}
 	}
 }
 
@@ -246,11 +259,11 @@ func (r *run) decides(rec *entity.Record) {
 	who, all := r.cfg.Roles.Affected(&r.w.Reader, rec)
 	if all {
 		r.eff.Everybody = true
-		r.subjects = map[ident.RecordID]*policy.Subject{}
+		r.subjects.forget()
 	}
 	for _, id := range who {
 		if !mutant.On(mutant.StaleSubject) {
-			delete(r.subjects, id)
+			r.subjects.drop(id)
 		}
 		r.eff.People = append(r.eff.People, id)
 	}
@@ -270,10 +283,10 @@ func (r *run) settle() error {
 	if !r.policyTouched {
 		return nil
 	}
-	if r.admins > 0 && r.administrators() == 0 && !mutant.On(mutant.LastAdministratorGoes) {
+	if r.unmade() && !r.administered() && !mutant.On(mutant.LastAdministratorGoes) {
 		return fault.New(fault.LastAdministrator)
 	}
-	r.policyTouched = false
+	r.policyTouched, r.admins = false, nil
 	who := slices.Clone(r.eff.People)
 	slices.Sort(who)
 	for _, id := range slices.Compact(who) {
@@ -288,30 +301,48 @@ func (r *run) settle() error {
 	return nil
 }
 
-// administrators counts those who can't be missed: active customer
-// administrators without an end who see every client.
-func (r *run) administrators() int {
-	n := 0
-	seen := map[ident.RecordID]bool{}
-	t := r.cfg.Cat.Type(subject.RoleAssignment)
-	for o := range r.w.Index(state.TypeKey(t.No)).All() {
-		a, ok := r.w.LoadOrd(o)
-		if !ok || a.Get("role").Text() != subject.Administrator || !a.Get("until").IsNull() {
-			continue
-		}
-		if from, ok := a.Get("from").Time(); ok && from > r.w.Now() {
-			continue
-		}
-		id := a.Get("employee").Ref()
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		if r.cfg.Roles.Unbounded(&r.w.Reader, id) && !r.denied(id) {
-			n++
+// unmade reports whether somebody was an administrator before the changes that
+// are to be judged, and is none now.
+func (r *run) unmade() bool {
+	for id, was := range r.admins {
+		if was && !r.administers(id) {
+			return true
 		}
 	}
-	return n
+	return false
+}
+
+// administered reports whether there is an administrator who can't be missed.
+func (r *run) administered() bool {
+	return slices.ContainsFunc(r.held()[subject.Administrator], func(h holder) bool { return r.administers(h.who) })
+}
+
+// administers reports whether a person is an administrator who counts: an active
+// customer administrator without an end who sees every client.
+func (r *run) administers(id ident.RecordID) bool {
+	t := r.cfg.Cat.Type(subject.RoleAssignment)
+	for o := range r.w.Referring(t, t.Field("employee").No, id).All() {
+		if a, ok := r.w.LoadOrd(o); ok && r.lasting(a) {
+			return r.unbounded(id)
+		}
+	}
+	return false
+}
+
+// lasting reports whether a role given to somebody is that of an administrator,
+// in force and without an end.
+func (r *run) lasting(a *entity.Record) bool {
+	if a.Get("role").Text() != subject.Administrator || !a.Get("until").IsNull() {
+		return false
+	}
+	from, ok := a.Get("from").Time()
+	return !ok || from <= r.w.Now()
+}
+
+// unbounded reports whether nothing that is said of a person takes from an
+// administrator what makes one.
+func (r *run) unbounded(id ident.RecordID) bool {
+	return r.cfg.Roles.Unbounded(&r.w.Reader, id) && !r.denied(id)
 }
 
 // denied reports whether individual denials, now or once they begin, take from
@@ -454,7 +485,7 @@ func (m *Machine) due() {
 		if k[8] == duePolicy && !mutant.On(mutant.DueUnnoticed) {
 			id := ident.RecordID(k[9:])
 			for _, who := range append(m.cfg.Roles.Delegates(&m.w.Reader, id), id) {
-				delete(m.subjects, who)
+				m.subjects.drop(who)
 				m.effects.People = append(m.effects.People, who)
 			}
 			m.w.BumpPolicy()

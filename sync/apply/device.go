@@ -164,13 +164,13 @@ func classRow(c scope.Class) []byte {
 
 // loadDevice returns a device, nil for none.
 func (m *Machine) loadDevice(id ident.DeviceID) *Device {
-	if d, ok := m.devices[id]; ok {
+	if d, ok := m.devices.get(id); ok {
 		return d
 	}
 	d := readDevice(&m.w.Reader, m.table.list, id)
 	if d != nil {
 		d.bare = true
-		m.devices[id] = d
+		m.devices.put(id, d)
 	}
 	return d
 }
@@ -333,8 +333,9 @@ func (r *run) storeDevice(d *Device) {
 		r.putArrivals(d.Ord, was.Arrivals, d.Sync.Arrivals)
 		d.Sync.Arrivals, d.bare = nil, true
 	}
-	r.devicesTouched = append(r.devicesTouched, deviceUndo{d.ID, r.devices[d.ID]})
-	r.devices[d.ID] = d
+	prev, _ := r.devices.get(d.ID)
+	r.devicesTouched = append(r.devicesTouched, deviceUndo{d.ID, prev})
+	r.devices.put(d.ID, d)
 	r.watch.changed(d.ID)
 }
 

@@ -663,11 +663,11 @@ func (m *Machine) erasePart(id ident.RecordID) {
 	defer func() {
 		if p := recover(); p != nil {
 			_ = m.panicked(p) // logged; whoever asks again is answered
-			m.rollback(mark, r, 0)
+			m.rollback(mark, r, 0, 0)
 		}
 	}()
 	if err := r.goOn(x); err != nil {
-		m.rollback(mark, r, 0)
+		m.rollback(mark, r, 0, 0)
 		m.w.Put(store.Due, dueRow(m.w.Now()+eraseAgain, dueErasure, id), nil)
 		return
 	}

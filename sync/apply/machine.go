@@ -103,7 +103,9 @@ type Page struct {
 	Processed        uint64
 	MobileEnded      bool
 	Device           ident.DeviceID
-	next             *next // nil where it is not foreseen
+	// Changes: of what the device holds only the fields that changed are told.
+	Changes bool
+	next    *next // nil where it is not foreseen
 }
 
 // Effects is what an entry did, for those who wake devices and close sockets.
@@ -125,10 +127,11 @@ type Effects struct {
 type Machine struct {
 	cfg      Config
 	inForce  uint64
+	decide   map[uint16]entity.Mask // see deciding
 	w        *state.Writer
-	subjects map[ident.RecordID]*policy.Subject
-	views    map[ident.RecordID]*view
-	devices  map[ident.DeviceID]*Device
+	subjects remembered[ident.RecordID, *policy.Subject]
+	views    remembered[ident.RecordID, *view]
+	devices  remembered[ident.DeviceID, *Device]
 	watch    watch
 	sessions SessionCache
 	table    classTable
@@ -143,6 +146,7 @@ type Machine struct {
 	// projector renders what writes are answered with.
 	projector project.Projector
 	standing  standing
+	trying    run // by Peek
 	expected  map[ident.DeviceID]*Foreseen
 	trial     bool // nothing of it will be, so that nobody is told
 	// Committed is called after each commit with the entry's results and
@@ -160,7 +164,7 @@ type view struct {
 
 // New makes a machine. Open reads what it keeps in memory.
 func New(cfg Config) *Machine {
-	m := &Machine{cfg: cfg, inForce: inForce(cfg), w: state.NewWriter(cfg.Cat)}
+	m := &Machine{cfg: cfg, inForce: inForce(cfg), decide: deciding(cfg), w: state.NewWriter(cfg.Cat)}
 	if cfg.ChangeBlock > 0 {
 		m.w.Block(cfg.ChangeBlock)
 	}
@@ -170,9 +174,9 @@ func New(cfg Config) *Machine {
 
 // forget drops everything derived from state.
 func (m *Machine) forget() {
-	m.subjects = map[ident.RecordID]*policy.Subject{}
-	m.views = map[ident.RecordID]*view{}
-	m.devices = map[ident.DeviceID]*Device{}
+	m.subjects.forget()
+	m.views.forget()
+	m.devices.forget()
 	m.table = classTable{}
 	m.holders = nil
 	m.secret = nil
@@ -181,18 +185,17 @@ func (m *Machine) forget() {
 	m.expected = map[ident.DeviceID]*Foreseen{}
 }
 
-// maxRemembered bounds what is kept in memory of people and of devices.
-const maxRemembered = 20_000
+// maxRemembered and maxViews are of how many people and devices, and of how many
+// people's sync sets, what was asked for is kept; up to as many that were asked
+// for before stay beside them.
+const maxRemembered, maxViews = 20_000, 1_000
 
-// trim forgets what was remembered of people or devices once it is too much;
-// it is read again when needed.
+// trim forgets some of what was remembered of people or devices once it is too
+// much; it is read again when needed.
 func (m *Machine) trim() {
-	if len(m.subjects) > maxRemembered || len(m.views) > maxRemembered/10 {
-		m.subjects, m.views = map[ident.RecordID]*policy.Subject{}, map[ident.RecordID]*view{}
-	}
-	if len(m.devices) > maxRemembered {
-		m.devices = map[ident.DeviceID]*Device{}
-	}
+	m.subjects.trim(maxRemembered)
+	m.views.trim(maxViews)
+	m.devices.trim(maxRemembered)
 }
 
 // Fold implements oplog.Folder: it applies an entry in the transaction that
@@ -283,10 +286,11 @@ type run struct {
 	doing doing
 	// policyTouched: records that decide rights were written and not judged yet.
 	policyTouched bool
-	// rights: such records were written at all, so that what is remembered of
-	// people's rights may not outlive a rollback.
-	rights bool
-	admins int // customer administrators before that
+	// admins are the people whose rights such records decide, and whether each was
+	// an administrator before the first of them was written.
+	admins map[ident.RecordID]bool
+	// reheld are changes of what is remembered of assignments of roles.
+	reheld []reheld
 	// devicesTouched are devices stored, with what was remembered before.
 	devicesTouched []deviceUndo
 	classes        int // how many there were before the command
@@ -313,7 +317,7 @@ func (m *Machine) command(c *command.Command) (res Result) {
 		}
 		if res.Err != nil {
 			res.Err = fault.Of(res.Err)
-			m.rollback(mark, r, 0)
+			m.rollback(mark, r, 0, 0)
 			m.trail = append(m.trail, r.attempted(res.Err)...)
 			after := m.start(c)
 			after.alarm(res.Err)
@@ -346,23 +350,30 @@ func (m *Machine) panicked(p any) error {
 }
 
 // rollback takes back what was staged since the mark, when r had touched so
-// many devices.
-func (m *Machine) rollback(mark state.Mark, r *run, devices int) {
+// many devices and changed so many assignments of roles.
+func (m *Machine) rollback(mark state.Mark, r *run, devices, assignments int) {
 	m.w.Rollback(mark)
 	for i := len(r.devicesTouched) - 1; i >= devices && !mutant.On(mutant.UndoLeavesDevice); i-- {
 		u := r.devicesTouched[i]
 		m.watch.changed(u.id)
 		if u.prev == nil {
-			delete(m.devices, u.id)
+			m.devices.drop(u.id)
 		} else {
-			m.devices[u.id] = u.prev
+			m.devices.put(u.id, u.prev)
 		}
 	}
 	r.devicesTouched = r.devicesTouched[:devices]
 	m.table.truncate(r.classes)
-	if r.rights {
-		m.subjects, m.holders = map[ident.RecordID]*policy.Subject{}, nil
+	if r.eff.Everybody {
+		m.subjects.forget()
 	}
+	for _, id := range r.eff.People { // whose rights were read as they were to be
+		m.subjects.drop(id)
+	}
+	for i := len(r.reheld) - 1; i >= assignments; i-- {
+		m.rehold(reheld{r.reheld[i].after, r.reheld[i].before})
+	}
+	r.reheld = r.reheld[:assignments]
 }
 
 func (m *Machine) join(r *run) {
@@ -481,20 +492,20 @@ func (r *run) imports() error {
 
 // subject returns a person's subject as of the present state.
 func (m *Machine) subject(id ident.RecordID) *policy.Subject {
-	if s, ok := m.subjects[id]; ok {
+	if s, ok := m.subjects.get(id); ok {
 		return s
 	}
 	s, ok := m.cfg.Roles.Build(&m.w.Reader, id)
 	if !ok {
 		return nil
 	}
-	m.subjects[id] = s
+	m.subjects.put(id, s)
 	return s
 }
 
 // visible returns a person's sync set as of the present state.
 func (m *Machine) visible(sub *policy.Subject) *view {
-	v := m.views[sub.ID]
+	v, _ := m.views.get(sub.ID)
 	if v != nil && v.sub == sub && (v.moves == m.w.Moves() || mutant.On(mutant.StaleSyncSet)) {
 		return v
 	}
@@ -504,6 +515,6 @@ func (m *Machine) visible(sub *policy.Subject) *view {
 		return v
 	}
 	v = &view{sub: sub, moves: m.w.Moves(), sets: sets}
-	m.views[sub.ID] = v
+	m.views.put(sub.ID, v)
 	return v
 }

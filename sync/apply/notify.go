@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -281,24 +282,50 @@ func (m *Machine) held() map[string][]holder {
 	return m.holders
 }
 
-// rehold keeps the assignments of roles in step with a change of one.
-func (m *Machine) rehold(before, after *entity.Record) {
+// rehold keeps the assignments of roles in step with a change of a record. It
+// notes the change even where none were read yet: they may be before it is rolled
+// back.
+func (r *run) rehold(before, after *entity.Record) {
+	x := reheld{assignmentOf(before), assignmentOf(after)}
+	if x.before == nil && x.after == nil {
+		return
+	}
+	r.reheld = append(r.reheld, x)
+	r.Machine.rehold(x)
+}
+
+// reheld is a change of an assignment of a role; nil is none.
+type reheld struct{ before, after *assignment }
+
+// assignment is somebody's of a role.
+type assignment struct {
+	role string
+	holder
+}
+
+func assignmentOf(rec *entity.Record) *assignment {
+	if rec == nil || rec.Type.Name != subject.RoleAssignment {
+		return nil
+	}
+	return &assignment{rec.Get("role").Text(), holder{rec.Ord, rec.Get("employee").Ref()}}
+}
+
+// rehold changes what is remembered of assignments, where that is not so already.
+func (m *Machine) rehold(x reheld) {
 	if m.holders == nil {
 		return
 	}
-	at := func(r *entity.Record) (string, int, bool) {
-		key := r.Get("role").Text()
-		i, ok := slices.BinarySearchFunc(m.holders[key], r.Ord, func(h holder, o ident.Ordinal) int { return int(int64(h.ord) - int64(o)) })
-		return key, i, ok
+	at := func(a *assignment) (int, bool) {
+		return slices.BinarySearchFunc(m.holders[a.role], a.ord, func(h holder, o ident.Ordinal) int { return cmp.Compare(h.ord, o) })
 	}
-	if before != nil && before.Type.Name == subject.RoleAssignment {
-		if key, i, ok := at(before); ok {
-			m.holders[key] = slices.Delete(m.holders[key], i, i+1)
+	if a := x.before; a != nil {
+		if i, ok := at(a); ok {
+			m.holders[a.role] = slices.Delete(m.holders[a.role], i, i+1)
 		}
 	}
-	if after != nil && after.Type.Name == subject.RoleAssignment {
-		if key, i, ok := at(after); !ok {
-			m.holders[key] = slices.Insert(m.holders[key], i, holder{after.Ord, after.Get("employee").Ref()})
+	if a := x.after; a != nil {
+		if i, ok := at(a); !ok {
+			m.holders[a.role] = slices.Insert(m.holders[a.role], i, a.holder)
 		}
 	}
 }
@@ -343,7 +370,7 @@ func (m *Machine) arrived(at ident.Millis, id ident.RecordID) {
 	defer func() {
 		if p := recover(); p != nil {
 			_ = m.panicked(p) // logged; there is nobody to answer
-			m.rollback(mark, r, 0)
+			m.rollback(mark, r, 0, 0)
 		}
 	}()
 	rec, ok := m.w.Load(id)
@@ -355,7 +382,7 @@ func (m *Machine) arrived(at ident.Millis, id ident.RecordID) {
 			continue
 		}
 		if err := r.tellAll(rule, outbox.Change{Before: rec, After: rec}); err != nil {
-			m.rollback(mark, r, 0)
+			m.rollback(mark, r, 0, 0)
 			return
 		}
 	}

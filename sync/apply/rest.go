@@ -41,13 +41,15 @@ func (m *Machine) Peek(c *command.Command) (res Result, done bool) {
 	}
 	mark := m.w.Mark()
 	rows := m.w.Len()
-	r := m.start(c)
+	r := &m.trying // one after the other: nothing of a run outlives it
+	*r = *m.start(c)
 	r.brief = true
 	defer func() {
 		if p := recover(); p != nil {
 			res, done = Result{Err: m.panicked(p)}, true
 		}
-		m.rollback(mark, r, 0)
+		m.rollback(mark, r, 0, 0)
+		*r = run{}
 	}()
 	res = r.dispatch()
 	return res, !r.unfinished && m.w.Len() == rows && res.Err == nil
@@ -63,7 +65,7 @@ func (m *Machine) brings(c *command.Command) bool {
 	if c.Pull.Checkpoint == "" {
 		return true
 	}
-	d := m.devices[c.Device]
+	d, _ := m.devices.get(c.Device)
 	return d != nil && d.Sync.Pending != nil && d.Sync.Pending.Target != 0
 }
 
@@ -96,7 +98,7 @@ func (m *Machine) Owes(id ident.DeviceID, ahead func(checkpoint string) *command
 			_ = m.panicked(p) // logged; the device finds out by itself
 			owes = false
 		}
-		m.rollback(mark, r, 0)
+		m.rollback(mark, r, 0, 0)
 	}()
 	res := r.dispatch()
 	return res.Page != nil && !res.Page.Empty()

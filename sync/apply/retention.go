@@ -106,7 +106,7 @@ func (m *Machine) discardRecord(rec *entity.Record) {
 	mark := m.w.Mark()
 	r := m.start(&command.Command{})
 	if err := r.Delete(rec); err != nil {
-		m.rollback(mark, r, 0)
+		m.rollback(mark, r, 0, 0)
 		return
 	}
 	m.join(r)

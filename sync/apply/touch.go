@@ -230,6 +230,15 @@ type touch struct {
 	changed []typed
 	arrives map[ident.RecordID]bool
 	checks  int
+	records []touched // of eff.Touched, as far as they were looked at
+}
+
+// touched is a record of an entry's effects, read once for all people.
+type touched struct {
+	read bool
+	rec  *entity.Record // nil for none
+	// kept: whoever sees it because others name it has it, see deciding.
+	kept bool
 }
 
 // typed is the changed records of a type, one by one where they are few.
@@ -353,21 +362,44 @@ func (x *touch) mayArrive(id ident.RecordID) bool {
 	if sub == nil || !sub.Active {
 		return false
 	}
-	for _, t := range x.eff.Touched {
+	for i, t := range x.eff.Touched {
 		if sub.Brings(t.Type) {
 			return true
 		}
-		if len(sub.Grants(t.Type, "view")) == 0 {
+		grants := sub.Grants(t.Type, policy.View)
+		if len(grants) == 0 {
 			continue
 		}
 		if x.checks++; x.checks > maxPointChecks {
 			return true
 		}
-		if rec, ok := m.w.LoadOrd(t.Ord); ok && sub.View(rec, &m.w.Reader).Mask != 0 {
+		r := x.record(i)
+		if r.rec == nil {
+			continue
+		}
+		look := policy.Lookup(&m.w.Reader)
+		if r.kept && !slices.ContainsFunc(grants, namedAndMore) {
+			look = unnamed{&m.w.Reader}
+		}
+		if sub.View(r.rec, look).Mask != 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// record returns a record of the effects.
+func (x *touch) record(i int) *touched {
+	if x.records == nil {
+		x.records = make([]touched, len(x.eff.Touched))
+	}
+	r, t := &x.records[i], &x.eff.Touched[i]
+	if !r.read {
+		r.read = true
+		r.rec, _ = x.m.w.LoadOrd(t.Ord)
+		r.kept = t.Fields != 0 && t.Fields&x.m.decide[t.Type.No] == 0
+	}
+	return r
 }
 
 // mayLoseNames reports whether the device may have somebody's name only because
@@ -379,7 +411,7 @@ func (x *touch) mayLoseNames(id ident.RecordID, d *pull.Device) bool {
 	if sub == nil {
 		return false
 	}
-	for _, t := range x.eff.Touched {
+	for i, t := range x.eff.Touched {
 		if !slices.ContainsFunc(sub.Grants(t.Type, policy.View), func(g *policy.Grant) bool { return g.Context }) {
 			continue
 		}
@@ -388,8 +420,8 @@ func (x *touch) mayLoseNames(id ident.RecordID, d *pull.Device) bool {
 		}
 		// It may have left their sight by a change of other fields than those that
 		// name people.
-		rec, ok := m.w.LoadOrd(t.Ord)
-		if !ok {
+		rec := x.record(i).rec
+		if rec == nil {
 			continue
 		}
 		for _, f := range t.Type.RefsTo(subject.Employee) {

@@ -789,7 +789,7 @@ func (r *run) hasChildren(rec *entity.Record) bool {
 }
 
 func (r *run) drop(rec *entity.Record) {
-	r.foresee(rec.Type)
+	r.foresee(rec, nil)
 	r.decides(rec)
 	r.trace(rec, nil, valued(rec))
 	r.w.Remove(rec)
@@ -950,7 +950,7 @@ func (r *run) save(before, after *entity.Record) error {
 			}
 		}
 	}
-	r.foresee(t)
+	r.foresee(before, after)
 	if before != nil {
 		r.decides(before)
 	}

@@ -28,6 +28,9 @@ type Touch struct {
 	// what is theirs may be other than it was, whether or not they see the
 	// record itself.
 	Named []ident.Ordinal
+	// Fields are the written ones of a record that was there before and still is,
+	// none of one that is new or gone.
+	Fields entity.Mask
 }
 
 // Effects is what a batch did to the state, for those who keep views of it.
@@ -252,8 +255,10 @@ func (w *Writer) New(t *entity.Type, id ident.RecordID) *entity.Record {
 // The fields written since then get the stamp of this entry.
 func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 	dirty := after.Dirty()
+	written := dirty
 	switch {
 	case before == nil:
+		written = 0
 		dirty = after.Type.All() // an unset flag is indexed as false
 	case dirty == 0:
 		return
@@ -261,7 +266,7 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 	after.Seal(entity.Stamp{Pos: w.pos, At: w.now, By: by})
 	w.record = after.Append(w.record[:0])
 	w.Put(store.Records, ordRow(after.Ord), w.record)
-	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type, w.named(before, after, dirty)})
+	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type, w.named(before, after, dirty), written})
 	w.reindex(before, after, dirty)
 }
 
@@ -269,7 +274,7 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 func (w *Writer) Remove(r *entity.Record) {
 	w.Delete(store.Records, ordRow(r.Ord))
 	w.Put(store.IDs, []byte(r.ID), append(binary.BigEndian.AppendUint16(ordRow(r.Ord), r.Type.No), 1))
-	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type, w.named(r, nil, r.Type.All())})
+	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type, w.named(r, nil, r.Type.All()), 0})
 	w.reindex(r, nil, r.Type.All())
 }
 

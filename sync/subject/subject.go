@@ -144,6 +144,17 @@ func (rs *Roles) asRead(rd *state.Reader, key string) *policy.Compiled {
 	return rs.shipped[key]
 }
 
+// Each calls f for every role that comes with the server, and for what stands in
+// for one while a setting is on, in no order.
+func (rs *Roles) Each(f func(*policy.Compiled)) {
+	for _, c := range rs.shipped {
+		f(c)
+	}
+	for _, v := range rs.variants {
+		f(v.Role)
+	}
+}
+
 // Shipped returns a role that comes with the server, nil for none.
 func (rs *Roles) Shipped(key string) *policy.Compiled { return rs.shipped[key] }
 
