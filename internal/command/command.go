@@ -134,6 +134,8 @@ type Pull struct {
 	// Reconcile says what the device holds, for an unknown checkpoint.
 	Reconcile map[string]Summary `json:"reconcile,omitempty"`
 	Heal      []string           `json:"heal,omitempty"`
+	// Changes: of records that the device holds it takes the changed fields alone.
+	Changes bool `json:"changes,omitempty"`
 	// Since and Ahead are the server's own: how far the device has come beyond
 	// what is stored of it, and how many records it may be sent that way.
 	Since *Mark `json:"since,omitempty"`

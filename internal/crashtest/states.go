@@ -436,7 +436,7 @@ func (h *history) signIn(t *tenant.Tenant) (*device, error) {
 func (d *device) pull(t *tenant.Tenant) error {
 	c := d.command()
 	c.Pull = &command.Pull{Checkpoint: d.checkpoint, Limit: 20}
-	page, err := t.Pull(context.Background(), c, true)
+	page, err := t.Pull(context.Background(), c, apply.ToldAll)
 	if err == nil {
 		d.checkpoint = page.Checkpoint
 	}

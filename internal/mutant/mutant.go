@@ -61,6 +61,7 @@ const (
 	MaskedEncoded
 	RevTellsHidden
 	HiddenWriteSent
+	ClearedNotSaid
 
 	// Of sync/pull: pages, and what a device has.
 	AheadStored
@@ -77,6 +78,9 @@ const (
 	PendingNotHeld
 	MemoWithoutMark
 	MemoKept
+	ArrivalsAsChanges
+	ChangesSincePage
+	ChangesAmidRound
 
 	// Of sync/apply: pulls.
 	ResetNotSaid
@@ -90,6 +94,7 @@ const (
 	WatchStale
 	ForeseenStands
 	BodyOfOthers
+	ChangesForAll
 
 	// Of sync/apply: what is remembered between commands.
 	StaleSyncSet

@@ -127,6 +127,34 @@ func (s *sim) lostPage(id ident.DeviceID) {
 	}
 }
 
+// saysOf is what a page says of a record: all of it, or so much of it as it says,
+// where that is changed fields, beside what it is to be.
+func (s *sim) saysOf(dev *oracle.Device, want oracle.Shown, r wire.Record) oracle.Shown {
+	out := shown(r)
+	if r.Check == "" {
+		return out
+	}
+	s.count("changed fields sent")
+	for name, v := range want.Fields {
+		if _, named := out.Fields[name]; !named {
+			out.Fields[name] = v
+		}
+	}
+	mask, _ := s.world.Mask(dev.Employee, ident.RecordID(r.ID))
+	for name, v := range out.Fields {
+		if v != "null" {
+			continue
+		}
+		if f := s.cat.Type(r.Type).Field(name); f != nil && mask&(1<<f.No) == 0 {
+			s.fail("I2: a page for %s tells that %s of %s/%s has nothing, which they are not to see", dev.Employee, name, r.Type, r.ID)
+		}
+		if _, has := want.Fields[name]; !has {
+			delete(out.Fields, name)
+		}
+	}
+	return out
+}
+
 func (s *sim) judgePage(pg *apply.Page, out *wire.Page) {
 	dev, ok, err := s.world.Device(pg.Device)
 	must(err)
@@ -147,7 +175,7 @@ func (s *sim) judgePage(pg *apply.Page, out *wire.Page) {
 			s.fail("I2: a page for %s carries %s/%s, which it is not to have", dev.Employee, r.Type, r.ID)
 		}
 		if exact {
-			got := map[ident.RecordID]oracle.Shown{id: shown(r)}
+			got := map[ident.RecordID]oracle.Shown{id: s.saysOf(dev, w, r)}
 			if diff := s.differences(dev, map[ident.RecordID]oracle.Shown{id: w}, got); len(diff) > 0 {
 				s.fail("I2: a page for %s: %q", dev.Employee, diff)
 			}

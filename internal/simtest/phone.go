@@ -232,7 +232,7 @@ func (p *phone) pull() request {
 	s := p.s
 	p.dirty = false
 	c := p.command()
-	c.Pull = &command.Pull{Checkpoint: p.cp, Schema: p.schema}
+	c.Pull = &command.Pull{Checkpoint: p.cp, Schema: p.schema, Changes: s.chance(60)}
 	if s.chance(60) {
 		c.Pull.Limit = 1 + s.rng.IntN(8)
 	}
@@ -341,7 +341,7 @@ func (p *phone) apply(pg *wire.Page, rests bool) {
 		delete(p.store, ident.RecordID(r.ID))
 	}
 	for _, r := range pg.Records {
-		p.store[ident.RecordID(r.ID)] = shown(r)
+		p.store[ident.RecordID(r.ID)] = p.laid(r)
 	}
 	p.cp = pg.Checkpoint
 	p.quiet = rests && pg.Checkpoint == pg.From && !s.shared(p)
@@ -358,6 +358,35 @@ func (p *phone) apply(pg *wire.Page, rests bool) {
 			}
 		}
 	}
+}
+
+// laid is a record of a page as it stands on the phone, which may have been sent
+// the changed fields of it.
+func (p *phone) laid(r wire.Record) oracle.Shown {
+	s := p.s
+	if r.Check == "" {
+		return shown(r)
+	}
+	was, held := p.store[ident.RecordID(r.ID)]
+	if !held || was.Context != r.Context {
+		s.fail("%s: changes of %s/%s, of which it has another version or none", p.name, r.Type, r.ID)
+	}
+	s.count("changed fields applied")
+	now := wire.Record{Type: r.Type, ID: r.ID, Rev: r.Rev, Context: r.Context, Fields: map[string]json.RawMessage{}}
+	for name, v := range was.Fields {
+		now.Fields[name] = json.RawMessage(v)
+	}
+	for name, v := range r.Fields {
+		now.Fields[name] = v
+		if string(v) == "null" {
+			s.count("cleared field applied")
+			delete(now.Fields, name)
+		}
+	}
+	if wire.Check(now.Fields) != r.Check {
+		s.fail("%s: the changes of %s/%s, laid over what it has, come to another record: %v over %v", p.name, r.Type, r.ID, r, was)
+	}
+	return shown(now)
 }
 
 func shown(r wire.Record) oracle.Shown {

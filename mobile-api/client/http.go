@@ -27,25 +27,25 @@ const maxWindow = 8 << 20
 // the repetition of one that was lost long ago, with a token that is over too.
 const maxRefreshes = 2
 
-// call sends a request with the session's token; a token that has expired is
-// refreshed.
-func (p *Phone) call(ctx context.Context, path string, in, out any) error {
+// call sends a request with the session's token and perhaps with preferences; a
+// token that has expired is refreshed.
+func (p *Phone) call(ctx context.Context, path string, in, out any, prefer ...string) error {
 	token, err := p.token(ctx)
 	if err != nil {
 		return err
 	}
-	err = p.send(ctx, path, token, in, out)
+	err = p.send(ctx, path, token, in, out, prefer...)
 	for try := 0; try < maxRefreshes && (hasCode(err, codeTokenExpired) || hasCode(err, codeInvalidToken)); try++ {
 		if token, err = p.refresh(ctx, token); err != nil {
 			return err
 		}
-		err = p.send(ctx, path, token, in, out)
+		err = p.send(ctx, path, token, in, out, prefer...)
 	}
 	return p.judge(err, token)
 }
 
 // send posts JSON and reads the JSON answer. token and out may be empty.
-func (p *Phone) send(ctx context.Context, path, token string, in, out any) error {
+func (p *Phone) send(ctx context.Context, path, token string, in, out any, prefer ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
 	body, err := json.Marshal(in)
@@ -57,6 +57,9 @@ func (p *Phone) send(ctx context.Context, path, token string, in, out any) error
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	for _, x := range prefer {
+		req.Header.Add(mobile.HeaderPrefer, x)
+	}
 	status, raw, err := p.exchange(req, path, token)
 	if err != nil || out == nil {
 		return err

@@ -254,6 +254,7 @@ func (p *Phone) connect(ctx context.Context) (conn *websocket.Conn, token string
 		dctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 		conn, resp, err := p.dialer().DialContext(dctx, u.String(), http.Header{
 			"Authorization": {"Bearer " + token}, mobile.HeaderProtocol: {strconv.Itoa(mobile.Protocol)},
+			mobile.HeaderPrefer: {mobile.PreferChanges},
 		})
 		cancel()
 		if err == nil {

@@ -33,6 +33,7 @@ type pageRecord struct {
 	Rev     string          `json:"rev"`
 	Context bool            `json:"context"`
 	Fields  json.RawMessage `json:"fields"`
+	Check   string          `json:"check"` // as in wire.Record
 }
 
 // check refuses what can't be stored, before anything of it is.
@@ -92,6 +93,8 @@ type applyHow struct {
 	// live: it came over the socket, where a completed page may name only
 	// some types and comes often.
 	live bool
+	// touched: a completed page may name only the types that it touched.
+	touched bool
 	// emptied is how often the store had been emptied when it was asked for.
 	emptied int64
 }
@@ -128,7 +131,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 			return errStop
 		}
 		out.ok = true
-		touched, err := p.applyRecords(t, pg, fromNothing)
+		touched, astray, err := p.applyRecords(t, pg, fromNothing)
 		if err != nil {
 			return err
 		}
@@ -144,9 +147,17 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 		if err := noteSettled(t, pg); err != nil {
 			return err
 		}
+		var was state
+		if err := getJSON(t, keyState, &was); err != nil {
+			p.log.Warn("what the last page said is not known", "error", err)
+		}
 		if pg.Complete != nil && !pg.More {
-			if out.differ, err = p.compare(t, pg.Complete.Types, how.live, sums); err != nil {
+			var all bool
+			if out.differ, all, err = p.compare(t, pg.Complete.Types, how, sums); err != nil {
 				return err
+			}
+			if all && len(out.differ) == 0 {
+				was.Checked = p.now().UTC()
 			}
 			if err := changeProblems(t, func(pr *storedProblem) bool {
 				if !pr.Doubtful {
@@ -161,6 +172,11 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 				return err
 			}
 		}
+		for _, typ := range astray {
+			if !slices.Contains(out.differ, typ) {
+				out.differ = append(out.differ, typ)
+			}
+		}
 		if !pg.More {
 			if granted, err = p.renewLease(t, pg.Lease, how.live); err != nil {
 				return err
@@ -170,7 +186,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 			ackSettings(t, how.settings),
 			putJSON(t, keyState, state{
 				Complete:    pg.Complete != nil && !pg.More && len(out.differ) == 0,
-				MobileEnded: pg.MobileEnded, At: p.now().UTC(),
+				MobileEnded: pg.MobileEnded, At: p.now().UTC(), Checked: was.Checked,
 			}),
 			putNumber(t, keyProcessed, pg.Processed),
 			t.put(bucketMeta, keyCheckpoint, []byte(pg.Checkpoint)))
@@ -192,20 +208,21 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 }
 
 // applyRecords makes the page's resets, removals and records. It returns the
-// types it touched, nil for all.
-func (p *Phone) applyRecords(t tx, pg *page, fromNothing bool) (map[string]bool, error) {
-	touched := map[string]bool{}
+// types it touched, nil for all, and those of which it brought changed fields of
+// what is not here, or not as the server takes it to be.
+func (p *Phone) applyRecords(t tx, pg *page, fromNothing bool) (touched map[string]bool, astray []string, err error) {
+	touched = map[string]bool{}
 	switch {
 	case fromNothing || pg.Reset && len(pg.ResetTypes) == 0:
 		if err := dropAll(t); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		touched = nil
 	case pg.Reset:
 		for _, typ := range pg.ResetTypes {
 			touched[typ] = true
 			if err := dropType(t, typ); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
@@ -223,11 +240,11 @@ func (p *Phone) applyRecords(t tx, pg *page, fromNothing bool) (map[string]bool,
 		if t.get(bucketRecords, key) != nil {
 			grown[r.Type]--
 			if err := t.del(bucketRecords, key); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if err := hideTouched(t, r.Type, r.ID); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if len(removed) > 0 {
@@ -239,31 +256,75 @@ func (p *Phone) applyRecords(t tx, pg *page, fromNothing bool) (map[string]bool,
 			return true
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for i := range pg.Records {
 		r := &pg.Records[i]
 		touch(r.Type)
 		key := recordKey(r.Type, r.ID)
-		if t.get(bucketRecords, key) == nil {
+		was := t.get(bucketRecords, key)
+		fields := []byte(r.Fields)
+		if r.Check != "" {
+			if fields = laid(was, r); fields == nil {
+				p.log.Error("changed fields of a record are not of the one that is here", "type", r.Type, "id", r.ID)
+				astray = append(astray, r.Type)
+				continue
+			}
+		}
+		if was == nil {
 			grown[r.Type]++
 		}
-		if err := t.put(bucketRecords, key, encodeRecord(r.Rev, r.Context, r.Fields)); err != nil {
-			return nil, err
+		if err := t.put(bucketRecords, key, encodeRecord(r.Rev, r.Context, fields)); err != nil {
+			return nil, nil, err
 		}
 		if t.get(bucketHidden, key) != nil {
 			if err := t.del(bucketHidden, key); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
 	for _, typ := range sortedKeys(grown) {
 		if err := addCount(t, typ, grown[typ]); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return touched, nil
+	return touched, astray, nil
+}
+
+// laid lays the changed fields of a record over the stored one, as in
+// [wire.Record]. It returns nil where what comes of it is not what the server has.
+func laid(stored []byte, r *pageRecord) []byte {
+	_, _, was, err := decodeRecord(stored)
+	if err != nil {
+		return nil
+	}
+	var fields, changed map[string]json.RawMessage
+	if json.Unmarshal(was, &fields) != nil || json.Unmarshal(r.Fields, &changed) != nil || fields == nil {
+		return nil
+	}
+	for name, v := range changed {
+		if fields[name] = v; isNull(v) {
+			delete(fields, name)
+		}
+	}
+	if wire.Check(fields) != r.Check {
+		return nil
+	}
+	return joined(fields, len(was)+len(r.Fields))
+}
+
+// joined is an object of the members, of about so many bytes. Their values stay
+// as the server wrote them.
+func joined(fields map[string]json.RawMessage, room int) []byte {
+	out := append(make([]byte, 0, room), '{')
+	for i, name := range sortedKeys(fields) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(append(out, '"'), name...), '"', ':'), fields[name]...)
+	}
+	return append(out, '}')
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -413,14 +474,15 @@ func applySettled(t tx, pg *page, reconciled bool) (requeued, waiting bool, err 
 }
 
 // compare returns the types in which the store is not what the server says,
-// sorted. Digests that it computes are put into sums.
-func (p *Phone) compare(t tx, theirs map[string]wire.Summary, live bool, sums map[string]wire.Summary) ([]string, error) {
-	var differ []string
+// sorted, and whether all that is held was compared. Digests that it computes are
+// put into sums.
+func (p *Phone) compare(t tx, theirs map[string]wire.Summary, how applyHow, sums map[string]wire.Summary) (differ []string, all bool, err error) {
+	all = true
 	for _, typ := range sortedKeys(theirs) {
 		want := theirs[typ]
 		n, err := count(t, typ)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if uint64(want.Count) != n {
 			differ = append(differ, typ)
@@ -431,16 +493,16 @@ func (p *Phone) compare(t tx, theirs map[string]wire.Summary, live bool, sums ma
 		}
 		have, known := p.sums[typ]
 		if !known {
-			if live && n > alwaysChecked {
+			if how.live && n > alwaysChecked {
 				now := p.now()
 				if now.Sub(p.checked[typ]) < checkEvery {
+					all = false
 					continue
 				}
 				p.checked[typ] = now
 			}
-			var err error
 			if have, err = summarize(t, typ); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			sums[typ] = have
 		}
@@ -448,15 +510,15 @@ func (p *Phone) compare(t tx, theirs map[string]wire.Summary, live bool, sums ma
 			differ = append(differ, typ)
 		}
 	}
-	if live {
-		return differ, nil
-	}
 	held, err := heldTypes(t)
-	for _, typ := range held { // over HTTP every type held is named
-		if _, ok := theirs[typ]; !ok {
+	for _, typ := range held {
+		if _, ok := theirs[typ]; ok {
+			continue
+		}
+		if all = false; !how.live && !how.touched { // every type held is named
 			differ = append(differ, typ)
 		}
 	}
 	slices.Sort(differ)
-	return differ, err
+	return differ, all, err
 }

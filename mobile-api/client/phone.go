@@ -142,6 +142,8 @@ type state struct {
 	Complete    bool      `json:"complete"`
 	MobileEnded bool      `json:"mobileEnded"`
 	At          time.Time `json:"at"`
+	// Checked is when the digests of all that is held last agreed.
+	Checked time.Time `json:"checked,omitzero"`
 }
 
 // Open opens the phone whose store is the bbolt file at path, and makes it if

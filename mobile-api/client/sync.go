@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"time"
 
+	mobile "satchel/mobile-api/wire"
 	"satchel/sync/wire"
 )
 
@@ -147,6 +149,31 @@ type pullState struct {
 	healed    map[string]int
 	refusals  int // bad_checkpoint in a row
 	offered   bool
+	// touched: the last request preferred the digests of what is touched.
+	touched bool
+}
+
+// checkAll is how long after all digests agreed those of what a page touches will
+// do.
+const checkAll = 24 * time.Hour
+
+// prefers returns what the next request over HTTP prefers, and notes it.
+func (p *Phone) prefers(s *pullState) (string, error) {
+	s.touched = false
+	err := p.st.view(func(t tx) error {
+		var last state
+		if err := getJSON(t, keyState, &last); err != nil {
+			p.log.Warn("what the last page said is not known", "error", err)
+			return nil
+		}
+		since := p.now().Sub(last.Checked)
+		s.touched = last.Complete && since >= 0 && since < checkAll && !s.reconcile && len(s.heal) == 0
+		return nil
+	})
+	if s.touched {
+		return mobile.PreferChanges + ", " + mobile.PreferTouched, err
+	}
+	return mobile.PreferChanges, err
 }
 
 // offers reports whether a page that would drop everything is to be answered
@@ -236,8 +263,12 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string, coming 
 		if err != nil {
 			return err
 		}
+		prefer, err := p.prefers(&s)
+		if err != nil {
+			return err
+		}
 		var pg page
-		err = p.call(call, "/sync/v1/pull", req, &pg)
+		err = p.call(call, "/sync/v1/pull", req, &pg, prefer)
 		if hasCode(err, codeBadCheckpoint) {
 			if err := p.refusedCheckpoint(&s); err != nil {
 				return err
@@ -253,7 +284,7 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string, coming 
 			}
 			continue
 		}
-		out, err := p.applyPage(&pg, applyHow{reconciled: s.reconcile, settings: version, emptied: emptied})
+		out, err := p.applyPage(&pg, applyHow{reconciled: s.reconcile, settings: version, touched: s.touched, emptied: emptied})
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,21 @@ const (
 const (
 	HeaderProtocol = "Satchel-Protocol"
 	HeaderNow      = "Satchel-Now"
+	// HeaderPrefer and HeaderApplied are of RFC 7240. A server leaves alone what
+	// it does not know of preferences.
+	HeaderPrefer  = "Prefer"
+	HeaderApplied = "Preference-Applied"
+)
+
+// Preferences of a device: PreferChanges of POST /sync/v1/pull and of the request
+// that opens the live socket, PreferTouched of POST /sync/v1/pull.
+const (
+	// PreferChanges: of records that the device holds pages may have the changed
+	// fields alone.
+	PreferChanges = "fields=changed"
+	// PreferTouched: a page that is a round by itself may name the digests of
+	// only those types that it touched.
+	PreferTouched = "digests=touched"
 )
 
 // Capabilities says what a server speaks and can do; nobody has to be signed in
@@ -42,6 +57,7 @@ const (
 	CapLive     = "live"     // the live socket
 	CapMobile   = "mobile"   // the Mobile Service Agent module
 	CapWarnings = "warnings" // results and answers may carry warnings
+	CapChanges  = "changes"  // the preferences PreferChanges and PreferTouched
 )
 
 // Rules are what a person may enter, for a device to tell them while they are

@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -28,12 +29,28 @@ func Speak(c *fiber.Ctx) error {
 	return fault.New(fault.ProtocolNotSupported).With("protocol", mobile.Range{Min: mobile.MinProtocol, Max: mobile.Protocol})
 }
 
+// Prefers reports whether a request states the preference (RFC 7240), name=value
+// in lower case.
+func Prefers(c *fiber.Ctx, preference string) bool {
+	for _, line := range c.Request().Header.PeekAll(mobile.HeaderPrefer) {
+		for p := range strings.SplitSeq(string(line), ",") {
+			p, _, _ = strings.Cut(p, ";")
+			name, value, _ := strings.Cut(p, "=")
+			value = strings.Trim(strings.TrimSpace(value), `"`)
+			if strings.ToLower(strings.TrimSpace(name))+"="+value == preference {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Capabilities answers what this server speaks and can do, whoever asks.
 func Capabilities(cat *entity.Catalogue) fiber.Handler {
 	doc := mobile.Capabilities{
 		Protocol:     mobile.Range{Min: mobile.MinProtocol, Max: mobile.Protocol},
 		Schema:       mobile.Range{Min: 1, Max: cat.Edition()},
-		Capabilities: []string{mobile.CapLive, mobile.CapMobile, mobile.CapRules, mobile.CapWarnings},
+		Capabilities: []string{mobile.CapLive, mobile.CapMobile, mobile.CapRules, mobile.CapWarnings, mobile.CapChanges},
 	}
 	return func(c *fiber.Ctx) error {
 		c.Set(mobile.HeaderProtocol, strconv.Itoa(mobile.Protocol))

@@ -13,6 +13,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	. "satchel/internal/testworld" //nolint:revive // its names are people
+	"satchel/sync/apply"
 )
 
 // selling are the addresses of one of the two apps that share accounts and the
@@ -114,7 +115,7 @@ func pinned(who ident.RecordID, typ string, pin ident.RecordID, marked, lacks []
 		for checkpoint, more := "", true; more; {
 			got, err := w.Tenant.Pull(context.Background(), &command.Command{
 				Actor: who, Session: claims.Session, Device: claims.Device, Pull: &command.Pull{Checkpoint: checkpoint, Pins: &pins},
-			}, false)
+			}, apply.ToldSmall)
 			if err != nil {
 				t.Fatalf("%s pulls: %v", who, err)
 			}

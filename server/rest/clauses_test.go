@@ -18,6 +18,7 @@ import (
 	"satchel/internal/policy"
 	. "satchel/internal/testworld" //nolint:revive // its names are people
 	"satchel/server/roles"
+	"satchel/sync/apply"
 	"satchel/sync/tenant"
 )
 
@@ -230,7 +231,7 @@ func pull(who ident.RecordID, profile string, code fault.Code) step {
 		}
 		_, err = w.Tenant.Pull(context.Background(), &command.Command{
 			Actor: who, Session: claims.Session, Device: claims.Device, Pull: &command.Pull{Profile: profile},
-		}, false)
+		}, apply.ToldSmall)
 		if code == "" && err != nil || code != "" && !fault.Is(err, code) {
 			t.Errorf("%s pulls %s: %v, want %q", who, profile, err, code)
 		}

@@ -13,6 +13,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	. "satchel/internal/testworld" //nolint:revive // its names are people
+	"satchel/sync/apply"
 )
 
 const ownDelegations = "/v1/me/delegations"
@@ -62,7 +63,7 @@ func (d *tablet) pull() (removed []string) {
 	for more := true; more; {
 		c := d.cmd
 		c.Pull = &command.Pull{Checkpoint: d.cp}
-		got, err := d.w.Tenant.Pull(context.Background(), &c, false)
+		got, err := d.w.Tenant.Pull(context.Background(), &c, apply.ToldSmall)
 		if err != nil {
 			d.t.Fatal(err)
 		}

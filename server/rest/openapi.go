@@ -466,16 +466,18 @@ func sharedParameters() schema {
 			"Conditions joined by and: field op value. op is eq, ne, lt, le, gt, ge, in, contains or null. A value with spaces stands in double quotes; in takes (a, \"b c\"); "+
 				"null may be followed by true or false. eq and in on a set ask for a member. Sums of money compare by minor units; enumerations by their order. "+
 				"ne holds where there is no value. id and updatedAt can be used too."),
-		"q":               p("q", "query", schema{"type": "string", "maxLength": maxSearch}, "Words; each must stand in some searched field."),
-		"archived":        p("archived", "query", schema{"type": "boolean", "default": false}, "Whether archived records are included."),
-		"ifMatch":         p("If-Match", "header", text, "The ETag that the record must still have, or *."),
-		"ifNoneMatch":     p("If-None-Match", "header", text, "An ETag; 304 where it still stands."),
-		"format":          p("format", "query", schema{"type": "string", "enum": []string{"csv", "xlsx", "json"}}, "Of a list csv (the default) or xlsx; of a report json (the default) as well."),
-		"names":           p("names", "query", schema{"type": "boolean"}, "Put the name of what a reference names beside its id."),
-		"bom":             p("bom", "query", schema{"type": "boolean", "default": true}, "Of a CSV: begin with a byte order mark, by which spreadsheets know it for UTF-8. Programs say false."),
-		"under":           p("under", "query", schema{"type": "string"}, "The id of the record that the new one will belong to."),
-		"saved":           p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter and q add to its conditions."),
-		"idempotencyKey":  p("Idempotency-Key", "header", schema{"type": "string", "maxLength": maxKeyLength}, "A repeated request with the same key is done once; kept for 24 hours."),
+		"q":              p("q", "query", schema{"type": "string", "maxLength": maxSearch}, "Words; each must stand in some searched field."),
+		"archived":       p("archived", "query", schema{"type": "boolean", "default": false}, "Whether archived records are included."),
+		"ifMatch":        p("If-Match", "header", text, "The ETag that the record must still have, or *."),
+		"ifNoneMatch":    p("If-None-Match", "header", text, "An ETag; 304 where it still stands."),
+		"format":         p("format", "query", schema{"type": "string", "enum": []string{"csv", "xlsx", "json"}}, "Of a list csv (the default) or xlsx; of a report json (the default) as well."),
+		"names":          p("names", "query", schema{"type": "boolean"}, "Put the name of what a reference names beside its id."),
+		"bom":            p("bom", "query", schema{"type": "boolean", "default": true}, "Of a CSV: begin with a byte order mark, by which spreadsheets know it for UTF-8. Programs say false."),
+		"under":          p("under", "query", schema{"type": "string"}, "The id of the record that the new one will belong to."),
+		"saved":          p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter and q add to its conditions."),
+		"idempotencyKey": p("Idempotency-Key", "header", schema{"type": "string", "maxLength": maxKeyLength}, "A repeated request with the same key is done once; kept for 24 hours."),
+		"prefer": p("Prefer", "header", text, "RFC 7240. fields=changed: records that the device holds may come as their changed fields. digests=touched, of a pull: "+
+			"a page that is a round by itself may name the digests of those types alone that it touches. Preference-Applied says what was followed."),
 		"contentEncoding": p("Content-Encoding", "header", schema{"const": "identity"}, "Compressed bodies are refused."),
 	}
 }
@@ -607,7 +609,10 @@ func sharedSchemas() schema {
 			"profile": schema{"enum": []string{"office", "field"}}, "window": obj([]string{"from", "to"}, schema{"from": when, "to": when}),
 			"pins": list(ref("schemas", "Ref")), "schema": whole, "reconcile": ref("schemas", "Types"), "heal": list(text),
 		}},
-		"Record": obj([]string{"type", "id", "rev", "fields"}, schema{"type": text, "id": text, "rev": text, "context": schema{"const": true}, "fields": fields}),
+		"Record": obj([]string{"type", "id", "rev", "fields"}, schema{"type": text, "id": text, "rev": text, "context": schema{"const": true}, "fields": fields, "check": schema{
+			"type": "string", "pattern": "^[0-9a-f]{8}$",
+			"description": "The fields are only those that may have changed, null for what was cleared. This is the checksum of the record that they come to: the sum, modulo 2^32, of the CRC-32C of each of its members, `\"name\":value` as in pages.",
+		}}),
 		"Page": obj([]string{"from", "checkpoint", "removed", "records", "processed", "more"}, schema{
 			"from": text, "checkpoint": text, "removed": list(ref("schemas", "Ref")), "records": list(ref("schemas", "Record")),
 			"processed": whole, "more": flag, "reset": flag, "resetTypes": list(text), "complete": ref("schemas", "Types"), "rules": text, "mobileEnded": flag,
@@ -661,6 +666,8 @@ func fixedPaths() schema {
 			"responses": schema{"200": schema{"description": "Yes."}, "503": schema{"description": "No."}},
 		})}
 	}
+	pull := post("pull", "sync", "The device's next page; acknowledges the one whose checkpoint it bears", "Pull", "Page")
+	pull["parameters"] = []any{ref("parameters", "prefer")}
 	refreshed := post("refresh", "session", "Replace a refresh token", "", "SignedIn")
 	refreshed["requestBody"] = schema{"required": true, "content": jsonBody(schema{
 		"type": "object", "required": []string{"refreshToken"},
@@ -670,7 +677,7 @@ func fixedPaths() schema {
 		"/v1/auth/login":   schema{"post": open(post("login", "session", "Sign in, on a device or without", "Login", "SignedIn"))},
 		"/v1/auth/refresh": schema{"post": open(refreshed)},
 		"/v1/auth/logout":  schema{"post": post("logout", "session", "End the session", "", "")},
-		"/sync/v1/pull":    schema{"post": post("pull", "sync", "The device's next page; acknowledges the one whose checkpoint it bears", "Pull", "Page")},
+		"/sync/v1/pull":    schema{"post": pull},
 		"/sync/v1/push":    schema{"post": post("push", "sync", "Offline work, in order", "Push", "Results")},
 		"/sync/v1/verify":  schema{"post": post("verify", "sync", "Compare what the device holds", "Types", "Verified")},
 		"/sync/v1/push-token": schema{"put": schema{
@@ -683,7 +690,8 @@ func fixedPaths() schema {
 		}},
 		"/sync/v1/live": schema{"get": schema{
 			"operationId": "live", "tags": []string{"sync"}, "summary": "WebSocket with the pages of pull and the results of push as frames",
-			"responses": schema{"101": schema{"description": "Switched to WebSocket."}, "default": ref("responses", "Problem")},
+			"parameters": []any{ref("parameters", "prefer")},
+			"responses":  schema{"101": schema{"description": "Switched to WebSocket."}, "default": ref("responses", "Problem")},
 		}},
 		"/v1/unsubscribe/{wish}": schema{
 			"parameters": []any{schema{"name": "wish", "in": "path", "required": true, "schema": schema{"type": "string"}, "description": "As it stands in the mail."}},

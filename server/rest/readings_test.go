@@ -13,6 +13,7 @@ import (
 	"satchel/internal/fault"
 	"satchel/internal/ident"
 	. "satchel/internal/testworld" //nolint:revive // its names are people
+	"satchel/sync/apply"
 )
 
 const (
@@ -613,7 +614,7 @@ func (p *handset) tryPull(profile string) error {
 	for more := true; more; profile = "" {
 		c := p.cmd
 		c.Pull = &command.Pull{Checkpoint: p.checkpoint, Profile: profile}
-		got, err := p.w.Tenant.Pull(p.t.Context(), &c, false)
+		got, err := p.w.Tenant.Pull(p.t.Context(), &c, apply.ToldSmall)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"satchel/internal/testworld"
 	"satchel/server/rest"
 	"satchel/server/session/token"
+	"satchel/sync/apply"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
 )
@@ -78,7 +79,7 @@ func (p *phone) pull() (out wire.Page) {
 	p.t.Helper()
 	page, err := p.w.World.Tenant.Pull(context.Background(), &command.Command{
 		Actor: p.who, Session: p.claims.Session, Device: p.device, Pull: &command.Pull{Checkpoint: p.cp},
-	}, false)
+	}, apply.ToldSmall)
 	if err != nil {
 		p.t.Fatal(err)
 	}

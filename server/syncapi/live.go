@@ -18,9 +18,11 @@ import (
 	"satchel/internal/mutant"
 	"satchel/internal/policy"
 	"satchel/internal/strictjson"
+	mobile "satchel/mobile-api/wire"
 	"satchel/server/edge"
 	"satchel/server/session/limit"
 	"satchel/server/ws/upgrade"
+	"satchel/sync/apply"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
 )
@@ -229,6 +231,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 	if err := edge.Speak(c); err != nil {
 		return err
 	}
+	changes := edge.Prefers(c, mobile.PreferChanges)
 	if c.Get(fiber.HeaderAuthorization) != "" {
 		caller, err := s.Auth.Caller(c)
 		if err == nil {
@@ -237,7 +240,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 		if err != nil {
 			return err
 		}
-		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller) })
+		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller, changes) })
 	}
 	site := limit.Site(s.Auth.Address(c))
 	return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) {
@@ -250,7 +253,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 		caller, ok := s.signIn(conn)
 		s.strangers.leave(site)
 		if ok {
-			s.serve(conn, caller)
+			s.serve(conn, caller, changes)
 		}
 	})
 }
@@ -281,8 +284,8 @@ func (s *Server) admitInTurn(caller *edge.Caller, done <-chan struct{}) (*edge.C
 // serve speaks with one device. The goroutine that calls it reads, so that a
 // phone that is slow to take pages is still heard, and is the only one that an
 // idle device has; what is to be done for the device is done by work.
-func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller) {
-	l := &liveConn{s: s, conn: conn, caller: caller, unchecked: true, arriving: true}
+func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller, changes bool) {
+	l := &liveConn{s: s, conn: conn, caller: caller, changes: changes, unchecked: true, arriving: true}
 	l.expires.Store(int64(caller.Expires))
 	// Set with a period that never passes and started afterwards: expire uses
 	// the field itself.
@@ -350,6 +353,8 @@ type liveConn struct {
 	conn   *upgrade.Conn
 	caller *edge.Caller
 	live   *tenant.Live
+	// changes: the device takes the changed fields alone.
+	changes bool
 
 	expires atomic.Int64 // ident.Millis, of the newest access token
 	expiry  *time.Timer
@@ -402,27 +407,28 @@ func (l *liveConn) Dirty() {
 }
 
 // Offer implements tenant.Taker.
-func (l *liveConn) Offer() *command.Command {
+func (l *liveConn) Offer(c *command.Command) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed() {
-		return nil
+		return false
 	}
 	l.marked = true
 	if l.busy {
-		return nil
+		return false
 	}
 	if !l.idle() {
 		if l.todo() != nil {
 			l.busy = true
 			go l.work()
 		}
-		return nil
+		return false
 	}
 	l.busy, l.marked, l.heard = true, false, false
-	c := l.caller.Command()
-	c.Pull = &command.Pull{Checkpoint: l.checkpoint}
-	return c
+	p := c.Pull
+	*c = *l.caller.Command()
+	c.Pull, p.Checkpoint, p.Changes = p, l.checkpoint, l.changes
+	return true
 }
 
 // idle reports whether the device has no more to do than to take a page, and it
@@ -923,9 +929,14 @@ func (l *liveConn) compute(w *wire.Pull, answer bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.Changes = l.changes
 	cmd := l.caller.Command()
 	cmd.Pull = p
-	page, err := l.caller.Tenant.Pull(context.Background(), cmd, answer)
+	told := apply.ToldSmall
+	if answer {
+		told = apply.ToldAll
+	}
+	page, err := l.caller.Tenant.Pull(context.Background(), cmd, told)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package syncapi_test
 
 import (
 	"encoding/json"
+	"maps"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
@@ -57,11 +58,13 @@ type device struct {
 	schema int
 	cp     string
 	held   map[string]wire.Record
+	// changes counts the records of which it got the changed fields alone.
+	changes int
 }
 
 func (d *device) post(path string, body map[string]any, into any) *Response {
 	d.t.Helper()
-	res := d.w.Send(d.w.DeviceToken(d.who, d.name), "POST", path, body).Want(d.t, 200, "")
+	res := d.w.Send(d.w.DeviceToken(d.who, d.name), "POST", path, body, "Prefer", "fields=changed").Want(d.t, 200, "")
 	if err := json.Unmarshal(res.Body, into); err != nil {
 		d.t.Fatal(err)
 	}
@@ -79,7 +82,7 @@ func (d *device) pull() (n int) {
 		}
 		d.post("/sync/v1/pull", body, &pg)
 		for _, r := range pg.Records {
-			d.held[r.Type+"/"+r.ID] = r
+			d.take(r)
 		}
 		for _, r := range pg.Removed {
 			delete(d.held, r.Type+"/"+r.ID)
@@ -90,6 +93,29 @@ func (d *device) pull() (n int) {
 			return n
 		}
 	}
+}
+
+// take takes a record, which may be the changed fields of one. Where names are of
+// another version those would not be laid over what the device has.
+func (d *device) take(r wire.Record) {
+	d.t.Helper()
+	ref := r.Type + "/" + r.ID
+	if r.Check != "" {
+		if d.schema == 1 {
+			d.t.Errorf("%s: only the changed fields of %s", d.name, ref)
+		}
+		fields := maps.Clone(d.held[ref].Fields)
+		for name, v := range r.Fields {
+			if fields[name] = v; string(v) == "null" {
+				delete(fields, name)
+			}
+		}
+		if r.Fields = fields; wire.Check(fields) != r.Check {
+			d.t.Errorf("%s: the changed fields of %s come to another record", d.name, ref)
+		}
+		d.changes++
+	}
+	d.held[ref] = r
 }
 
 // agrees demands that the server expects what the device has, by revs.
@@ -135,8 +161,8 @@ func (d *device) field(ref, name string) string { return string(d.held[ref].Fiel
 func TestOlderSchema(t *testing.T) {
 	w := evolved(t)
 	w.Import(Row("jobActivity", "act-acme-1", "status", "Paused", "note", "gate", "workDone", "half"))
-	then := &device{t, w, Engineer, "then", 1, "", map[string]wire.Record{}}
-	now := &device{t, w, Engineer, "now", 2, "", map[string]wire.Record{}}
+	then := &device{t, w, Engineer, "then", 1, "", map[string]wire.Record{}, 0}
+	now := &device{t, w, Engineer, "now", 2, "", map[string]wire.Record{}, 0}
 	w.DeviceToken(Engineer, "then") // each sees the other's device
 	w.DeviceToken(Engineer, "now")
 	then.pull()
@@ -172,6 +198,10 @@ func TestOlderSchema(t *testing.T) {
 		t.Errorf("then: %d records, %s", n, then.field(act, "title"))
 	}
 	then.agrees()
+	now.pull()
+	if now.changes == 0 || now.field(act, "title") != `"Another visit"` {
+		t.Errorf("now: %d records in part, %s", now.changes, now.field(act, "title"))
+	}
 
 	res := then.push(0,
 		map[string]any{"n": 1, "op": "patch", "type": "jobActivity", "id": "act-acme-1", "fields": map[string]any{"work": "most"}, "was": map[string]any{"work": "half"}},
@@ -215,7 +245,7 @@ func TestOlderSchema(t *testing.T) {
 	var pg wire.Page
 	then.post("/sync/v1/pull", map[string]any{"checkpoint": then.cp, "schema": 2}, &pg)
 	for _, r := range pg.Records {
-		then.held[r.Type+"/"+r.ID] = r
+		then.take(r)
 	}
 	then.cp = pg.Checkpoint
 	then.pull()
@@ -231,7 +261,7 @@ func TestOneSchema(t *testing.T) {
 	w := New(t, func(app *fiber.App, auth *edge.Auth, _ *entity.Catalogue) {
 		(&syncapi.Server{Auth: auth, Sockets: upgrade.New(upgrade.Options{})}).Mount(app)
 	})
-	d := &device{t, w, Manager, "ahead", 7, "", map[string]wire.Record{}}
+	d := &device{t, w, Manager, "ahead", 7, "", map[string]wire.Record{}, 0}
 	if d.pull() == 0 {
 		t.Error("nothing for a phone that is ahead")
 	}

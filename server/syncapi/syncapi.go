@@ -18,9 +18,11 @@ import (
 	"satchel/internal/ident"
 	"satchel/internal/policy"
 	"satchel/internal/strictjson"
+	mobile "satchel/mobile-api/wire"
 	"satchel/server/edge"
 	"satchel/server/session/limit"
 	"satchel/server/ws/upgrade"
+	"satchel/sync/apply"
 	"satchel/sync/pull"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
@@ -100,9 +102,18 @@ func (s *Server) pull(c *fiber.Ctx) error {
 		return err
 	}
 	s.lives.overtake(caller)
+	told := apply.ToldAll
+	if edge.Prefers(c, mobile.PreferChanges) {
+		p.Changes = true
+		c.Append(mobile.HeaderApplied, mobile.PreferChanges)
+	}
+	if edge.Prefers(c, mobile.PreferTouched) {
+		told = apply.ToldTouched
+		c.Append(mobile.HeaderApplied, mobile.PreferTouched)
+	}
 	cmd := caller.Command()
 	cmd.Pull = p
-	page, err := caller.Tenant.Pull(c.Context(), cmd, true)
+	page, err := caller.Tenant.Pull(c.Context(), cmd, told)
 	if err != nil {
 		return err
 	}

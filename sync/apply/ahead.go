@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"strconv"
 	"strings"
 	"sync"
@@ -138,7 +137,7 @@ func (a *Ahead) After(device ident.DeviceID, asked Asked, p *Page) {
 	d.last++
 	d.records += len(p.Items)
 	d.has, d.sent = from, step{d.last, p.Mark}
-	d.given = asked.base + "." + strconv.FormatUint(d.last, 36) + "." + a.tag(device, asked.base, d.last)
+	d.given = a.checkpoint(device, asked.base, d.last)
 	p.Checkpoint = d.given
 }
 
@@ -194,17 +193,23 @@ func (a *Ahead) parse(d ident.DeviceID, checkpoint string) (base string, number 
 	}
 	base = parts[0] + "." + parts[1]
 	n, err := strconv.ParseUint(parts[2], 36, 64)
-	if err != nil || !hmac.Equal([]byte(parts[3]), []byte(a.tag(d, base, n))) {
+	if err != nil || !hmac.Equal([]byte(parts[3]), a.tag(d, base, n)) {
 		return base, 0
 	}
 	return base, n
 }
 
-func (a *Ahead) tag(d ident.DeviceID, base string, n uint64) string {
-	h := a.mac.by(a.key[:])
-	h.Write([]byte(d))
-	h.Write([]byte{0})
-	h.Write([]byte(base))
-	h.Write(binary.BigEndian.AppendUint64(nil, n))
-	return hex.EncodeToString(h.Sum(nil)[:8])
+// checkpoint renders the checkpoint of a page after a stored one.
+func (a *Ahead) checkpoint(d ident.DeviceID, base string, n uint64) string {
+	tag := a.tag(d, base, n)
+	var room [96]byte
+	b := append(append(room[:0], base...), '.')
+	b = append(strconv.AppendUint(b, n, 36), '.')
+	return string(append(b, tag...))
+}
+
+// tag is valid until the next.
+func (a *Ahead) tag(d ident.DeviceID, base string, n uint64) []byte {
+	msg := append(append(a.mac.message(), d...), 0)
+	return a.mac.tag(a.key[:], binary.BigEndian.AppendUint64(append(msg, base...), n), 8)
 }

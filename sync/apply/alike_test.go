@@ -54,6 +54,13 @@ type asks struct {
 	full bool
 }
 
+func (a *asks) told() apply.Told {
+	if a.full {
+		return apply.ToldAll
+	}
+	return apply.ToldSmall
+}
+
 // pull answers the pulls as a tenant does: from the committed state as far as
 // that can be done, the others in one entry. It returns what each is answered.
 func (o *office) pull(list []asks) []string {
@@ -77,7 +84,7 @@ func (o *office) pull(list []asks) []string {
 				left = append(left, i)
 				continue
 			}
-			out[i] = "peeked: " + o.answer(rd, list[i], asked[i], res, func(p *apply.Page) (*apply.Body, bool) { return bodies.Of(p, list[i].full) })
+			out[i] = "peeked: " + o.answer(rd, list[i], asked[i], res, func(p *apply.Page) (*apply.Body, bool) { return bodies.Of(p, list[i].told()) })
 		}
 	})
 	if len(left) == 0 {
@@ -101,7 +108,7 @@ func (o *office) pull(list []asks) []string {
 				if alike[p.Content] < 2 {
 					return nil, false
 				}
-				return bodies.Share(p, list[i].full)
+				return bodies.Share(p, list[i].told())
 			})
 		}
 	})
@@ -193,7 +200,7 @@ func TestAlike(t *testing.T) {
 					continue
 				}
 				a := asks{phone: i, full: rng.IntN(4) == 0}
-				a.Checkpoint = cp
+				a.Checkpoint, a.Changes = cp, rng.IntN(2) == 0
 				if rng.IntN(20) == 0 {
 					a.Limit = 7
 				}

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"errors"
+	"slices"
 
 	"satchel/internal/entity"
 	"satchel/internal/mutant"
@@ -77,13 +78,20 @@ func (b *Body) failed() bool {
 
 // EncodeWith is Encode for one of several pages that bring the same, whose body
 // was made, or for an empty page that tells of no digests, whose body is nil.
-func (p *Page) EncodeWith(cat *entity.Catalogue, b *Body) []byte {
-	made := contents{middle: []byte(`"removed":[],"records":[]`)}
-	if p.Complete {
-		made.complete = []byte(`{"types":{}}`)
-	}
-	if b != nil {
+func (p *Page) EncodeWith(cat *entity.Catalogue, b *Body) []byte { return p.AppendWith(nil, cat, b) }
+
+// AppendWith is EncodeWith in room that is there already, of which dst is the
+// empty beginning; it may return other.
+func (p *Page) AppendWith(dst []byte, cat *entity.Catalogue, b *Body) []byte {
+	var made contents
+	switch {
+	case b != nil:
 		made = b.made
+	default:
+		made.middle = []byte(`"removed":[],"records":[]`)
+		if p.Complete {
+			made.complete = []byte(`{"types":{}}`)
+		}
 	}
 	if b != nil && b.room > 0 {
 		head := p.appendHead(nil)
@@ -93,7 +101,7 @@ func (p *Page) EncodeWith(cat *entity.Catalogue, b *Body) []byte {
 		}
 		made.middle = made.middle[b.room:]
 	}
-	dst := p.appendHead(make([]byte, 0, p.around()+len(made.middle)+len(made.complete)))
+	dst = p.appendHead(slices.Grow(dst, p.around()+len(made.middle)+len(made.complete)))
 	return p.appendTail(cat, append(dst, made.middle...), made.complete)
 }
 
@@ -104,7 +112,30 @@ type Bodies struct{ of map[bodyKey]*Body }
 // bodyKey: all that decides about a body besides the state.
 type bodyKey struct {
 	content *pull.Content
-	full    bool // with the digests of all types
+	told    Told
+	changes bool
+}
+
+// Told says of which types a complete page tells the digests.
+type Told uint8
+
+const (
+	// ToldAll is of all that the device holds something of.
+	ToldAll Told = iota
+	// ToldTouched is of those that the page touches.
+	ToldTouched
+	// ToldSmall is of those of them that have few records.
+	ToldSmall
+)
+
+// Tells returns what the page tells of what was asked for. Of a round of several
+// pages, and of what begins anew, that is everything: the types of one page alone
+// would be less than was touched.
+func (p *Page) Tells(asked Told) Told {
+	if asked == ToldTouched && (p.Later || p.Reset || p.Rebase) {
+		return ToldAll
+	}
+	return asked
 }
 
 // maxShared bounds the visible segments of pages that share their body: what is
@@ -113,16 +144,22 @@ const maxShared = 16 << 10
 
 // Of returns the body that a page shares with others; mine says that it is to be
 // made by whoever answers this page. It is nil for a page by itself.
-func (x *Bodies) Of(p *Page, full bool) (b *Body, mine bool) {
+func (x *Bodies) Of(p *Page, told Told) (b *Body, mine bool) {
 	if p.Content == nil || p.Size > maxShared {
 		return nil, false
 	}
-	return x.Share(p, full)
+	return x.Share(p, told)
 }
 
 // Share is Of for a page that is known to have others beside it, however large.
-func (x *Bodies) Share(p *Page, full bool) (b *Body, mine bool) {
-	k := bodyKey{p.Content, full && !mutant.On(mutant.BodyOfOthers)}
+func (x *Bodies) Share(p *Page, told Told) (b *Body, mine bool) {
+	k := bodyKey{p.Content, told, p.Changes}
+	if mutant.On(mutant.BodyOfOthers) {
+		k.told = ToldAll
+	}
+	if mutant.On(mutant.ChangesForAll) {
+		k.changes = false
+	}
 	if b = x.of[k]; b != nil && !b.failed() {
 		return b, false
 	}

@@ -17,6 +17,9 @@ func TestForeignCheckpoints(t *testing.T) {
 	one, two, other := w.signIn("emp-eng-1", "i1"), w.login("emp-eng-1", "i2"), w.signIn("emp-mgr-1", "i3")
 	for _, p := range []*phone{one, two, other} {
 		p.sync()
+		if pg := p.pull(); pg.Reset { // each is known by now to be its device's
+			t.Fatalf("%s begins anew from its own", p.id)
+		}
 	}
 	for _, from := range []*phone{two, other} {
 		if from.cp == one.cp {
@@ -45,6 +48,9 @@ func TestCheckpointsOfAnotherEpoch(t *testing.T) {
 	w := field(t)
 	p := w.signIn("emp-eng-1", "i1")
 	p.sync()
+	if pg := p.pull(); pg.Reset { // it is known by now to be its own
+		t.Fatal("from its own it begins anew")
+	}
 	if err := w.log.Close(); err != nil {
 		t.Fatal(err)
 	}

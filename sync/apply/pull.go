@@ -96,11 +96,11 @@ func (r *run) pull(p *command.Pull) Result {
 			req.Heal = append(req.Heal, t.No)
 		}
 	}
-	ahead := &next{pos: r.w.Pos(), day: r.w.Now().Day(), now: now, limit: p.Limit}
+	var own *bits.Set // what comes first, where that was asked for
 	req.First = func() bits.Set {
-		own := r.first(&d)
-		ahead.own = &own
-		return own
+		first := r.first(&d)
+		own = &first
+		return first
 	}
 	if d.Field {
 		req.Apart = worthAPage
@@ -122,7 +122,7 @@ func (r *run) pull(p *command.Pull) Result {
 		req.Memo = &r.memo
 	}
 	if f := r.expected[d.ID]; f != nil && !changed && f.stands(r) {
-		req.Foreseen, ahead.own = f.Foreseen, f.from.own
+		req.Foreseen, own = f.Foreseen, f.from.own
 	}
 	if !d.Sync.Refreshes() { // what becomes of the page under way may change them
 		d = *r.complete(&d)
@@ -133,12 +133,16 @@ func (r *run) pull(p *command.Pull) Result {
 		return Result{}
 	}
 	d.Sync = after
-	out := &Page{Page: page, From: p.Checkpoint, Checkpoint: p.Checkpoint, Processed: d.Processed, MobileEnded: ended, Device: d.ID}
+	out := &Page{
+		Page: page, From: p.Checkpoint, Checkpoint: p.Checkpoint, Processed: d.Processed, MobileEnded: ended, Device: d.ID,
+		// What is put into the words of another version of the record types has to be whole.
+		Changes: p.Changes && page.Updates() && len(r.cfg.Cat.After(d.Schema)) == 0,
+	}
 	if !page.Empty() && !page.Ahead {
 		out.Checkpoint = r.checkpoint(d.ID, page.N)
 	}
 	if page.More && len(page.Items) >= manyRecords && !d.Field {
-		ahead.device, out.next = after, ahead
+		out.next = &next{pos: r.w.Pos(), day: r.w.Now().Day(), device: after, now: now, limit: p.Limit, own: own}
 	}
 	if moved || changed {
 		r.storeDevice(&d)
@@ -339,12 +343,12 @@ func (p *Page) contents(dst []byte, rd, twin *state.Reader, types []uint16) (c c
 	var restErr error
 	together(twin != nil, func() {
 		t := sums.tally()
-		dst, err = p.encodeRecords(rd, dst, p.Items[:half], t, noted)
+		dst, err = p.encodeRecords(rd, dst, 0, half, t, noted)
 		t.read(rd)
 		t.end()
 	}, func() {
 		t := sums.tally()
-		*rest, restErr = p.encodeRecords(twin, slices.Grow(*rest, p.room(len(p.Items)-half)), p.Items[half:], t, noted)
+		*rest, restErr = p.encodeRecords(twin, slices.Grow(*rest, p.room(len(p.Items)-half)), half, len(p.Items), t, noted)
 		t.read(twin)
 		t.end()
 	})
@@ -460,28 +464,33 @@ func (p *Page) appendTail(cat *entity.Catalogue, dst, complete []byte) []byte {
 	return append(dst, '}')
 }
 
-// encodeRecords appends some of the page's records and notes those of some types
-// for the digests. It reads dense runs of ordinals in one sweep each.
-func (p *Page) encodeRecords(rd *state.Reader, dst []byte, items []pull.Item, t *tally, noted []uint16) ([]byte, error) {
-	var pr project.Projector
+// encodeRecords appends the page's records from one place to another and notes
+// those of some types for the digests. It reads dense runs of ordinals in one
+// sweep each.
+func (p *Page) encodeRecords(rd *state.Reader, dst []byte, from, to int, t *tally, noted []uint16) ([]byte, error) {
+	e := encoder{page: p}
+	items := p.Items[:to]
+	start := len(dst)
 	var err error
-	var rev project.Rev
-	first := true
-	for i := 0; i < len(items); {
+	for i := from; i < to; {
 		n := i + 1
-		for n < len(items) && items[n].Ord > items[n-1].Ord && items[n].Class.Type == items[i].Class.Type {
+		for n < to && items[n].Ord > items[n-1].Ord && items[n].Class.Type == items[i].Class.Type {
 			n++
 		}
 		typ := rd.Cat.TypeNo(items[i].Class.Type)
 		note := slices.Contains(noted, typ.No)
+		at := i
 		state.EachOf(rd, items[i:n], func(it *pull.Item) ident.Ordinal { return it.Ord }, func(it *pull.Item, raw []byte) bool {
-			if !first {
+			for it != &items[at] { // those passed over are gone
+				at++
+			}
+			if len(dst) > start {
 				dst = append(dst, ',')
 			}
-			first = false
-			dst, rev, err = pr.AppendStored(dst, raw, typ, it.Class.Mask, it.Class.Context && !mutant.On(mutant.ContextFlagLost))
+			var rev project.Rev
+			dst, rev, err = e.record(dst, raw, typ, at)
 			if note && err == nil {
-				t.list(typ.No).add(pr.ID(), rev)
+				t.list(typ.No).add(e.pr.ID(), rev)
 			}
 			return err == nil
 		})
@@ -491,4 +500,22 @@ func (p *Page) encodeRecords(rd *state.Reader, dst []byte, items []pull.Item, t 
 		i = n
 	}
 	return dst, nil
+}
+
+// encoder encodes a page's records.
+type encoder struct {
+	page *Page
+	pr   project.Projector
+}
+
+// record appends the i-th.
+func (e *encoder) record(dst, raw []byte, typ *entity.Type, i int) ([]byte, project.Rev, error) {
+	cl := e.page.Items[i].Class
+	context := cl.Context && !mutant.On(mutant.ContextFlagLost)
+	if e.page.Changes {
+		if since, ok := e.page.Lacks(i); ok {
+			return e.pr.AppendChanged(dst, raw, typ, cl.Mask, context, since)
+		}
+	}
+	return e.pr.AppendStored(dst, raw, typ, cl.Mask, context)
 }

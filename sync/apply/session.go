@@ -466,32 +466,36 @@ func (m *Machine) checkpoint(d ident.DeviceID, n uint64) string {
 	if n == 0 {
 		return ""
 	}
-	return strconv.FormatUint(n, 36) + "." + m.checkpointTag(d, n)
+	return strconv.FormatUint(n, 36) + "." + string(m.checkpointTag(d, n))
 }
 
-func (m *Machine) checkpointTag(d ident.DeviceID, n uint64) string {
-	h := m.mac.by(m.secret)
-	h.Write([]byte("checkpoint"))
+// checkpointTag is valid until the next.
+func (m *Machine) checkpointTag(d ident.DeviceID, n uint64) []byte {
+	msg := append(m.mac.message(), "checkpoint"...)
 	if !mutant.On(mutant.EpochForgotten) {
-		h.Write(binary.BigEndian.AppendUint64(nil, m.epoch))
+		msg = binary.BigEndian.AppendUint64(msg, m.epoch)
 	}
-	h.Write(binary.BigEndian.AppendUint64(nil, n))
+	msg = binary.BigEndian.AppendUint64(msg, n)
 	if !mutant.On(mutant.ForeignCheckpoint) {
-		h.Write([]byte(d))
+		msg = append(msg, d...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:10])
+	return m.mac.tag(m.secret, msg, 10)
 }
 
 // pageNumber reads a token; known is false where it is not this device's.
 func (m *Machine) pageNumber(d ident.DeviceID, token string) (n uint64, known bool) {
+	if n, ok := m.standing.page(m.epoch, d, token); ok {
+		return n, true
+	}
 	num, tag, ok := strings.Cut(token, ".")
 	if !ok {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(num, 36, 64)
-	if err != nil || n == 0 || !hmac.Equal([]byte(tag), []byte(m.checkpointTag(d, n))) {
+	if err != nil || n == 0 || !hmac.Equal([]byte(tag), m.checkpointTag(d, n)) {
 		return 0, false
 	}
+	m.standing.notePage(m.epoch, d, token, n)
 	return n, true
 }
 

@@ -15,9 +15,36 @@ type standing struct {
 	writes   uint64 // to sessions
 	sessions map[ident.SessionID]Session
 	devices  map[ident.DeviceID]struct{} // that are there and not revoked
+	// pages are the tokens that were last found to be a device's own. What vouches
+	// for them is the tenant's secret, with which all of this is forgotten, and the
+	// epoch.
+	epoch uint64
+	pages map[ident.DeviceID]pageToken
 }
 
-func (k *standing) forget() { k.sessions, k.devices = nil, nil }
+// pageToken is a page's checkpoint and its number.
+type pageToken struct {
+	token  string
+	number uint64
+}
+
+func (k *standing) forget() { k.sessions, k.devices, k.pages = nil, nil, nil }
+
+// page returns the number of the page whose token is known to be the device's.
+func (k *standing) page(epoch uint64, d ident.DeviceID, token string) (n uint64, ok bool) {
+	if k.epoch != epoch {
+		return 0, false
+	}
+	p := k.pages[d]
+	return p.number, p.number != 0 && p.token == token
+}
+
+func (k *standing) notePage(epoch uint64, d ident.DeviceID, token string, n uint64) {
+	if k.epoch != epoch || k.pages == nil || len(k.pages) >= maxRemembered {
+		k.epoch, k.pages = epoch, map[ident.DeviceID]pageToken{}
+	}
+	k.pages[d] = pageToken{token, n}
+}
 
 // after forgets what an entry may have changed.
 func (k *standing) after(writes uint64, touched []state.Touch) {

@@ -5,6 +5,8 @@
 package project
 
 import (
+	"hash/crc32"
+
 	"satchel/internal/entity"
 	"satchel/internal/ident"
 	"satchel/internal/mutant"
@@ -118,8 +120,7 @@ func (p *Projector) appendFields(dst []byte, mask entity.Mask) ([]byte, Rev, err
 		h = h.cell(0, uint32(p.rd.Len()), 0)
 	}
 	start := len(dst)
-	var last ident.Position
-	var lastStamp uint8
+	var last latest
 	for {
 		c, ok, err := p.rd.Next()
 		if err != nil {
@@ -133,9 +134,7 @@ func (p *Projector) appendFields(dst []byte, mask entity.Mask) ([]byte, Rev, err
 		}
 		s := &p.rd.Stamps[c.Stamp]
 		h = h.cell(c.No, c.Count, s.At)
-		if s.Pos >= last {
-			last, lastStamp = s.Pos, c.Stamp
-		}
+		last.note(s.Pos, c.Stamp)
 		if len(c.Segment) == 0 {
 			continue
 		}
@@ -144,20 +143,40 @@ func (p *Projector) appendFields(dst []byte, mask entity.Mask) ([]byte, Rev, err
 		}
 		dst = append(dst, c.Segment...)
 	}
-	if last > 0 {
+	if last.pos > 0 {
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, `"updatedAt":"`...)
-		dst = p.appendInstant(dst, p.rd.Stamps[lastStamp].At)
-		dst = append(dst, '"')
-		if by := p.rd.Writer(lastStamp); len(by) > 0 {
-			dst = append(dst, `,"updatedBy":"`...)
-			dst = append(dst, by...)
-			dst = append(dst, '"')
+		dst = p.appendUpdatedAt(dst, last.stamp)
+		if by := p.rd.Writer(last.stamp); len(by) > 0 {
+			dst = appendUpdatedBy(append(dst, ','), by)
 		}
 	}
 	return dst, h.finish(), nil
+}
+
+// latest is the newest of the stamps that were noted.
+type latest struct {
+	pos   ident.Position
+	stamp uint8
+}
+
+func (l *latest) note(pos ident.Position, stamp uint8) {
+	if pos >= l.pos {
+		l.pos, l.stamp = pos, stamp
+	}
+}
+
+func (p *Projector) appendUpdatedAt(dst []byte, stamp uint8) []byte {
+	dst = append(dst, `"updatedAt":"`...)
+	dst = p.appendInstant(dst, p.rd.Stamps[stamp].At)
+	return append(dst, '"')
+}
+
+func appendUpdatedBy(dst, by []byte) []byte {
+	dst = append(dst, `"updatedBy":"`...)
+	dst = append(dst, by...)
+	return append(dst, '"')
 }
 
 // appendInstant appends what [ident.Millis.RFC3339] returns.
@@ -188,23 +207,134 @@ func (p *Projector) AppendStored(dst, raw []byte, t *entity.Type, mask entity.Ma
 	if err := p.rd.Read(raw, false); err != nil {
 		return dst, 0, err
 	}
-	dst = append(dst, `{"type":"`...)
-	dst = append(dst, t.Name...)
-	dst = append(dst, `","id":"`...)
-	dst = append(dst, p.rd.ID...)
-	dst = append(dst, `","rev":"`...)
-	at := len(dst)
-	dst = append(dst, `0000000000000000"`...)
-	if context {
-		dst = append(dst, `,"context":true`...)
-	}
-	dst = append(dst, `,"fields":{`...)
+	dst, at := p.appendStart(dst, t, context)
 	dst, rev, err := p.appendFields(dst, mask)
 	if err != nil {
 		return dst, 0, err
 	}
 	rev.Append(dst[at:at])
 	return append(dst, '}', '}'), rev, nil
+}
+
+// appendStart appends what stands before the fields of a record in a page, with
+// room for the rev at the place it returns.
+func (p *Projector) appendStart(dst []byte, t *entity.Type, context bool) (out []byte, rev int) {
+	dst = append(dst, `{"type":"`...)
+	dst = append(dst, t.Name...)
+	dst = append(dst, `","id":"`...)
+	dst = append(dst, p.rd.ID...)
+	dst = append(dst, `","rev":"`...)
+	rev = len(dst)
+	dst = append(dst, `0000000000000000"`...)
+	if context {
+		dst = append(dst, `,"context":true`...)
+	}
+	return append(dst, `,"fields":{`...), rev
+}
+
+// AppendChanged is AppendStored for a reader who has the record under this mask
+// as it was at some position from since-1 on: it has only those fields that were
+// written at since or later, null where they were cleared, and the checksum of
+// the record that comes of laying them over what the reader has. Where that saves
+// nothing it is AppendStored.
+func (p *Projector) AppendChanged(dst, raw []byte, t *entity.Type, mask entity.Mask, context bool, since ident.Position) ([]byte, Rev, error) {
+	if err := p.rd.Read(raw, false); err != nil {
+		return dst, 0, err
+	}
+	start := len(dst)
+	dst, at := p.appendStart(dst, t, context)
+	var c changes
+	dst, err := p.appendChanges(dst, t, mask, since, &c)
+	if err != nil {
+		return dst, 0, err
+	}
+	if c.saved <= len(`,"check":"00000000"`) {
+		return p.AppendStored(dst[:start], raw, t, mask, context)
+	}
+	c.rev.Append(dst[at:at])
+	dst = append(dst, `},"check":"`...)
+	dst = c.check.Append(dst)
+	return append(dst, '"', '}'), c.rev, nil
+}
+
+// changes is what appendChanges finds out about a record.
+type changes struct {
+	rev   Rev
+	check Check
+	saved int // bytes of fields that were left out
+}
+
+func (p *Projector) appendChanges(dst []byte, t *entity.Type, mask entity.Mask, since ident.Position, out *changes) ([]byte, error) {
+	h := newRev(p.rd.ID)
+	start := len(dst)
+	var last latest
+	comma := func() {
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+	}
+	for {
+		c, ok, err := p.rd.Next()
+		if err != nil {
+			return dst, err
+		}
+		if !ok {
+			break
+		}
+		if !mask.Has(c.No) {
+			continue
+		}
+		s := &p.rd.Stamps[c.Stamp]
+		h = h.cell(c.No, c.Count, s.At)
+		last.note(s.Pos, c.Stamp)
+		out.check.Add(c.Segment)
+		switch {
+		case s.Pos < since:
+			out.saved += len(c.Segment)
+		case len(c.Segment) > 0:
+			comma()
+			dst = append(dst, c.Segment...)
+		case t.FieldNo(c.No) != nil && !mutant.On(mutant.ClearedNotSaid):
+			comma()
+			dst = append(append(append(dst, '"'), t.FieldNo(c.No).Name...), `":null`...)
+		}
+	}
+	if last.pos > 0 {
+		comma()
+		from := len(dst)
+		dst = p.appendUpdatedAt(dst, last.stamp)
+		out.check.Add(dst[from:])
+		dst = append(dst, ',')
+		from = len(dst)
+		if by := p.rd.Writer(last.stamp); len(by) > 0 {
+			dst = appendUpdatedBy(dst, by)
+			out.check.Add(dst[from:])
+		} else {
+			dst = append(dst, `"updatedBy":null`...)
+		}
+	}
+	out.rev = h.finish()
+	return dst, nil
+}
+
+// Check is a checksum of a record's fields: the sum, modulo 2^32, of the
+// CRC-32C of each of its members as it stands in JSON, name and value. It does
+// not depend on their order. The zero value is of no fields.
+type Check uint32
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Add adds a member, `"name":value`; one that is empty does not count.
+func (c *Check) Add(member []byte) {
+	if len(member) > 0 {
+		*c += Check(crc32.Checksum(member, castagnoli))
+	}
+}
+
+// Append appends the checksum's 8 hex digits to dst.
+func (c Check) Append(dst []byte) []byte {
+	var b [16]byte
+	return append(dst, Rev(c).Append(b[:0])[8:]...)
 }
 
 // AppendREST appends the record as the module API answers it: id and rev

@@ -90,11 +90,48 @@ type Page struct {
 	// stored. Whoever applied it has all up to Mark, and whoever didn't still has
 	// what is stored.
 	Ahead bool
-	// Mark is how far the device has come with this page.
-	Mark Mark
+	// Mark is how far the device has come with this page, since how far it had
+	// come before, where whole says that it had all of what it holds by then.
+	Mark, since Mark
+	whole       bool
+	// arrivals are the items, from one place to another, that are new to the
+	// device, or may be. All others are updates of what it holds.
+	arrivals [2]int
 	// Content is what it has in common with pages of other devices, nil for
 	// nothing.
 	Content *Content
+}
+
+// Updates reports whether the page has updates that are known to start from what
+// the device has of them.
+//
+// A mark says of a record only that nothing is missing of it unless it changed
+// after the mark. Amid a round a record may have changed before the mark too, and
+// not been sent because its last change comes later in the order of changes. Only
+// between rounds does the device have all of what it holds as of its mark.
+func (p *Page) Updates() bool {
+	return !p.Reset && !p.Rebase && p.whole && len(p.Items) > p.arrivals[1]-p.arrivals[0]
+}
+
+// Lacks returns the position from which on the device may lack what was written
+// to the i-th item: it has the record in the class that it is sent in, as it was
+// just before that or at some time since. ok is false where the device may have
+// nothing of it, or not as it is taken to.
+func (p *Page) Lacks(i int) (from ident.Position, ok bool) {
+	if p.Reset || p.Rebase || !p.whole {
+		return 0, false
+	}
+	if i >= p.arrivals[0] && i < p.arrivals[1] && !mutant.On(mutant.ArrivalsAsChanges) {
+		return 0, false
+	}
+	since := p.since
+	if mutant.On(mutant.ChangesSincePage) {
+		since = p.Mark
+	}
+	if p.Items[i].Ord <= since.Ord {
+		return since.Pos + 1, true
+	}
+	return since.Pos, true
 }
 
 // Empty reports whether there is nothing to apply.
@@ -285,6 +322,7 @@ func (c *computation) begin() {
 	if c.since != nil && c.mark.Before(*c.since) {
 		c.mark = *c.since
 	}
+	c.page.since, c.page.whole = c.mark, c.d.Target == 0 || mutant.On(mutant.ChangesAmidRound)
 }
 
 func (c *computation) run() {
@@ -312,7 +350,11 @@ func (c *computation) run() {
 		if c.target == 0 { // a new round
 			c.target = pos
 		}
-		done = c.updates() && c.arrivals(c.arriving())
+		if done = c.updates(); done {
+			c.page.arrivals[0] = len(c.page.Items)
+			done = c.arrivals(c.arriving())
+			c.page.arrivals[1] = len(c.page.Items)
+		}
 		if done && c.target < pos { // room for the next round's updates
 			c.target = pos
 			done = c.updates()

@@ -43,6 +43,9 @@ type Content struct {
 	mark                  Mark
 	target                ident.Position
 	updated, scanned      int
+	since                 Mark
+	whole                 bool
+	arrivals              [2]int
 }
 
 // place is all that decides, in one state, what a device gets. Sync sets are told
@@ -114,6 +117,7 @@ func (c *computation) content() *Content {
 	p.Content = &Content{
 		removed: p.Removed, items: p.Items, more: p.More, complete: p.Complete, later: p.Later, size: p.Size,
 		held: c.d.Held, unsure: c.d.Unsure, mark: c.mark, target: c.target, updated: c.updated, scanned: c.scanned,
+		since: p.since, whole: p.whole, arrivals: p.arrivals,
 	}
 	return p.Content
 }
@@ -123,6 +127,7 @@ func (c *computation) take(x *Content) {
 	p := c.page
 	p.Content, p.Removed, p.Items = x, x.removed, x.items
 	p.More, p.Complete, p.Later, p.Size = x.more, x.complete, x.later, x.size
+	p.since, p.whole, p.arrivals = x.since, x.whole, x.arrivals
 	c.mark, c.target, c.updated, c.scanned = x.mark, x.target, x.updated, x.scanned
 	if !p.Reset {
 		c.d.Held, c.d.Unsure = x.held, x.unsure

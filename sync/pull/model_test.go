@@ -114,11 +114,23 @@ type variant struct {
 	stores   bool // how far an unstored page led is stored as if every copy had come as far
 }
 
-// sentAs is what a phone has of a record: the class it was sent in and the
-// version of the fields of that class.
+// sentAs is what a phone has of a record: the class it was sent in, the version
+// of the fields of that class, and that of each, 0 for one it does not see.
 type sentAs struct {
 	class   int
 	version uint64
+	fields  [2]uint64
+}
+
+// laid is what comes of the fields written at since or later, laid over what a
+// phone has.
+func (x sentAs) laid(over sentAs, since uint64) sentAs {
+	for i, at := range x.fields {
+		if at < since {
+			x.fields[i] = over.fields[i]
+		}
+	}
+	return x
 }
 
 type wirePage struct {
@@ -127,6 +139,7 @@ type wirePage struct {
 	types       []uint16
 	removed     []uint32
 	sent        map[uint32]sentAs
+	since       map[uint32]uint64 // from when on the fields of those sent are told, that are not told whole
 	complete    map[uint32]sentAs // what the phone then holds, where complete
 }
 
@@ -176,7 +189,12 @@ func (h *history) seen(o uint32) sentAs {
 	if c == 0 {
 		return sentAs{}
 	}
-	return sentAs{c, uint64(h.recs[o-1].Last(maskOf(c)).Pos)}
+	r := h.recs[o-1]
+	out := sentAs{class: c, version: uint64(r.Last(maskOf(c)).Pos)}
+	for i := range out.fields {
+		out.fields[i] = uint64(r.Last(maskOf(c) & (1 << (i + 1))).Pos)
+	}
+	return out
 }
 
 func (h *history) write(o uint32, field uint8) {
@@ -250,7 +268,8 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 	if changed || says || !page.Empty() && !page.Ahead {
 		h.dev = after
 	}
-	out := wirePage{from: token, token: token, reset: page.Reset, types: page.ResetTypes, removed: page.Removed.Slice(), sent: map[uint32]sentAs{}}
+	out := wirePage{from: token, token: token, reset: page.Reset, types: page.ResetTypes, removed: page.Removed.Slice()}
+	out.sent, out.since = map[uint32]sentAs{}, map[uint32]uint64{}
 	switch {
 	case page.Ahead:
 		h.number++
@@ -277,7 +296,10 @@ func (h *history) pull(token string, limit int, heal []uint16) (wirePage, string
 			return out, "a removal of what was never given"
 		}
 	}
-	for _, it := range page.Items {
+	for i, it := range page.Items {
+		if from, ok := page.Lacks(i); ok {
+			out.since[it.Ord] = uint64(from)
+		}
 		want := h.seen(it.Ord)
 		if want.class == 0 || maskOf(want.class) != it.Class.Mask {
 			return out, "a record is sent in another class than its own"
@@ -359,6 +381,14 @@ func (h *history) apply(p wirePage) string {
 		delete(h.phone, o)
 	}
 	for o, x := range p.sent {
+		if since, changes := p.since[o]; changes && !h.v.noFrom {
+			if h.phone[o].class != x.class {
+				return "changed fields of what the phone does not have"
+			}
+			if x.laid(h.phone[o], since) != x {
+				return "changed fields are missing"
+			}
+		}
 		h.phone[o] = x
 	}
 	h.token = p.token

@@ -9,6 +9,7 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
+	"satchel/sync/apply"
 	"satchel/sync/store"
 )
 
@@ -39,7 +40,7 @@ func BenchmarkAlike(b *testing.B) {
 	pull := func(p *phone) {
 		c := p.cmd()
 		c.Pull = &command.Pull{Checkpoint: p.cp}
-		e, err := w.ten.Pull(context.Background(), c, false)
+		e, err := w.ten.Pull(context.Background(), c, apply.ToldSmall)
 		if err != nil {
 			b.Error(err)
 		}

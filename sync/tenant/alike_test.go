@@ -10,6 +10,7 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
+	"satchel/sync/apply"
 	"satchel/sync/store"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
@@ -41,7 +42,11 @@ func TestAlike(t *testing.T) {
 			all.Go(func() {
 				c := p.cmd()
 				c.Pull = &command.Pull{Checkpoint: p.cp}
-				e, err := w.ten.Pull(context.Background(), c, i%3 == 0)
+				told := apply.ToldSmall
+				if i%3 == 0 {
+					told = apply.ToldAll
+				}
+				e, err := w.ten.Pull(context.Background(), c, told)
 				var pg wire.Page
 				if err == nil {
 					err = json.Unmarshal(e.JSON, &pg)

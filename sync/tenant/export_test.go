@@ -26,3 +26,6 @@ func (t *Tenant) Foresees(id ident.DeviceID) bool {
 	<-x.computed
 	return x.page != nil && x.page.Body.Wait() == nil
 }
+
+// OfferedAtOnce is how many pages are worked out in one turn of the loop.
+const OfferedAtOnce = offeredAtOnce

@@ -10,6 +10,7 @@ import (
 
 	"satchel/internal/command"
 	"satchel/internal/ident"
+	"satchel/sync/apply"
 	"satchel/sync/store"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
@@ -44,7 +45,7 @@ func firstSync(t *testing.T, seed uint64) (pages []string, foreseen uint64) {
 		if n == 4 && rng.IntN(2) == 0 {
 			c.Pull.Limit = 1_000
 		}
-		e, err := w.ten.Pull(context.Background(), c, true)
+		e, err := w.ten.Pull(context.Background(), c, apply.ToldAll)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +117,7 @@ func TestForeseenIsOld(t *testing.T) {
 		pull := func() (pg wire.Page) {
 			c := p.cmd()
 			c.Pull = &command.Pull{Checkpoint: p.cp, Limit: 1_100}
-			e, err := w.ten.Pull(context.Background(), c, false)
+			e, err := w.ten.Pull(context.Background(), c, apply.ToldSmall)
 			if err == nil {
 				err = json.Unmarshal(e.JSON, &pg)
 			}

@@ -230,13 +230,11 @@ type Encoded struct {
 }
 
 // Pull computes the device's next page and encodes it from the snapshot of
-// the commit that made it. full asks for the digests of all types that the
-// device holds on a complete page; otherwise only small types that the page
-// touched have theirs.
+// the commit that made it. told is what digests a complete page is to have.
 //
 // A pull is admitted only with a place among the pages under way, so that a
 // change which everybody sees does not crowd out writes.
-func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encoded, error) {
+func (t *Tenant) Pull(ctx context.Context, c *command.Command, told apply.Told) (Encoded, error) {
 	select {
 	case t.pages <- struct{}{}:
 	case <-ctx.Done():
@@ -245,7 +243,7 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 	defer func() { <-t.pages }()
 	t.sleepers.pulled(c.Device)
 	asked := t.ahead.Before(c)
-	a, err := t.submit(ctx, &request{cmd: c, full: full, foreseen: t.expected(c.Device, c.Pull.Checkpoint)})
+	a, err := t.submit(ctx, &request{cmd: c, told: told, foreseen: t.expected(c.Device, c.Pull.Checkpoint)})
 	if err != nil {
 		return Encoded{}, err
 	}
@@ -254,14 +252,14 @@ func (t *Tenant) Pull(ctx context.Context, c *command.Command, full bool) (Encod
 		return Encoded{}, a.res.Err
 	}
 	t.ahead.After(c.Device, asked, a.res.Page)
-	out, err := t.encodeInTurn(a, full)
+	out, err := t.encodeInTurn(a, told)
 	if err == nil {
 		t.foresee(a.res.Page)
 	}
 	return out, err
 }
 
-func (t *Tenant) encodeInTurn(a answer, full bool) (Encoded, error) {
+func (t *Tenant) encodeInTurn(a answer, told apply.Told) (Encoded, error) {
 	if a.body != nil && !a.mine {
 		// Not from a place among the encoders, of which its maker needs one.
 		if err := a.body.Wait(); err != nil {
@@ -271,11 +269,11 @@ func (t *Tenant) encodeInTurn(a answer, full bool) (Encoded, error) {
 	t.encoders <- struct{}{}
 	defer func() { <-t.encoders }()
 	t.Stats.Pages.Add(1)
-	return t.encode(a, full)
+	return t.encode(a, told)
 }
 
 // encode renders a page. A store found damaged on the way stops the tenant.
-func (t *Tenant) encode(a answer, full bool) (out Encoded, err error) {
+func (t *Tenant) encode(a answer, told apply.Told) (out Encoded, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			perr := panicError(p)
@@ -286,17 +284,17 @@ func (t *Tenant) encode(a answer, full bool) (out Encoded, err error) {
 		}
 	}()
 	page := a.res.Page
-	b, err := t.pageJSON(a, full)
+	b, err := t.pageJSON(a, told)
 	if err != nil {
 		return Encoded{}, fault.New(fault.InternalError).Because(err)
 	}
 	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint, Ahead: page.Ahead}, nil
 }
 
-func (t *Tenant) pageJSON(a answer, full bool) ([]byte, error) {
+func (t *Tenant) pageJSON(a answer, told apply.Told) ([]byte, error) {
 	page := a.res.Page
 	if a.snap == nil { // there is nothing to read for it
-		return page.EncodeWith(t.opts.Cat, a.body), nil
+		return page.AppendWith(a.room, t.opts.Cat, a.body), nil
 	}
 	rd := state.NewReader(t.opts.Cat, a.snap)
 	var twin *state.Reader
@@ -311,7 +309,7 @@ func (t *Tenant) pageJSON(a answer, full bool) ([]byte, error) {
 	}
 	var types []uint16
 	if page.Complete {
-		types = t.summed(rd, page, full)
+		types = t.summed(rd, page, page.Tells(told))
 	}
 	if a.body == nil {
 		return page.Encode(rd, twin, types)
@@ -320,7 +318,7 @@ func (t *Tenant) pageJSON(a answer, full bool) ([]byte, error) {
 	if err := a.body.Wait(); err != nil {
 		return nil, err
 	}
-	return page.EncodeWith(t.opts.Cat, a.body), nil
+	return page.AppendWith(a.room, t.opts.Cat, a.body), nil
 }
 
 // Expected summarises what a device should hold by now.
@@ -340,8 +338,8 @@ func (v *View) Expected(sub *policy.Subject, device ident.DeviceID) (map[string]
 func liveDigest(items int) int { return 64 + 4*items }
 
 // summed returns the types that a complete page tells the digests of.
-func (t *Tenant) summed(rd *state.Reader, page *apply.Page, full bool) []uint16 {
-	if full {
+func (t *Tenant) summed(rd *state.Reader, page *apply.Page, told apply.Told) []uint16 {
+	if told == apply.ToldAll {
 		return apply.TypesOf(page.Now)
 	}
 	touched := map[uint16]bool{}
@@ -365,7 +363,7 @@ func (t *Tenant) summed(rd *state.Reader, page *apply.Page, full bool) []uint16 
 				n += p.Set.Len()
 			}
 		}
-		if n <= most {
+		if n <= most || told == apply.ToldTouched {
 			out = append(out, typ.No)
 		}
 	}

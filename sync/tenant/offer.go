@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,12 +19,13 @@ import (
 // cost a goroutine, and be waited for and woken twice.
 type Taker interface {
 	Listener
-	// Offer is Dirty where the device is to pull by itself: it then returns nil.
-	// Where it returns a pull, Take or Decline follows, and nothing else is done
-	// for the device before. It is called by the loop and returns at once.
-	Offer() *command.Command
+	// Offer is Dirty where the device is to pull by itself: it is false then. Else
+	// it makes c, which has an empty Pull, the device's pull, and Take or Decline
+	// follows; nothing else is done for the device before. c is valid until then. It
+	// is called by the loop and returns at once.
+	Offer(c *command.Command) bool
 	// Take hands over the page, or why there is none, and may wait for the
-	// device to take it.
+	// device to take it. The page's JSON is the Taker's until it returns.
 	Take(page Encoded, err error)
 	// Decline has the device pull by itself after all.
 	Decline()
@@ -40,17 +42,37 @@ const (
 // offered is a page for a device.
 type offered struct {
 	to    Taker
-	cmd   *command.Command
+	cmd   command.Command
+	pull  command.Pull // of cmd
 	asked apply.Asked
 	answer
 }
 
+// offers are what the pages of a turn are worked out in. They are needed until
+// the last was taken.
+var offers = sync.Pool{New: func() any { return new([offeredAtOnce]offered) }}
+
+// written are what pages are encoded in until they were taken.
+var written = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxWritten bounds the pages whose memory is kept, in bytes.
+const maxWritten = 64 << 10
+
 // handout is some pages that are handed out one after the other.
 type handout struct {
 	t    *Tenant
-	list []offered
+	of   *[offeredAtOnce]offered
+	n    int // of them
 	next atomic.Int64
+	left atomic.Int64 // to be taken
 	slow *time.Timer
+}
+
+// giveBack lets go of what the pages were worked out in, which nobody uses any
+// more.
+func (h *handout) giveBack() {
+	clear(h.of[:])
+	offers.Put(h.of)
 }
 
 // handouts is how many are under way at most: what is worked out waits in memory.
@@ -80,19 +102,21 @@ func (t *Tenant) turn() chan<- struct{} {
 // offer works out some pages and has them handed out. The loop has a place for
 // that.
 func (t *Tenant) offer() {
-	h := &handout{t: t, list: make([]offered, 0, offeredAtOnce)}
+	h := &handout{t: t, of: offers.Get().(*[offeredAtOnce]offered)} //nolint:forcetypeassert // the pool's own
 	done := false
 	defer func() {
 		if done {
 			return
 		}
-		for i := range h.list { // it panicked, or there are none
-			h.list[i].close()
-			h.list[i].to.Decline()
+		for i := range h.n { // it panicked, or there are none
+			h.of[i].close()
+			h.of[i].to.Decline()
 		}
+		h.giveBack()
 		<-t.handouts
 	}()
-	able := t.resting() && !t.overdue()
+	// The committed state may still be open from the turn before.
+	able := t.Failed() == nil && t.resting() && !t.overdue()
 	for n := 0; n < offeredAtOnce && len(t.due) > 0; n++ {
 		l := t.due[0]
 		t.due[0], t.due, l.due = nil, t.due[1:], false
@@ -100,18 +124,23 @@ func (t *Tenant) offer() {
 			l.mark()
 			continue
 		}
-		if c := l.taker.Offer(); c != nil {
-			h.list = append(h.list, offered{to: l.taker, cmd: c})
-			if !t.workOut(&h.list[len(h.list)-1]) {
-				h.list = h.list[:len(h.list)-1]
-				l.taker.Decline()
-			}
+		o := &h.of[h.n]
+		*o = offered{to: l.taker}
+		o.cmd.Pull = &o.pull
+		if !l.taker.Offer(&o.cmd) {
+			continue
+		}
+		h.n++
+		if !t.workOut(o) {
+			h.n--
+			l.taker.Decline()
 		}
 	}
 	if len(t.due) == 0 {
 		t.due = nil
 	}
-	if done = len(h.list) > 0; done {
+	if done = h.n > 0; done {
+		h.left.Store(int64(h.n))
 		go h.begin()
 	}
 }
@@ -119,13 +148,13 @@ func (t *Tenant) offer() {
 // workOut answers a pull that needs no entry; false where it does, or fails.
 func (t *Tenant) workOut(o *offered) bool {
 	t.sleepers.pulled(o.cmd.Device)
-	o.asked = t.ahead.Before(o.cmd)
-	res, ok := t.machine.Peek(o.cmd)
+	o.asked = t.ahead.Before(&o.cmd)
+	res, ok := t.machine.Peek(&o.cmd)
 	if !ok || res.Err != nil {
 		t.stored[o.cmd.Device] = struct{}{}
 		return false
 	}
-	if o.answer, ok = t.peeked(res, false); ok {
+	if o.answer, ok = t.peeked(res, apply.ToldSmall); ok {
 		t.Stats.Peeked.Add(1)
 		t.Stats.Offered.Add(1)
 	}
@@ -153,22 +182,35 @@ func (h *handout) begin() {
 // goOn hands out what nobody has begun with. Whoever finds that there is nothing
 // left first gives the place back.
 func (h *handout) goOn() {
-	if int(h.next.Load()) > len(h.list) {
+	if int(h.next.Load()) > h.n {
 		return
 	}
 	h.slow.Reset(stalled)
 	for {
 		i := int(h.next.Add(1)) - 1
-		if i >= len(h.list) {
-			if i == len(h.list) {
+		if i >= h.n {
+			if i == h.n {
 				h.slow.Stop()
 				<-h.t.handouts
 			}
 			return
 		}
-		o := &h.list[i]
-		o.to.Take(h.t.finish(o))
+		h.hand(&h.of[i])
+		if h.left.Add(-1) == 0 {
+			h.giveBack()
+		}
 	}
+}
+
+func (h *handout) hand(o *offered) {
+	own := written.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
+	o.room = (*own)[:0]
+	page, err := h.t.finish(o)
+	o.to.Take(page, err)
+	if n := cap(page.JSON); n > cap(*own) && n <= maxWritten {
+		*own = make([]byte, 0, n)
+	}
+	written.Put(own)
 }
 
 // finish encodes a page that was worked out.
@@ -176,7 +218,7 @@ func (t *Tenant) finish(o *offered) (Encoded, error) {
 	defer o.close()
 	t.ahead.After(o.cmd.Device, o.asked, o.res.Page)
 	if o.snap != nil {
-		return t.encodeInTurn(o.answer, false)
+		return t.encodeInTurn(o.answer, apply.ToldSmall)
 	}
 	if o.body != nil {
 		if err := o.body.Wait(); err != nil {
@@ -184,5 +226,5 @@ func (t *Tenant) finish(o *offered) (Encoded, error) {
 		}
 	}
 	t.Stats.Pages.Add(1)
-	return t.encode(o.answer, false)
+	return t.encode(o.answer, apply.ToldSmall)
 }

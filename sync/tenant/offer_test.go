@@ -11,6 +11,7 @@ import (
 	"satchel/internal/command"
 	"satchel/internal/fault"
 	"satchel/internal/ident"
+	"satchel/sync/apply"
 	"satchel/sync/store"
 	"satchel/sync/tenant"
 	"satchel/sync/wire"
@@ -32,16 +33,17 @@ type taker struct {
 func (k *taker) Dirty()    { k.mu.Lock(); defer k.mu.Unlock(); k.dirty++ }
 func (k *taker) Ended(int) {}
 
-func (k *taker) Offer() *command.Command {
+func (k *taker) Offer(c *command.Command) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.busy {
-		return nil
+		return false
 	}
 	k.busy = true
-	c := k.p.cmd()
-	c.Pull = &command.Pull{Checkpoint: k.p.cp}
-	return c
+	p := c.Pull
+	*c = *k.p.cmd()
+	c.Pull, p.Checkpoint = p, k.p.cp
+	return true
 }
 
 func (k *taker) Take(e tenant.Encoded, err error) {
@@ -57,6 +59,9 @@ func (k *taker) Take(e tenant.Encoded, err error) {
 	var pg wire.Page
 	if err == nil {
 		err = json.Unmarshal(e.JSON, &pg)
+	}
+	if err == nil && (pg.Checkpoint != e.Checkpoint || pg.From != k.p.cp) {
+		err = fmt.Errorf("from %q to %q, where it leads from %q to %q", pg.From, pg.Checkpoint, k.p.cp, e.Checkpoint)
 	}
 	if err != nil {
 		k.errs = append(k.errs, err)
@@ -81,7 +86,7 @@ func (k *taker) state(f func()) {
 
 func (k *taker) eventually(what string, ok func() bool) {
 	k.p.w.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		done := false
 		k.state(func() { done = ok() })
 		if done {
@@ -146,7 +151,7 @@ func TestOffered(t *testing.T) {
 }
 
 // TestSlowTaker: devices that are slow to take their pages hold up no others, and
-// no writes.
+// no writes, and their pages stay what they were.
 func TestSlowTaker(t *testing.T) {
 	w := small(t, store.NewMem())
 	all := takers(w, 60)
@@ -168,8 +173,28 @@ func TestSlowTaker(t *testing.T) {
 	close(hold)
 	for i, k := range all {
 		if slow(i) {
-			k.eventually("the page was taken", func() bool { return len(k.took) == 1 })
+			k.eventually("the page was taken", func() bool { return len(k.took) == 1 || len(k.errs) > 0 })
+			k.state(func() {
+				if len(k.errs) > 0 || len(k.took[0].Records) != 1 || string(k.took[0].Records[0].Fields["title"]) != `"Boiler 1"` {
+					t.Errorf("device %d: %v, %+v", i, k.errs, k.took)
+				}
+			})
 		}
+	}
+}
+
+// TestOffersLeave: the state that pages are worked out from is open for as long as
+// some are to be, and no longer.
+func TestOffersLeave(t *testing.T) {
+	eng := &counted{Engine: store.NewMem()}
+	w := small(t, eng)
+	all := takers(w, 3*tenant.OfferedAtOnce)
+	for round := 1; round <= 3; round++ {
+		w.ok(title(fmt.Sprint("Boiler ", round)))
+		for _, k := range all {
+			k.eventually("the page comes", func() bool { return len(k.took) == round })
+		}
+		all[0].eventually("the state is closed", func() bool { return eng.open.Load() == 0 })
 	}
 }
 
@@ -206,7 +231,7 @@ func TestOfferedNothing(t *testing.T) {
 			}
 			c := k.p.cmd()
 			c.Pull = &command.Pull{Checkpoint: k.p.cp}
-			_, err := w.ten.Pull(context.Background(), c, false)
+			_, err := w.ten.Pull(context.Background(), c, apply.ToldSmall)
 			switch {
 			case tc.code != "" && (err == nil || fault.Of(err).Code != tc.code):
 				t.Errorf("got %v", err)

@@ -128,7 +128,7 @@ type request struct {
 	ctx  context.Context
 	cmd  *command.Command
 	raw  []byte
-	full bool // of a pull, as in Pull
+	told apply.Told // of a pull
 	// foreseen is what a pull is presumed to bring, nil for nothing.
 	foreseen *apply.Foreseen
 	done     chan answer
@@ -140,6 +140,7 @@ type answer struct {
 	twin store.Snapshot // another of the same, where the page is large
 	body *apply.Body    // that the page shares with others; nil for none
 	mine bool           // it is to be made here
+	room []byte         // that the page may be encoded in; nil for room of its own
 	err  error
 }
 
@@ -402,7 +403,6 @@ func (t *Tenant) run() {
 			t.sound(t.tick)
 		case t.turn() <- struct{}{}:
 			t.sound(t.offer)
-			t.leave()
 		case <-t.sleepers.timer.C:
 			t.sound(t.look)
 		case <-t.wake:
@@ -480,7 +480,7 @@ func (t *Tenant) peek(req *request) bool {
 	if !done {
 		return false
 	}
-	a, ok := t.peeked(res, req.full)
+	a, ok := t.peeked(res, req.told)
 	if !ok {
 		return false
 	}
@@ -491,13 +491,17 @@ func (t *Tenant) peek(req *request) bool {
 
 // peeked answers from the committed state. Only who encodes something has to
 // read it.
-func (t *Tenant) peeked(res apply.Result, full bool) (a answer, ok bool) {
+func (t *Tenant) peeked(res apply.Result, asked apply.Told) (a answer, ok bool) {
 	a.res, t.keeps = res, true
 	page := res.Page
-	if page == nil || page.Empty() && !full {
+	if page == nil {
 		return a, true
 	}
-	if a.body, a.mine = t.bodies.Of(page, full); a.body == nil || a.mine {
+	told := page.Tells(asked)
+	if page.Empty() && told != apply.ToldAll {
+		return a, true
+	}
+	if a.body, a.mine = t.bodies.Of(page, told); a.body == nil || a.mine {
 		snap, err := t.snapshot()
 		if err != nil {
 			a.close()
@@ -633,7 +637,7 @@ func (t *Tenant) answer(batch []*request, results []apply.Result) {
 				a.body = r.foreseen.Body
 				t.Stats.Foreseen.Add(1)
 			case alike[p.Content] > 1:
-				a.body, a.mine = bodies.Share(p, r.full)
+				a.body, a.mine = bodies.Share(p, p.Tells(r.told))
 			}
 			if a.body == nil || a.mine {
 				t.open(&a)
@@ -749,8 +753,11 @@ func (t *Tenant) untilDue() time.Duration {
 	if t.LiveCount() > 0 { // whether a window moves is seen when the day ends
 		consider((t.machine.Reader().Now().Day() + 1).Start())
 	}
-	// The committed state is not kept open while nothing happens.
-	t.leave()
+	// The committed state is not kept open while nothing happens, nor while devices
+	// are waited for.
+	if len(t.due) == 0 || len(t.handouts) == cap(t.handouts) {
+		t.leave()
+	}
 	if t.keeps {
 		wait = min(wait, keptFor)
 	}

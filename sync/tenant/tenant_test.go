@@ -152,7 +152,7 @@ func (p *phone) cmd() *command.Command {
 func (p *phone) pull(profile string) (wire.Page, error) {
 	c := p.cmd()
 	c.Pull = &command.Pull{Checkpoint: p.cp, Profile: profile}
-	e, err := p.w.ten.Pull(context.Background(), c, true)
+	e, err := p.w.ten.Pull(context.Background(), c, apply.ToldAll)
 	if err != nil {
 		return wire.Page{}, err
 	}
@@ -203,7 +203,7 @@ func ended(t *testing.T, l *tenant.Live) int {
 	select {
 	case c := <-l.Ended():
 		return c
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the connection was not ended")
 		return 0
 	}
@@ -332,7 +332,11 @@ func TestWakes(t *testing.T) {
 	check := func(what string, want ...bool) {
 		t.Helper()
 		for i, l := range lives {
-			if got := woken(l, 30*time.Millisecond); got != want[i] {
+			wait := 30 * time.Millisecond
+			if want[i] {
+				wait = time.Minute
+			}
+			if got := woken(l, wait); got != want[i] {
 				t.Errorf("%s: device %d woken: %v", what, i, got)
 			}
 		}
@@ -395,7 +399,7 @@ func TestMidnight(t *testing.T) {
 	w.clock.add(24 * time.Hour)
 	// Neither sees this.
 	w.load(row("employee", "emp-mgr-1", "title", "x"))
-	if !woken(l, time.Second) {
+	if !woken(l, time.Minute) {
 		t.Fatal("the field device sleeps through midnight")
 	}
 	if woken(o, 30*time.Millisecond) {

@@ -3,7 +3,11 @@
 // it imports nothing of Satchel. Names are fixed; members are only added.
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+)
 
 // Ref names a record.
 type Ref struct {
@@ -53,7 +57,28 @@ type Record struct {
 	Rev     string                     `json:"rev"`
 	Context bool                       `json:"context,omitempty"`
 	Fields  map[string]json.RawMessage `json:"fields"`
+	// Check stands where Fields has only those that may have changed since the
+	// device got the record, with null for what was cleared. Devices get such
+	// records that prefer it. They are laid over the record as it is held: fields
+	// that are named replace the device's, null takes them away, all others stay.
+	// Check is the [Check] of what comes of that; where it is not, or the record
+	// is not held, the device keeps what it has and heals the type.
+	Check string `json:"check,omitempty"`
 }
+
+// Check returns a checksum of a record's fields, 8 lowercase hex digits: the sum,
+// modulo 2^32, of the CRC-32C (Castagnoli) of each of its members as it stands
+// in a page, `"name":value`. It does not depend on their order.
+func Check(fields map[string]json.RawMessage) string {
+	var sum uint32
+	for name, value := range fields {
+		c := crc32.Checksum([]byte(`"`+name+`":`), castagnoli)
+		sum += crc32.Update(c, castagnoli, value)
+	}
+	return fmt.Sprintf("%08x", sum)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Page is the answer to a pull. A device applies it in one local transaction,
 // together with Checkpoint, and only if From is its own checkpoint.
@@ -70,8 +95,8 @@ type Page struct {
 	Reset      bool     `json:"reset,omitempty"`
 	ResetTypes []string `json:"resetTypes,omitempty"`
 	// Complete stands on the last page of a round. Over HTTP it names every
-	// type the device holds; on a live page it may name only those that the
-	// page touched.
+	// type the device holds, or only those that the page touched where the
+	// device prefers that; on a live page it may name only some of those.
 	Complete *Types `json:"complete,omitempty"`
 	// Rules is the version of the rules that GET /sync/v1/rules would answer
 	// now. It stands on completed pages over HTTP; on a live page where the

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -213,9 +214,15 @@ func (c *Conn) ReadJSONFrame() ([]byte, error) {
 	return frame, nil
 }
 
+// firstReads are what messages are read into to begin with: how long one is shows
+// at its end, and most are far shorter.
+var firstReads = sync.Pool{New: func() any { return new([firstRead]byte) }}
+
 // readAll reads a message whose length the read limit bounds.
 func (c *Conn) readAll(r io.Reader) ([]byte, error) {
-	frame := make([]byte, 0, firstRead)
+	first := firstReads.Get().(*[firstRead]byte) //nolint:forcetypeassert // the pool's own
+	defer firstReads.Put(first)
+	frame := first[:0]
 	seen := 0 // of frame, when the deadline was last extended
 	for {
 		if len(frame) == cap(frame) {
@@ -224,6 +231,9 @@ func (c *Conn) readAll(r io.Reader) ([]byte, error) {
 		n, err := r.Read(frame[len(frame):cap(frame)])
 		frame = frame[:len(frame)+n]
 		if err == io.EOF {
+			if cap(frame) == firstRead {
+				frame = bytes.Clone(frame)
+			}
 			return frame, nil
 		}
 		if err != nil {
@@ -282,11 +292,15 @@ func (c *Conn) readFailed(err error) error {
 // is ctx's.
 func (c *Conn) Write(ctx context.Context, frame []byte) error {
 	select {
-	case c.turn <- struct{}{}:
-	case <-c.done:
-		return c.cause
-	case <-ctx.Done():
-		return ctx.Err()
+	case c.turn <- struct{}{}: // mostly nobody else writes
+	default:
+		select {
+		case c.turn <- struct{}{}:
+		case <-c.done:
+			return c.cause
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	defer func() { <-c.turn }()
 	if c.closed() {

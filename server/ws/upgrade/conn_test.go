@@ -51,6 +51,42 @@ func TestEcho(t *testing.T) {
 	eventually(t, "the place is free", func() bool { return s.reg.Len() == 0 })
 }
 
+// TestFramesAreTheReaders: what was read stays what it was, whatever is read later
+// and by whom.
+func TestFramesAreTheReaders(t *testing.T) {
+	sizes := []int{1, 100, firstRead - 1, firstRead, firstRead + 1, 5000, 100, 1}
+	s := start(t, Options{}, func(c *Conn) {
+		var kept [][]byte
+		for range sizes {
+			frame, err := c.ReadJSONFrame()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			kept = append(kept, frame)
+		}
+		_ = c.Write(context.Background(), bytes.Join(kept, nil))
+		_, _ = c.ReadJSONFrame() // the peer closes
+	})
+	var want [2][]byte
+	conns := [2]*websocket.Conn{s.dial(t), s.dial(t)}
+	for i, n := range sizes {
+		for j, ws := range conns {
+			frame := bytes.Repeat([]byte{byte('a' + 2*i + j)}, n)
+			want[j] = append(want[j], frame...)
+			if err := ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for j, ws := range conns {
+		if _, got, err := ws.ReadMessage(); err != nil || !bytes.Equal(got, want[j]) {
+			t.Errorf("connection %d: %d bytes of %d, or others: %v", j, len(got), len(want[j]), err)
+		}
+		ws.Close()
+	}
+}
+
 func TestPeerClose(t *testing.T) {
 	ends := make(chan error, 1)
 	s := start(t, Options{}, func(c *Conn) {
@@ -157,7 +193,7 @@ func TestRefusedFrames(t *testing.T) {
 			ws := s.dial(t)
 			tc.send(ws)
 			wantEnd(t, <-ends, tc.code, false)
-			_ = ws.SetReadDeadline(time.Now().Add(3 * time.Second))
+			_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 			_, _, err := ws.ReadMessage()
 			wantClosed(t, err, tc.code)
 		})
@@ -211,7 +247,7 @@ func TestCloseIsNoReset(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_ = raw.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = raw.SetReadDeadline(time.Now().Add(15 * time.Second))
 	answer, err := io.ReadAll(raw)
 	if err != nil || len(answer) != 4 || answer[0] != 0x88 || int(answer[2])<<8|int(answer[3]) != 1009 {
 		t.Errorf("%x, %v", answer, err)
@@ -220,7 +256,8 @@ func TestCloseIsNoReset(t *testing.T) {
 	eventually(t, "the place is free", func() bool { return s.reg.Len() == 0 })
 }
 
-var quick = Options{PingPeriod: 40 * time.Millisecond, ReadTimeout: 150 * time.Millisecond, CloseGrace: 100 * time.Millisecond}
+// quick leaves a busy machine time for a pong.
+var quick = Options{PingPeriod: 100 * time.Millisecond, ReadTimeout: 600 * time.Millisecond, CloseGrace: 100 * time.Millisecond}
 
 func TestSilentPeer(t *testing.T) {
 	ends := make(chan error, 1)
@@ -309,7 +346,7 @@ func TestSlowSender(t *testing.T) {
 			t.Fatal(err)
 		}
 		frame = frame[k:]
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(quick.ReadTimeout / 4)
 	}
 	if _, got, err := ws.ReadMessage(); err != nil || len(got) != n || time.Since(begin) < 2*quick.ReadTimeout {
 		t.Errorf("%d bytes after %v: %v", len(got), time.Since(begin), err)
@@ -428,7 +465,8 @@ func TestClose(t *testing.T) {
 // Close must not wait for a peer that takes nothing.
 func TestCloseOfStuckPeer(t *testing.T) {
 	took := make(chan time.Duration, 1)
-	s := start(t, Options{CloseGrace: 100 * time.Millisecond}, func(c *Conn) {
+	const grace = 3 * time.Second
+	s := start(t, Options{CloseGrace: grace}, func(c *Conn) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for c.Write(context.Background(), make([]byte, 64<<10)) == nil {
@@ -441,7 +479,7 @@ func TestCloseOfStuckPeer(t *testing.T) {
 		wg.Wait()
 	})
 	s.dial(t)
-	if d := <-took; d > 50*time.Millisecond {
+	if d := <-took; d > grace/2 {
 		t.Errorf("Close took %v", d)
 	}
 	eventually(t, "the place is free", func() bool { return s.reg.Len() == 0 })
