@@ -139,7 +139,7 @@ func TestDelivered(t *testing.T) {
 		_ = ten.Read(func(v *tenant.View) error { n, _ = outbox.Backlog(v.KV()); return nil })
 		return n
 	}
-	for end := time.Now().Add(15 * time.Second); left() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); left() > 0 && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	got := carrier.Token("token-of-eve")

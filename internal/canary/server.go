@@ -367,6 +367,23 @@ func (s *Server) settle() {
 	}
 }
 
+// woken waits until a device that has yet to begin was told to pull, if it can
+// be: that takes a moment by the machine's clock, and news that came before it
+// would take its place.
+func (s *Server) woken(c *Session) {
+	s.tb.Helper()
+	told := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.ContainsFunc(s.pushes, func(p wire) bool { return p.to == c.Push && !bytes.Contains(p.raw, []byte(`"notification"`)) })
+	}
+	for end := time.Now().Add(time.Minute); c.Push != "" && !told(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.tb.Fatalf("%s is not told to pull", c.Device)
+		}
+	}
+}
+
 // Answer is what came back for a request.
 type Answer struct {
 	Status int

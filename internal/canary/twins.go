@@ -113,6 +113,7 @@ type twins struct {
 	tb     testing.TB
 	a, b   *Server
 	who    []*watcher
+	routes []rest.Route
 	r      *rand.Rand
 	rep    *TwinReport
 	other  [2]*Session // somebody who sees everything, on a device
@@ -148,16 +149,22 @@ func playTwins(tb testing.TB, seed int64, steps int, plant func(*Server), watche
 		tb: tb, a: Start(tb, seed), b: Start(tb, seed), r: rand.New(rand.NewPCG(uint64(seed), 0x7477696e73)),
 		rep: &TwinReport{Compared: map[string]int{}, Hidden: map[string]int{}},
 	}
+	var err error
+	if t.routes, err = table(t.a.suite.Cat); err != nil {
+		tb.Fatal(err)
+	}
 	for _, key := range watched {
 		w := &watcher{key: key}
 		for i, s := range t.both() {
 			s.dice.Roll("sign-in " + key)
 			w.at[i] = s.SignIn(key, "pulls-"+key)
 			s.settle()
+			s.woken(w.at[i])
 			s.dice.Roll("away " + key)
 			if w.at[i].Person.Mobile {
 				w.away[i] = s.SignIn(key, "away-"+key)
 				s.settle()
+				s.woken(w.away[i])
 			}
 		}
 		t.who = append(t.who, w)
@@ -194,8 +201,7 @@ func playTwins(tb testing.TB, seed int64, steps int, plant func(*Server), watche
 		}
 	}
 	t.settle()
-	time.Sleep(600 * time.Millisecond) // devices that are told to pull are gathered for a moment
-	for _, s := range t.both() {       // and the day's letters
+	for _, s := range t.both() { // and the day's letters
 		s.dice.Roll("next day")
 		s.nextDay()
 	}
@@ -531,18 +537,10 @@ func (t *twins) pick(w *watcher, typ string, seen bool) ident.RecordID {
 	return ids[t.r.IntN(len(ids))]
 }
 
-var twinRoutes []rest.Route
-
 // asks has a watcher ask for some things.
 func (t *twins) asks(w *watcher, step int) {
-	if twinRoutes == nil {
-		var err error
-		if twinRoutes, err = table(t.a.suite.Cat); err != nil {
-			t.tb.Fatal(err)
-		}
-	}
 	for n := 0; n < 6; n++ {
-		r := twinRoutes[t.r.IntN(len(twinRoutes))]
+		r := t.routes[t.r.IntN(len(t.routes))]
 		if r.Type == nil || r.Method != "GET" {
 			n--
 			continue

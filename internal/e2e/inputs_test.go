@@ -259,7 +259,7 @@ func TestBadFrames(t *testing.T) {
 			}
 		}
 		if f.close != 0 {
-			sock.closes(f.close, 2*time.Second)
+			sock.closes(f.close)
 			continue
 		}
 		sock.catchUp("", "field")
@@ -270,7 +270,7 @@ func TestBadFrames(t *testing.T) {
 	if err := sock.WriteMessage(2, []byte(`{"kind":"pull"}`)); err != nil {
 		t.Fatal(err)
 	}
-	sock.closes(1003, 2*time.Second)
+	sock.closes(1003)
 	for name, h := range map[string]http.Header{
 		"origin": {"Authorization": {"Bearer " + c.access}, "Origin": {"https://evil.example"}},
 	} {

@@ -174,7 +174,7 @@ func TestPasswordReset(t *testing.T) {
 	raw.pull(map[string]any{})
 	s.login(eve, pass).want(t, 200, "")
 	s.accept(in.Token, chosen).want(t, 204, "")
-	if err := p.ends(time.Second); !errors.Is(err, client.ErrSignedOut) || errors.Is(err, client.ErrWiped) {
+	if err := p.ends(); !errors.Is(err, client.ErrSignedOut) || errors.Is(err, client.ErrWiped) {
 		t.Errorf("live ended with %v", err)
 	}
 	raw.post("/sync/v1/pull", map[string]any{}).want(t, 401, "session_revoked")

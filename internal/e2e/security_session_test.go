@@ -250,10 +250,10 @@ func TestStrangersSockets(t *testing.T) {
 			socks[i].catchUp("", "office")
 		}
 	}
-	socks[3].closes(websocket.CloseTryAgainLater, 10*time.Second)
+	socks[3].closes(websocket.CloseTryAgainLater)
 	// The place of a device that is live already is its own.
 	again := s.socket(devices[0].access)
-	socks[0].closes(wire.CloseSuperseded, 10*time.Second)
+	socks[0].closes(wire.CloseSuperseded)
 	again.catchUp("", "office")
 	_ = again.Close()
 	<-again.closed
@@ -286,7 +286,7 @@ func TestTokenExpiresOnTheSocket(t *testing.T) {
 		if name == "loud" {
 			_ = sock.WriteJSON(map[string]any{"kind": "pull"}) // it may be closed already
 		}
-		sock.closes(wire.CloseExpired, 40*time.Second)
+		sock.closesWithin(wire.CloseExpired, patience)
 		for len(sock.frames) > 0 {
 			f := <-sock.frames
 			if b, _ := json.Marshal(f); strings.Contains(string(b), "after the end") {

@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -45,8 +46,10 @@ type fakeServer struct {
 	upgrades  int
 	noSocket  bool
 	closes    int // the code by which a push closes the socket, 0 for an answer
-	// retryAfter goes with refused sockets.
+	// retryAfter goes with refused sockets, the first of them at refused.
 	retryAfter string
+	refused    time.Time
+	came       time.Time // when a socket or pages were asked for first since it was cleared
 	onPage     func(*wire.Page)
 	then       map[string]map[wire.Ref]fakeRecord // token -> the world when its page was made
 	keeps      bool                               // conflicts are kept as records
@@ -254,6 +257,7 @@ func (s *fakeServer) sums(held map[wire.Ref]int) map[string]wire.Summary {
 
 func (s *fakeServer) pull(d *fakeDevice, req wire.Pull) (*wire.Page, *wire.Problem) {
 	s.pulls = append(s.pulls, req)
+	s.comes()
 	reset := false
 	switch {
 	case d.token != "" && req.Checkpoint == d.token:
@@ -460,10 +464,14 @@ func (s *fakeServer) serveLive(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	d, pr := s.device(r)
 	s.upgrades++
+	s.comes()
 	if pr == nil && s.noSocket {
 		pr = &wire.Problem{Status: 503, Code: "busy"}
 	}
 	if pr != nil && s.retryAfter != "" {
+		if s.refused.IsZero() {
+			s.refused = time.Now()
+		}
 		w.Header().Set("Retry-After", s.retryAfter)
 	}
 	s.mu.Unlock()
@@ -538,6 +546,13 @@ func (s *fakeServer) behind(d *fakeDevice) bool {
 		}
 	}
 	return false
+}
+
+// comes notes that somebody asks for a socket or for pages.
+func (s *fakeServer) comes() {
+	if s.came.IsZero() {
+		s.came = time.Now()
+	}
 }
 
 // closeSockets ends every live connection with a code.

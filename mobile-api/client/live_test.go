@@ -69,9 +69,12 @@ func startLiveTold(t *testing.T, s *fakeServer, prepare func(*Phone), told func(
 	return rig
 }
 
+// patience is how long a test waits for what only the machine's speed decides.
+const patience = time.Minute
+
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if f() {
 			return
 		}
@@ -86,7 +89,7 @@ func (r *liveRig) end(t *testing.T) error {
 	select {
 	case err := <-r.ended:
 		return err
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Live did not end")
 		return nil
 	}
@@ -127,15 +130,14 @@ func TestLive(t *testing.T) {
 		s.locked(func() { p := s.pulls[len(s.pulls)-1].Pins; found = p != nil && len(*p) == 1 })
 		return found
 	})
-	// Nothing may spin when there is nothing to do.
-	time.Sleep(50 * time.Millisecond)
-	var before, after int
-	s.locked(func() { before = len(s.pulls) })
-	time.Sleep(300 * time.Millisecond)
-	s.locked(func() { after = len(s.pulls) })
-	if after-before > 2 {
-		t.Errorf("%d pulls in 300 ms of quiet", after-before)
-	}
+	// Nothing may spin when there is nothing to do, once what there was is done.
+	eventually(t, "300 ms with hardly a pull", func() bool {
+		var before, after int
+		s.locked(func() { before = len(s.pulls) })
+		time.Sleep(300 * time.Millisecond)
+		s.locked(func() { after = len(s.pulls) })
+		return after-before <= 2
+	})
 	r.cancel()
 	if err := r.end(t); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
@@ -292,9 +294,10 @@ func TestLiveEndsAfterAWipe(t *testing.T) {
 
 func TestLiveNoticesADeadPeer(t *testing.T) {
 	s := newFake()
-	r := startLive(t, s, func(p *Phone) { p.pingEvery, p.pongWait = 10*time.Millisecond, 50*time.Millisecond })
+	const wait = time.Second // longer than a busy machine keeps a pong
+	r := startLive(t, s, func(p *Phone) { p.pingEvery, p.pongWait = wait/20, wait })
 	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
-	time.Sleep(150 * time.Millisecond) // pongs keep it open
+	time.Sleep(wait * 3 / 2) // pongs keep it open
 	var n int
 	s.locked(func() { n = s.upgrades })
 	if n != 1 {
@@ -374,11 +377,15 @@ func TestLiveSpreads(t *testing.T) {
 	const rounds = 5
 	for range rounds {
 		upgrades, pulls := back()
+		s.locked(func() { s.came = time.Time{} })
+		closed := time.Now()
 		s.closeSockets(websocket.CloseGoingAway)
-		time.Sleep(first / 20)
-		if u, n := back(); u > upgrades || n > pulls {
-			early++ // one in 80 is
-		}
+		eventually(t, "anything of it", func() bool { u, n := back(); return u > upgrades || n > pulls })
+		s.locked(func() {
+			if s.came.Sub(closed) < first/20 {
+				early++ // one in 80 is
+			}
+		})
 		eventually(t, "back", func() bool { u, _ := back(); return u > upgrades })
 		eventually(t, "complete", func() bool { _, n := back(); return n > pulls+1 })
 	}
@@ -419,12 +426,12 @@ func TestLiveKeepsRetryAfter(t *testing.T) {
 	eventually(t, "connection", func() bool { st, _ := r.Status(); return st.Complete })
 	s.locked(func() { s.noSocket, s.retryAfter = true, "1" })
 	s.closeSockets(websocket.CloseGoingAway)
-	eventually(t, "a refusal", func() bool { n := 0; s.locked(func() { n = s.upgrades }); return n == 2 })
-	began := time.Now()
+	var refused time.Time
+	eventually(t, "a refusal", func() bool { s.locked(func() { refused = s.refused }); return !refused.IsZero() })
 	id, err := r.Create("note", map[string]any{"text": "x"})
 	must(t, err)
 	eventually(t, "the edit's answer", func() bool { rec, err := r.Get("note", id); return err == nil && !rec.Pending })
-	if took := time.Since(began); took < 900*time.Millisecond {
+	if took := time.Since(refused); took < time.Second {
 		t.Errorf("back after %v", took)
 	}
 }

@@ -222,7 +222,7 @@ func TestRulesComeEarly(t *testing.T) {
 					select {
 					case got := <-asked:
 						asked <- got
-					case <-time.After(10 * time.Second):
+					case <-time.After(time.Minute):
 						t.Error("the second page is asked for alone")
 					}
 				}

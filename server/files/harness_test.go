@@ -6,11 +6,13 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -250,7 +252,11 @@ func (c *raw) answer() *http.Response {
 // ended demands that the server closes the connection.
 func (c *raw) ended() {
 	c.t.Helper()
-	if b, err := io.ReadAll(c.r); err == nil && len(b) > 0 {
+	b, err := io.ReadAll(c.r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatal("the connection stays open")
+	}
+	if err == nil && len(b) > 0 {
 		c.t.Fatalf("the connection goes on: %q", b)
 	}
 }
@@ -258,7 +264,7 @@ func (c *raw) ended() {
 // soon waits until cond holds.
 func soon(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

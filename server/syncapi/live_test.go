@@ -54,7 +54,7 @@ func newLiveWorld(t *testing.T, opts upgrade.Options, prepare ...func(*Server)) 
 	served := make(chan error, 1)
 	go func() { served <- l.App.Listener(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := l.s.Sockets.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -233,7 +233,7 @@ func (w *liveWorld) fill() {
 // TestSlowArrival: a device keeps its place while its page is made, not while
 // it takes it.
 func TestSlowArrival(t *testing.T) {
-	w := newLiveWorld(t, upgrade.Options{}, func(s *Server) { s.arrivals.places = 1 })
+	w := newLiveWorld(t, upgrade.Options{WriteTimeout: time.Minute}, func(s *Server) { s.arrivals.places = 1 })
 	w.fill()
 	slow := w.stuck(Manager, "slow")
 	for range 4 {
@@ -241,13 +241,12 @@ func TestSlowArrival(t *testing.T) {
 	}
 	w.eventually("a page is being sent", func() bool { return running("upgrade.(*Conn).Write") == 1 })
 	d := w.connect(Manager, "quick")
-	began := time.Now()
 	d.pull()
 	if err := d.page(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > upgrade.DefaultWriteTimeout/2 {
-		t.Errorf("the first page took %v", took)
+	if running("upgrade.(*Conn).Write") != 1 {
+		t.Error("the first page waited until the slow device had its own")
 	}
 }
 
@@ -274,7 +273,8 @@ func TestIdleSocket(t *testing.T) {
 // TestSilentDevice: a device that reads nothing answers no ping. It is closed
 // after the read timeout, and holds no more than one page until then.
 func TestSilentDevice(t *testing.T) {
-	w := newLiveWorld(t, upgrade.Options{PingPeriod: 100 * time.Millisecond, ReadTimeout: 600 * time.Millisecond, CloseGrace: 50 * time.Millisecond})
+	const silence = 1500 * time.Millisecond // time for pages to be made, and for a pong of a busy machine
+	w := newLiveWorld(t, upgrade.Options{PingPeriod: silence / 10, ReadTimeout: silence, CloseGrace: 50 * time.Millisecond})
 	w.fill()
 	heap := func() uint64 {
 		runtime.GC()
@@ -303,7 +303,7 @@ func TestSilentDevice(t *testing.T) {
 				}
 			}
 			w.eventually("all are closed", func() bool { return w.Tenant.LiveCount() == 0 && w.s.Sockets.Len() == 0 })
-			if took := time.Since(began); took < 500*time.Millisecond {
+			if took := time.Since(began); took < silence*5/6 {
 				t.Errorf("closed after %v", took)
 			}
 			w.eventually("nothing is left of them", func() bool {
@@ -326,7 +326,7 @@ func TestSilentDevice(t *testing.T) {
 	select {
 	case err := <-closed:
 		t.Errorf("closed: %v", err)
-	case <-time.After(1500 * time.Millisecond):
+	case <-time.After(silence * 5 / 3):
 	}
 }
 

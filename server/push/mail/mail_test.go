@@ -383,8 +383,9 @@ func TestConnectionsAreReused(t *testing.T) {
 	cfg := srv.config(STARTTLS)
 	cfg.Parallel = 3
 	s := sender(t, cfg)
+	const n = mailsPerExchange/2 - 1 // sent twice, one connection may take them all
 	var ms []Message
-	for i := range 90 {
+	for i := range n {
 		ms = append(ms, to(fmt.Sprint("p", i)))
 	}
 	for range 2 {
@@ -394,14 +395,14 @@ func TestConnectionsAreReused(t *testing.T) {
 			}
 		}
 	}
-	if n := srv.connections(); n > 3 {
-		t.Errorf("%d connections for 180 mails", n)
+	if got := srv.connections(); got > 3 {
+		t.Errorf("%d connections for %d mails", got, 2*n)
 	}
 	seen := map[string]int{}
 	for _, l := range srv.letters() {
 		seen[l.to]++
 	}
-	if len(seen) != 90 || seen["p7@example.org"] != 2 {
+	if len(seen) != n || seen["p7@example.org"] != 2 {
 		t.Errorf("%d receivers", len(seen))
 	}
 }
@@ -628,7 +629,7 @@ func TestNobodyThere(t *testing.T) {
 			t.Fatalf("a server that says nothing: %+v", o)
 		}
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(start); d > 15*cfg.Timeout { // one after the other they would take 30
 		t.Errorf("30 mails to a silent server took %v", d)
 	}
 	_ = ln.Close()

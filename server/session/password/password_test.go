@@ -122,13 +122,19 @@ var hostile = []string{
 func TestHostileHashesAreRefused(t *testing.T) {
 	h := passwordtest.New(t)
 	for _, encoded := range hostile {
-		start := time.Now()
-		ok, rehash, err := h.Verify(ctx, encoded, "x")
+		var ok, rehash bool
+		var err error
+		took := time.Hour // the least of several is what it costs
+		for range 5 {
+			start := time.Now()
+			ok, rehash, err = h.Verify(ctx, encoded, "x")
+			took = min(took, time.Since(start))
+		}
 		if ok || rehash || !fault.Is(err, fault.InternalError) {
 			t.Errorf("%.60q: %v, %v, %v", encoded, ok, rehash, err)
 		}
-		if d := time.Since(start); d > 100*time.Millisecond {
-			t.Errorf("%.60q took %v", encoded, d)
+		if took > 100*time.Millisecond {
+			t.Errorf("%.60q took %v", encoded, took)
 		}
 		if err != nil && len(encoded) > 8 && strings.Contains(err.Error(), encoded) {
 			t.Errorf("the error quotes the hash: %v", err)
@@ -154,28 +160,37 @@ func FuzzVerify(f *testing.F) {
 
 func TestWaitingRespectsTheContext(t *testing.T) {
 	h := mustNew(t, password.Params{Memory: 256 * 1024, Time: 4, Threads: 1}, 1)
-	started := make(chan struct{})
+	var over atomic.Bool
+	var ended atomic.Int32
 	var busy sync.WaitGroup
 	busy.Go(func() {
-		close(started)
-		_ = h.Dummy(ctx, "slow")
+		for !over.Load() {
+			_ = h.Dummy(ctx, "slow")
+			ended.Add(1)
+		}
 	})
-	<-started
-	time.Sleep(20 * time.Millisecond)
-	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-	defer cancel()
-	begun := time.Now()
-	_, err := h.Hash(short, "waits")
+	// Not judged: a try that found the place free, or during which it became free.
+	var err error
+	atOnce := false
+	for tries := 0; !atOnce && tries < 20; tries++ {
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		before := ended.Load()
+		_, err = h.Hash(short, "waits")
+		atOnce = err != nil && ended.Load() == before
+		cancel()
+	}
+	over.Store(true)
+	if !atOnce {
+		t.Error("waits for the place beyond its time")
+	}
 	if !fault.Is(err, fault.Busy) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if d := time.Since(begun); d > 200*time.Millisecond {
-		t.Errorf("waited %v", d)
-	}
 	busy.Wait()
 	// The slot is free again, but a caller that is gone doesn't get it.
-	cancel()
-	if err := h.Dummy(short, "gone"); !errors.Is(err, context.DeadlineExceeded) {
+	gone, cancel := context.WithDeadline(ctx, time.Now())
+	defer cancel()
+	if err := h.Dummy(gone, "gone"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	if err := passwordtest.New(t).Dummy(ctx, "x"); err != nil {
