@@ -758,7 +758,11 @@ func (t *twins) pulls(w *watcher, step int) {
 	if t.r.IntN(6) == 0 {
 		req["pins"] = []any{map[string]any{"type": "client", "id": t.pick(w, "client", t.r.IntN(2) == 0)}}
 	}
-	a := t.ask(w, "pull", "POST", "/sync/v1/pull", req)
+	var prefer []string
+	if t.r.IntN(2) == 0 {
+		prefer = []string{"Prefer", "fields=changed, digests=touched"}
+	}
+	a := t.ask(w, "pull", "POST", "/sync/v1/pull", req, prefer...)
 	var p struct{ Checkpoint string }
 	if a.Status == http.StatusOK && json.Unmarshal(a.Body, &p) == nil {
 		w.token = p.Checkpoint

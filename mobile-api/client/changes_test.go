@@ -2,10 +2,12 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +98,9 @@ func TestChangedFields(t *testing.T) {
 				return t.put(bucketRecords, recordKey("job", "job03"), encodeRecord("1", false, []byte(`[`)))
 			}))
 		}, true},
+		{"unreadable here", func(t *testing.T, p *Phone, _ *wire.Page) {
+			must(t, p.st.update(func(t tx) error { return t.put(bucketRecords, recordKey("job", "job03"), []byte{0}) }))
+		}, true},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			s := newFake()
@@ -127,6 +132,21 @@ func TestChangedFields(t *testing.T) {
 	}
 }
 
+// tellsTouched has the server name the digests of what a page touches alone, where
+// that is preferred.
+func tellsTouched(s *fakeServer, tr *preferring) {
+	s.onPage = func(pg *wire.Page) {
+		if pg.Complete == nil || tr.prefer[len(tr.prefer)-1] != "fields=changed, digests=touched" {
+			return
+		}
+		named := map[string]bool{}
+		for _, r := range pg.Records {
+			named[r.Type] = true
+		}
+		maps.DeleteFunc(pg.Complete.Types, func(typ string, _ wire.Summary) bool { return !named[typ] })
+	}
+}
+
 // TestTouchedDigests: within a day of all digests having agreed those of what a
 // page touches will do; otherwise all are asked for, and what is not named differs.
 func TestTouchedDigests(t *testing.T) {
@@ -143,17 +163,7 @@ func TestTouchedDigests(t *testing.T) {
 	must(t, err)
 	must(t, p.Login(ctx, "ana", "secret"))
 	const all, touched = "fields=changed", "fields=changed, digests=touched"
-	// The server does as it is told.
-	s.onPage = func(pg *wire.Page) {
-		if pg.Complete == nil || tr.prefer[len(tr.prefer)-1] != touched {
-			return
-		}
-		named := map[string]bool{}
-		for _, r := range pg.Records {
-			named[r.Type] = true
-		}
-		maps.DeleteFunc(pg.Complete.Types, func(typ string, _ wire.Summary) bool { return !named[typ] })
-	}
+	tellsTouched(s, tr)
 	asks := func(want ...string) {
 		t.Helper()
 		tr.prefer = nil
@@ -199,5 +209,213 @@ func TestTouchedDigests(t *testing.T) {
 	}
 	if rep := mustSync(t, p); !slices.Equal(rep.Healed, []string{"asset"}) {
 		t.Errorf("healed %v", rep.Healed)
+	}
+}
+
+// spoiled makes the records of a page changed fields that are not of what the
+// phone has.
+func spoiled(t testing.TB, p *Phone, pg *wire.Page) {
+	if inPart(t, p, pg) == 0 {
+		t.Fatal("no record is here")
+	}
+	for i := range pg.Records {
+		pg.Records[i].Check = "00000000"
+	}
+}
+
+// TestAstrayKeepsWorkShown: an edit is laid over its record until a page shows it.
+// One whose changed fields are not of what is here does not.
+func TestAstrayKeepsWorkShown(t *testing.T) {
+	s := newFake()
+	s.put("job", "job1", map[string]any{"title": "old", "note": "n"})
+	p, _, _ := signedIn(t, s)
+	must(t, p.Patch("job", "job1", map[string]any{"title": "new"}))
+	pages := 0
+	s.onPage = func(pg *wire.Page) {
+		if got := text(t, p, "job", "job1", "title"); got != "new" {
+			t.Errorf("shows %q before page %d", got, pages)
+		}
+		if pages++; pages == 1 {
+			spoiled(t, p, pg)
+		}
+	}
+	if rep := mustSync(t, p); !slices.Equal(rep.Healed, []string{"job"}) {
+		t.Errorf("healed %v", rep.Healed)
+	}
+	r, err := p.Get("job", "job1")
+	must(t, err)
+	if r.Pending || r.Text("title") != "new" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestFoundIsNotForgotten: what was found to differ and could not be healed at once
+// is found again, however little the next pages tell.
+func TestFoundIsNotForgotten(t *testing.T) {
+	world := func() *fakeServer {
+		s := newFake()
+		for i := range alwaysChecked + 1 {
+			s.put("job", fmt.Sprintf("job%04d", i), map[string]any{"i": i})
+		}
+		s.put("asset", "asset1", map[string]any{"i": 1})
+		return s
+	}
+	// brings has the phone apply what a socket brings it.
+	brings := func(t *testing.T, s *fakeServer, p *Phone, spoil func(*wire.Page)) applied {
+		t.Helper()
+		var own string
+		must(t, p.st.view(func(t tx) error { own = string(t.get(bucketMeta, keyCheckpoint)); return nil }))
+		for _, d := range s.devices {
+			sent, problem := s.pull(d, wire.Pull{Checkpoint: own})
+			if problem != nil {
+				t.Fatal(problem)
+			}
+			spoil(sent)
+			raw, err := json.Marshal(sent)
+			must(t, err)
+			var pg page
+			must(t, json.Unmarshal(raw, &pg))
+			out, err := p.applyPage(&pg, applyHow{live: true, emptied: p.emptied.Load()})
+			must(t, err)
+			return out
+		}
+		t.Fatal("no device")
+		return applied{}
+	}
+	// The type is large: on a socket its digest was looked at a moment ago, and
+	// pages that touch it do not tell it.
+	astray := func(t *testing.T, s *fakeServer, p *Phone) {
+		s.put("job", "job0001", map[string]any{"i": -1})
+		brings(t, s, p, func(*wire.Page) {})
+		s.put("job", "job0001", map[string]any{"i": -2})
+		out := brings(t, s, p, func(pg *wire.Page) { spoiled(t, p, pg); delete(pg.Complete.Types, "job") })
+		if !slices.Equal(out.differ, []string{"job"}) {
+			t.Fatalf("%v differ", out.differ)
+		}
+	}
+	t.Run("by the next connection", func(t *testing.T) {
+		s := world()
+		p, _, _ := signedIn(t, s)
+		astray(t, s, p)
+		if out := brings(t, s, p, func(*wire.Page) {}); !slices.Equal(out.differ, []string{"job"}) {
+			t.Errorf("%v differ", out.differ)
+		}
+	})
+	sparing := func(t *testing.T, s *fakeServer) (*Phone, *preferring) {
+		p, _, tr := signedIn(t, s)
+		asked := &preferring{direct: *tr}
+		p.http.Transport = asked
+		return p, asked
+	}
+	t.Run("over HTTP", func(t *testing.T) {
+		s := world()
+		p, asked := sparing(t, s)
+		astray(t, s, p)
+		s.put("asset", "asset1", map[string]any{"i": 2})
+		brings(t, s, p, func(pg *wire.Page) { delete(pg.Complete.Types, "job") })
+		tellsTouched(s, asked)
+		if rep := mustSync(t, p); !slices.Equal(rep.Healed, []string{"job"}) {
+			t.Errorf("healed %v, asked with %q", rep.Healed, asked.prefer)
+		}
+		baseIs(t, p, s)
+	})
+	t.Run("by Verify", func(t *testing.T) {
+		s := world()
+		p, asked := sparing(t, s)
+		tellsTouched(s, asked)
+		must(t, p.st.update(func(t tx) error {
+			return t.put(bucketRecords, recordKey("job", "job0001"), encodeRecord("77", false, []byte(`{}`)))
+		}))
+		asked.fault = func(path string) fault {
+			if path == "/sync/v1/pull" {
+				return loseRequest
+			}
+			return fine
+		}
+		if _, err := p.Verify(ctx); !errors.Is(err, errNetwork) {
+			t.Fatal(err)
+		}
+		asked.fault = nil
+		if rep := mustSync(t, p); !slices.Equal(rep.Healed, []string{"job"}) {
+			t.Errorf("healed %v, asked with %q", rep.Healed, asked.prefer)
+		}
+		baseIs(t, p, s)
+	})
+}
+
+// TestUnreadable: a type of which a record can't be read comes anew, however the
+// phone comes to look at it.
+func TestUnreadable(t *testing.T) {
+	for name, notice := range map[string]func(*testing.T, *Phone, *fakeServer){
+		"at Verify": func(t *testing.T, p *Phone, _ *fakeServer) {
+			healed, err := p.Verify(ctx)
+			if must(t, err); !slices.Equal(healed, []string{"job"}) {
+				t.Errorf("healed %v", healed)
+			}
+		},
+		"at a change of another": func(t *testing.T, p *Phone, s *fakeServer) {
+			s.put("job", "job2", map[string]any{"i": 22})
+			if rep := mustSync(t, p); !slices.Equal(rep.Healed, []string{"job"}) {
+				t.Errorf("healed %v", rep.Healed)
+			}
+		},
+		"as the server is restored": func(t *testing.T, p *Phone, s *fakeServer) {
+			for _, d := range s.devices {
+				d.acked, d.token, d.pending = "older", "", nil
+			}
+			mustSync(t, p)
+			said := slices.IndexFunc(s.pulls, func(req wire.Pull) bool { return req.Reconcile != nil })
+			if said < 0 || s.pulls[said].Reconcile.Types["job"] != (wire.Summary{Count: 3}) {
+				t.Errorf("says that it holds %+v", s.pulls)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFake()
+			for i := range 3 {
+				s.put("job", fmt.Sprint("job", i), map[string]any{"i": i})
+				s.put("asset", fmt.Sprint("asset", i), map[string]any{"i": i})
+			}
+			p, _, _ := signedIn(t, s)
+			must(t, p.st.update(func(t tx) error { return t.put(bucketRecords, recordKey("job", "job1"), []byte{0}) }))
+			notice(t, p, s)
+			baseIs(t, p, s)
+		})
+	}
+}
+
+// TestAlwaysAstray: a phone on which changed fields never come out right is healed
+// a few times and then asks for whole records, on its socket and over HTTP.
+func TestAlwaysAstray(t *testing.T) {
+	s := newFake()
+	s.put("job", "job1", map[string]any{"i": 0, "title": "A <b>é"})
+	r := startLive(t, s, nil)
+	eventually(t, "first sync", func() bool { st, _ := r.Status(); return st.Complete })
+	heals := 0
+	s.locked(func() {
+		s.onPage = func(pg *wire.Page) {
+			switch {
+			case pg.Reset:
+				heals++
+			case s.prefer != "" && len(pg.Records) > 0:
+				spoiled(t, r.Phone, pg)
+			}
+		}
+	})
+	for i := 1; i < 3*maxHeals; i++ {
+		s.put("job", "job1", map[string]any{"i": i, "title": "A <b>é"})
+		eventually(t, fmt.Sprint("change ", i), func() bool {
+			rec, err := r.Get("job", "job1")
+			return err == nil && string(rec.Fields["i"]) == fmt.Sprint(i)
+		})
+	}
+	s.locked(func() {
+		if heals > maxAstray || s.upgrades != 2 || s.prefer != "" {
+			t.Errorf("healed %d times, on %d sockets, the last of which prefers %q", heals, s.upgrades, s.prefer)
+		}
+	})
+	var over pullState
+	if prefer, err := r.prefers(&over); err != nil || strings.Contains(prefer, "fields") {
+		t.Errorf("prefers %q over HTTP, %v", prefer, err)
 	}
 }

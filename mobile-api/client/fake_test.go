@@ -44,6 +44,7 @@ type fakeServer struct {
 	reject    func(path string) *wire.Problem
 	sockets   map[*websocket.Conn]string
 	upgrades  int
+	prefer    string // of the last one
 	noSocket  bool
 	closes    int // the code by which a push closes the socket, 0 for an answer
 	// retryAfter goes with refused sockets, the first of them at refused.
@@ -464,6 +465,7 @@ func (s *fakeServer) serveLive(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	d, pr := s.device(r)
 	s.upgrades++
+	s.prefer = r.Header.Get("Prefer")
 	s.comes()
 	if pr == nil && s.noSocket {
 		pr = &wire.Problem{Status: 503, Code: "busy"}

@@ -58,7 +58,9 @@ func (p *Phone) send(ctx context.Context, path, token string, in, out any, prefe
 	}
 	req.Header.Set("Content-Type", "application/json")
 	for _, x := range prefer {
-		req.Header.Add(mobile.HeaderPrefer, x)
+		if x != "" {
+			req.Header.Add(mobile.HeaderPrefer, x)
+		}
 	}
 	status, raw, err := p.exchange(req, path, token)
 	if err != nil || out == nil {

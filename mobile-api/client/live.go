@@ -242,8 +242,9 @@ func (p *Phone) dialer() *websocket.Dialer {
 	return &d
 }
 
-// connect opens the socket with a token that may first have to be refreshed.
-func (p *Phone) connect(ctx context.Context) (conn *websocket.Conn, token string, err error) {
+// connect opens the socket, perhaps for changed fields, with a token that may
+// first have to be refreshed.
+func (p *Phone) connect(ctx context.Context, changes bool) (conn *websocket.Conn, token string, err error) {
 	if token, err = p.token(ctx); err != nil {
 		return nil, "", err
 	}
@@ -252,10 +253,11 @@ func (p *Phone) connect(ctx context.Context) (conn *websocket.Conn, token string
 	u.Path += "/sync/v1/live"
 	for try := 0; ; try++ {
 		dctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
-		conn, resp, err := p.dialer().DialContext(dctx, u.String(), http.Header{
-			"Authorization": {"Bearer " + token}, mobile.HeaderProtocol: {strconv.Itoa(mobile.Protocol)},
-			mobile.HeaderPrefer: {mobile.PreferChanges},
-		})
+		header := http.Header{"Authorization": {"Bearer " + token}, mobile.HeaderProtocol: {strconv.Itoa(mobile.Protocol)}}
+		if changes {
+			header.Set(mobile.HeaderPrefer, mobile.PreferChanges)
+		}
+		conn, resp, err := p.dialer().DialContext(dctx, u.String(), header)
 		cancel()
 		if err == nil {
 			return conn, token, nil
@@ -287,6 +289,7 @@ type connection struct {
 	token    string
 	onChange func(Change)
 	emptied  int64 // how often the store had been emptied when it was opened
+	changes  bool  // it was opened for changed fields
 
 	pull pullState
 	// ackedCP is the checkpoint that the last pull frame acknowledged, and
@@ -312,12 +315,12 @@ type connection struct {
 // liveOnce runs one connection. opened: there was one; useful: it brought a
 // page.
 func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, useful bool, err error) {
-	emptied := p.emptied.Load()
-	ws, token, err := p.connect(ctx)
+	emptied, changes := p.emptied.Load(), p.wantsChanges()
+	ws, token, err := p.connect(ctx, changes)
 	if err != nil {
 		return false, false, err
 	}
-	c := &connection{p: p, ws: ws, token: token, onChange: onChange, emptied: emptied, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), rules: make(chan string, 1)}
+	c := &connection{p: p, ws: ws, token: token, onChange: onChange, emptied: emptied, changes: changes, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), rules: make(chan string, 1)}
 	c.pushedAt.Stop()
 	c.pause.Stop()
 	frames := make(chan frame)
@@ -641,6 +644,9 @@ func (c *connection) onPage(pg *page) (answer, error) {
 		ch.Records = append(ch.Records, wire.Ref{Type: pg.Records[i].Type, ID: pg.Records[i].ID})
 	}
 	c.onChange(ch)
+	if c.changes && !c.p.wantsChanges() {
+		return pullNot, errRetry // for whole records
+	}
 	return next, nil
 }
 

@@ -122,6 +122,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 	var out applied
 	var sums map[string]wire.Summary // computed here, valid if the transaction is
 	var granted lease
+	wrong := false // it brought changed fields of what is not here
 	err := p.st.update(func(t tx) error {
 		out = applied{}
 		sums = map[string]wire.Summary{}
@@ -141,7 +142,7 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 		for typ := range touched {
 			delete(p.sums, typ)
 		}
-		if out.requeued, out.waiting, err = applySettled(t, pg, how.reconciled); err != nil {
+		if out.requeued, out.waiting, err = applySettled(t, pg, how.reconciled, astray); err != nil {
 			return err
 		}
 		if err := noteSettled(t, pg); err != nil {
@@ -177,6 +178,9 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 				out.differ = append(out.differ, typ)
 			}
 		}
+		if wrong = len(astray) > 0; len(out.differ) > 0 {
+			was.Checked = time.Time{} // until all agree again all are asked for
+		}
 		if !pg.More {
 			if granted, err = p.renewLease(t, pg.Lease, how.live); err != nil {
 				return err
@@ -200,6 +204,12 @@ func (p *Phone) applyPage(pg *page, how applyHow) (applied, error) {
 	}
 	for typ, s := range sums {
 		p.sums[typ] = s
+	}
+	for _, typ := range out.differ {
+		delete(p.checked, typ) // also where it does not come to being healed on this connection
+	}
+	if wrong {
+		p.astray.Add(1)
 	}
 	if !pg.More {
 		p.lease.renewed(granted)
@@ -414,8 +424,9 @@ func doubt(t tx, typ string) error {
 // applySettled ends the laying over of mutations whose effect the records now
 // show: at once where the page brings or removes the record, for the others
 // when a round ends that began with them in effect. Without the second half of
-// that rule an old value would show between a page that is cut and the next.
-func applySettled(t tx, pg *page, reconciled bool) (requeued, waiting bool, err error) {
+// that rule an old value would show between a page that is cut and the next. Of
+// the types that are astray the records do not show it before they are healed.
+func applySettled(t tx, pg *page, reconciled bool, astray []string) (requeued, waiting bool, err error) {
 	// The server did not know the checkpoint: it was restored, perhaps to a time
 	// before what it had confirmed. What it has all the same it answers again.
 	anew := reconciled || pg.Reset && len(pg.ResetTypes) == 0
@@ -462,6 +473,8 @@ func applySettled(t tx, pg *page, reconciled bool) (requeued, waiting bool, err 
 	for i := range settled {
 		m := &settled[i]
 		switch {
+		case slices.Contains(astray, m.Type):
+			waiting = waiting || !pg.More
 		case named[wire.Ref{Type: m.Type, ID: m.ID}] || !pg.More && m.N <= start:
 			if err := unsettle(t, m); err != nil {
 				return requeued, false, err
@@ -501,7 +514,11 @@ func (p *Phone) compare(t tx, theirs map[string]wire.Summary, how applyHow, sums
 				}
 				p.checked[typ] = now
 			}
-			if have, err = summarize(t, typ); err != nil {
+			switch have, err = summarize(t, typ); {
+			case errors.Is(err, errDamaged):
+				differ = append(differ, typ) // it comes anew
+				continue
+			case err != nil:
 				return nil, false, err
 			}
 			sums[typ] = have

@@ -92,6 +92,8 @@ type Phone struct {
 	applying sync.Mutex
 	sums     map[string]wire.Summary
 	checked  map[string]time.Time // when a large type's digest was last computed on a live page
+	// astray counts the pages that brought changed fields of what was not here.
+	astray atomic.Int64
 
 	// rules are the stored ones, read; nil before they are needed.
 	rules atomic.Pointer[ruleSet]
@@ -142,7 +144,8 @@ type state struct {
 	Complete    bool      `json:"complete"`
 	MobileEnded bool      `json:"mobileEnded"`
 	At          time.Time `json:"at"`
-	// Checked is when the digests of all that is held last agreed.
+	// Checked is when the digests of all that is held last agreed, zero where some
+	// were found to differ since.
 	Checked time.Time `json:"checked,omitzero"`
 }
 

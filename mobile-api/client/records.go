@@ -161,15 +161,27 @@ func heldTypes(t tx) ([]string, error) {
 	return types, err
 }
 
+// summaries has those of all types that are held. One of which a record can't be
+// read has a count and no digest, which is no type's.
 func summaries(t tx) (wire.Types, error) {
 	types, err := heldTypes(t)
 	out := wire.Types{Types: make(map[string]wire.Summary, len(types))}
-	for _, typ := range types {
-		if err == nil {
-			out.Types[typ], err = summarize(t, typ)
-		}
+	if err != nil {
+		return out, err
 	}
-	return out, err
+	for _, typ := range types {
+		sum, err := summarize(t, typ)
+		if errors.Is(err, errDamaged) {
+			var n uint64
+			n, err = count(t, typ)
+			sum = wire.Summary{Count: int(n)}
+		}
+		if err != nil {
+			return out, err
+		}
+		out.Types[typ] = sum
+	}
+	return out, nil
 }
 
 func readCount(typ string, v []byte) (uint64, error) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"strings"
 	"time"
 
 	mobile "satchel/mobile-api/wire"
@@ -32,6 +33,9 @@ const (
 	maxIgnored = 8 // stale answers in a row
 	maxHeals   = 3 // of one type in one Sync or connection
 	maxGaps    = 3 // changes of numbering in one Sync
+	// maxAstray is how many pages may bring changed fields of what is not here,
+	// while the phone is open, before it asks for whole records.
+	maxAstray = 3
 )
 
 // Sync pushes what is unsent and pulls until the device has everything. After
@@ -157,6 +161,11 @@ type pullState struct {
 // do.
 const checkAll = 24 * time.Hour
 
+// wantsChanges reports whether changed fields are asked for. Where they keep
+// being of other than what is here, for whatever reason, types would be healed
+// for each change, or on a socket no more: whole records mend what they replace.
+func (p *Phone) wantsChanges() bool { return p.astray.Load() < maxAstray }
+
 // prefers returns what the next request over HTTP prefers, and notes it.
 func (p *Phone) prefers(s *pullState) (string, error) {
 	s.touched = false
@@ -170,10 +179,14 @@ func (p *Phone) prefers(s *pullState) (string, error) {
 		s.touched = last.Complete && since >= 0 && since < checkAll && !s.reconcile && len(s.heal) == 0
 		return nil
 	})
-	if s.touched {
-		return mobile.PreferChanges + ", " + mobile.PreferTouched, err
+	var prefer []string
+	if p.wantsChanges() {
+		prefer = append(prefer, mobile.PreferChanges)
 	}
-	return mobile.PreferChanges, err
+	if s.touched {
+		prefer = append(prefer, mobile.PreferTouched)
+	}
+	return strings.Join(prefer, ", "), err
 }
 
 // offers reports whether a page that would drop everything is to be answered
@@ -328,6 +341,25 @@ func (p *Phone) pullAll(ctx context.Context, rep *Report, heal []string, coming 
 	}
 }
 
+// differing notes that types were found to differ: should they not be healed now,
+// the next pulls ask for all digests, and none is taken as it was a moment ago.
+func (p *Phone) differing(types []string) error {
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	for _, typ := range types {
+		delete(p.checked, typ)
+	}
+	return p.st.update(func(t tx) error {
+		var last state
+		if err := getJSON(t, keyState, &last); err != nil {
+			p.log.Warn("what the last page said is not known", "error", err)
+			return nil // all are asked for then
+		}
+		last.Checked = time.Time{}
+		return putJSON(t, keyState, last)
+	})
+}
+
 // Verify computes the digests of all that the device holds, has the server
 // compare them, and pulls anew what differs. It returns the types that did.
 // ErrDiverged where they still differ afterwards.
@@ -361,6 +393,9 @@ func (p *Phone) Verify(ctx context.Context) (healed []string, err error) {
 			return healed, fmt.Errorf("%w: %v", ErrDiverged, v.Types)
 		}
 		healed = v.Types
+		if err := p.differing(v.Types); err != nil {
+			return healed, err
+		}
 		var rep Report
 		if err := p.pullAll(ctx, &rep, v.Types, nil); err != nil {
 			return healed, err

@@ -30,19 +30,37 @@ func Speak(c *fiber.Ctx) error {
 }
 
 // Prefers reports whether a request states the preference (RFC 7240), name=value
-// in lower case.
+// in lower case. Of several of one name the first counts.
 func Prefers(c *fiber.Ctx, preference string) bool {
+	name, value, _ := strings.Cut(preference, "=")
 	for _, line := range c.Request().Header.PeekAll(mobile.HeaderPrefer) {
-		for p := range strings.SplitSeq(string(line), ",") {
-			p, _, _ = strings.Cut(p, ";")
-			name, value, _ := strings.Cut(p, "=")
-			value = strings.Trim(strings.TrimSpace(value), `"`)
-			if strings.ToLower(strings.TrimSpace(name))+"="+value == preference {
-				return true
+		for rest, more := string(line), true; more; {
+			var p string
+			p, rest, more = cutUnquoted(rest, ',')
+			p, _, _ = cutUnquoted(p, ';')
+			said, as, _ := strings.Cut(p, "=")
+			if strings.EqualFold(strings.TrimSpace(said), name) {
+				return strings.Trim(strings.TrimSpace(as), `"`) == value
 			}
 		}
 	}
 	return false
+}
+
+// cutUnquoted is strings.Cut at the first such byte outside of quoted strings.
+func cutUnquoted(s string, at byte) (before, after string, found bool) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == at && !quoted:
+			return s[:i], s[i+1:], true
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		}
+	}
+	return s, "", false
 }
 
 // Capabilities answers what this server speaks and can do, whoever asks.

@@ -611,7 +611,7 @@ func sharedSchemas() schema {
 		}},
 		"Record": obj([]string{"type", "id", "rev", "fields"}, schema{"type": text, "id": text, "rev": text, "context": schema{"const": true}, "fields": fields, "check": schema{
 			"type": "string", "pattern": "^[0-9a-f]{8}$",
-			"description": "The fields are only those that may have changed, null for what was cleared. This is the checksum of the record that they come to: the sum, modulo 2^32, of the CRC-32C of each of its members, `\"name\":value` as in pages.",
+			"description": "The fields are only those that may have changed, null for what was cleared. This is the checksum of the record that they come to: the sum, modulo 2^32, of the first four bytes, the highest first, of the SHA-256 of each of its members, `\"name\":value` as in pages.",
 		}}),
 		"Page": obj([]string{"from", "checkpoint", "removed", "records", "processed", "more"}, schema{
 			"from": text, "checkpoint": text, "removed": list(ref("schemas", "Ref")), "records": list(ref("schemas", "Record")),

@@ -65,6 +65,9 @@ type device struct {
 func (d *device) post(path string, body map[string]any, into any) *Response {
 	d.t.Helper()
 	res := d.w.Send(d.w.DeviceToken(d.who, d.name), "POST", path, body, "Prefer", "fields=changed").Want(d.t, 200, "")
+	if applied := res.Header.Get("Preference-Applied") != ""; applied && (d.schema == 1 || path != "/sync/v1/pull") {
+		d.t.Errorf("%s: %s follows a preference that it can't", d.name, path)
+	}
 	if err := json.Unmarshal(res.Body, into); err != nil {
 		d.t.Fatal(err)
 	}

@@ -102,14 +102,10 @@ func (s *Server) pull(c *fiber.Ctx) error {
 		return err
 	}
 	s.lives.overtake(caller)
+	p.Changes = edge.Prefers(c, mobile.PreferChanges)
 	told := apply.ToldAll
-	if edge.Prefers(c, mobile.PreferChanges) {
-		p.Changes = true
-		c.Append(mobile.HeaderApplied, mobile.PreferChanges)
-	}
 	if edge.Prefers(c, mobile.PreferTouched) {
 		told = apply.ToldTouched
-		c.Append(mobile.HeaderApplied, mobile.PreferTouched)
 	}
 	cmd := caller.Command()
 	cmd.Pull = p
@@ -124,6 +120,12 @@ func (s *Server) pull(c *fiber.Ctx) error {
 	body, err := words.page(page.JSON)
 	if err != nil {
 		return err
+	}
+	if p.Changes && words == nil {
+		c.Append(mobile.HeaderApplied, mobile.PreferChanges)
+	}
+	if told == apply.ToldTouched {
+		c.Append(mobile.HeaderApplied, mobile.PreferTouched)
 	}
 	if !page.More {
 		if body, err = s.withRules(caller, body); err != nil {

@@ -5,7 +5,8 @@
 package project
 
 import (
-	"hash/crc32"
+	"crypto/sha256"
+	"encoding/binary"
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
@@ -317,17 +318,17 @@ func (p *Projector) appendChanges(dst []byte, t *entity.Type, mask entity.Mask, 
 	return dst, nil
 }
 
-// Check is a checksum of a record's fields: the sum, modulo 2^32, of the
-// CRC-32C of each of its members as it stands in JSON, name and value. It does
-// not depend on their order. The zero value is of no fields.
+// Check is a checksum of a record's fields: the sum, modulo 2^32, of the first
+// four bytes, the highest first, of the SHA-256 of each of its members as it
+// stands in JSON, name and value. It does not depend on their order. The zero
+// value is of no fields.
 type Check uint32
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Add adds a member, `"name":value`; one that is empty does not count.
 func (c *Check) Add(member []byte) {
 	if len(member) > 0 {
-		*c += Check(crc32.Checksum(member, castagnoli))
+		sum := sha256.Sum256(member)
+		*c += Check(binary.BigEndian.Uint32(sum[:]))
 	}
 }
 

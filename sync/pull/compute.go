@@ -346,10 +346,10 @@ func (c *computation) run() {
 
 	c.page.Later = c.target != 0
 	done := c.removals()
+	if c.target == 0 { // a new round
+		c.target = pos
+	}
 	if done {
-		if c.target == 0 { // a new round
-			c.target = pos
-		}
 		if done = c.updates(); done {
 			c.page.arrivals[0] = len(c.page.Items)
 			done = c.arrivals(c.arriving())

@@ -381,8 +381,8 @@ func TestManyRemovals(t *testing.T) {
 	n, total := uint64(1), 0
 	for i := range 3 {
 		p, _ := w.pull(at(n))
-		if total += p.Removed.Len(); p.Removed.Len() > 10_000 || p.More != (i < 2) || (i < 2 && len(p.Items) > 0) {
-			t.Fatalf("page %d: %d removed, %d records, more %v", i, p.Removed.Len(), len(p.Items), p.More)
+		if total += p.Removed.Len(); p.Removed.Len() > 10_000 || p.More != (i < 2) || p.Later != (i > 0) || (i < 2 && len(p.Items) > 0) {
+			t.Fatalf("page %d: %d removed, %d records, more %v, later %v", i, p.Removed.Len(), len(p.Items), p.More, p.Later)
 		}
 		n = p.N
 	}

@@ -4,9 +4,10 @@
 package wire
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 )
 
 // Ref names a record.
@@ -67,18 +68,17 @@ type Record struct {
 }
 
 // Check returns a checksum of a record's fields, 8 lowercase hex digits: the sum,
-// modulo 2^32, of the CRC-32C (Castagnoli) of each of its members as it stands
-// in a page, `"name":value`. It does not depend on their order.
+// modulo 2^32, of the first four bytes, the highest first, of the SHA-256 of each
+// of its members as it stands in a page, `"name":value`. It does not depend on
+// their order.
 func Check(fields map[string]json.RawMessage) string {
-	var sum uint32
+	var all uint32
 	for name, value := range fields {
-		c := crc32.Checksum([]byte(`"`+name+`":`), castagnoli)
-		sum += crc32.Update(c, castagnoli, value)
+		sum := sha256.Sum256([]byte(`"` + name + `":` + string(value)))
+		all += binary.BigEndian.Uint32(sum[:])
 	}
-	return fmt.Sprintf("%08x", sum)
+	return fmt.Sprintf("%08x", all)
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Page is the answer to a pull. A device applies it in one local transaction,
 // together with Checkpoint, and only if From is its own checkpoint.
