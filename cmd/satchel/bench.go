@@ -69,7 +69,7 @@ func benchCommand() *cobra.Command {
 	f.IntVar(&cfg.Runs, "runs", 5, "how often each work is done")
 	f.IntVar(&cfg.Records, "records", 100_010, "records of the tenant, ten of them public")
 	f.IntVar(&cfg.Users, "users", 100, "people who look at them, one sales area each")
-	f.IntVar(&cfg.Large, "large", 1_000_000, "records of the tenants of start1M, whatif and areas")
+	f.IntVar(&cfg.Large, "large", 1_000_000, "records of the tenants of start1M, whatif, areas and everything")
 	f.IntVar(&cfg.Sockets, "sockets", 10_000, "devices of storm and soak")
 	f.DurationVar(&cfg.SoakTime, "for", 5*time.Minute, "how long a soak lasts")
 	f.IntVar(&cfg.SoakRate, "rate", 200, "records that a soak changes a second")

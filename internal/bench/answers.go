@@ -334,6 +334,63 @@ func (b *bench) areaRights(ctx context.Context) error {
 	return nil
 }
 
+// allRights is everything: the role by which a person with one live device sees
+// every record is taken, and given again.
+func (b *bench) allRights(ctx context.Context) error {
+	l, err := b.largeTenant(ctx)
+	if err != nil {
+		return err
+	}
+	access, err := l.http.token(l.desk[0])
+	if err != nil {
+		return err
+	}
+	b.say("everything: a device pulls %d records", l.Large)
+	p, err := connect(ctx, l.server.address, access, "")
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	admin, err := l.http.token(l.world.admin)
+	if err != nil {
+		return err
+	}
+	const roles = "/v1/admin/role-assignments"
+	who := key("desk 0")
+	held := key("role of %s", who)
+	take := func() error { return l.http.send(http.MethodDelete, roles+"/"+string(held), admin, nil, nil) }
+	give := func() error {
+		body := fmt.Appendf(nil, `{"employee":%q,"role":%q}`, who, deskRole())
+		return l.http.send(http.MethodPost, roles, admin, body, func(raw []byte) error {
+			var made struct{ ID ident.RecordID }
+			err := json.Unmarshal(raw, &made)
+			held = made.ID
+			return err
+		})
+	}
+	var first, all [2][]float64
+	for range b.Runs {
+		for i, x := range []struct {
+			count  func(page) int
+			change func() error
+		}{{removed, take}, {records, give}} {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var at [2]float64
+			if err := l.move(p, x.count, l.Large, x.change, &at); err != nil {
+				return err
+			}
+			first[i], all[i] = append(first[i], at[0]), append(all[i], at[1])
+		}
+	}
+	for i, name := range []string{"everythingrevoke", "everythinggrant"} {
+		b.many(name+"first", "ms", first[i])
+		b.many(name+"all", "ms", all[i])
+	}
+	return nil
+}
+
 // move makes a change and waits until the device has, or has given up, so many
 // records. at, where given, gets the ms to the end of the first page and of
 // the last.

@@ -15,7 +15,7 @@ func TestLargeWorks(t *testing.T) {
 			large = append(large, w.Name)
 		}
 	}
-	for _, n := range []string{"start1M", "whatif", "areas"} {
+	for _, n := range []string{"start1M", "whatif", "areas", "everything"} {
 		if !slices.Contains(large, n) {
 			t.Errorf("%s is not large: %v", n, large)
 		}

@@ -36,7 +36,7 @@ type Config struct {
 	Users int
 	// WriteTime is how long one run of B writes.
 	WriteTime time.Duration
-	// Large is how many assets the tenants of start1M, whatif and areas have, and
+	// Large is how many assets the tenants of start1M, whatif, areas and everything have, and
 	// how many jobs the largest of lists.
 	Large int
 	// Sockets is how many devices soak and storm have, SoakTime how long a soak
@@ -127,6 +127,7 @@ var works = []work{
 	{"explain", "why somebody may or may not do something to a record", (*bench).explains, true, false},
 	{"whatif", "a change of a role that 100 people hold over 1,000,000 records, tried", (*bench).whatIfs, false, false},
 	{"areas", "the right to an area of 100,000 records taken and given back", (*bench).areaRights, false, false},
+	{"everything", "the right to 1,000,000 records taken and given back", (*bench).allRights, false, false},
 	{"link", "a phone's first sync, day and live changes over a bad link", (*bench).badLink, false, false},
 	{"growth", "what grows with records, people and areas", (*bench).growth, false, false},
 	{"tenants", "start and first answers with 1,000 small tenants in one folder", (*bench).tenants, false, false},
@@ -197,7 +198,7 @@ type bench struct {
 	full   int     // devices used up by A2
 	taken  int     // users that D1000 and R1000 have done
 
-	large  *bench     // of whatif and areas, once it was needed
+	large  *bench     // of whatif, areas and everything, once it was needed
 	desk   []*account // of large: the role's holders
 	filled bool       // of large: their devices have pulled
 

@@ -161,6 +161,17 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+// TestEverything: a role is taken from a person and given again, and all records
+// leave the live device and come back.
+func TestEverything(t *testing.T) {
+	cfg, figures := tiny(t)
+	measure(t, cfg, "everything")
+	for _, name := range []string{"everythingrevoke", "everythinggrant"} {
+		within(t, figures, name+"first", 0.1, 60_000)
+		within(t, figures, name+"all", figures[name+"first"].Value, 60_000)
+	}
+}
+
 // TestStartDemo: the demo tenant starts, and somebody signs in to it.
 func TestStartDemo(t *testing.T) {
 	cfg, figures := tiny(t)

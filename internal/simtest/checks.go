@@ -25,7 +25,7 @@ import (
 // encode renders a page as it leaves the server and judges every byte of it.
 func (s *sim) encode(pg *apply.Page) *wire.Page {
 	rd := s.reader()
-	raw, err := pg.Encode(rd, nil, apply.TypesOf(pg.Now))
+	raw, err := pg.Encode(rd, nil, apply.ToldAll)
 	must(err)
 	var out wire.Page
 	d := json.NewDecoder(bytes.NewReader(raw))

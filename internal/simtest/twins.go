@@ -237,7 +237,7 @@ func (t *twin) record(r request, res apply.Result) {
 		line += fmt.Sprintf("%s %q field=%q %s", f.Code, f.Message, f.Field, extra)
 	case res.Page != nil:
 		rd := t.reader()
-		raw, err := res.Page.Encode(rd, nil, apply.TypesOf(res.Page.Now))
+		raw, err := res.Page.Encode(rd, nil, apply.ToldAll)
 		must(err)
 		line += string(raw)
 	case res.Push != nil:

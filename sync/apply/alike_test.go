@@ -123,13 +123,10 @@ func (o *office) answer(rd *state.Reader, a asks, asked apply.Asked, res apply.R
 	p := res.Page
 	phone := o.phones[a.phone]
 	o.ahead.After(phone.id, asked, p)
-	var types []uint16
-	if p.Complete && a.full {
-		types = apply.TypesOf(p.Now)
-	}
+	told := a.told()
 	phone.cp = p.Checkpoint
 	if o.alone {
-		b, err := p.Encode(rd, nil, types)
+		b, err := p.Encode(rd, nil, told)
 		if err != nil {
 			o.t.Fatal(err)
 		}
@@ -141,13 +138,13 @@ func (o *office) answer(rd *state.Reader, a asks, asked apply.Asked, res apply.R
 	b, mine := body(p)
 	switch {
 	case b == nil:
-		raw, err := p.Encode(rd, nil, types)
+		raw, err := p.Encode(rd, nil, told)
 		if err != nil {
 			o.t.Fatal(err)
 		}
 		return string(raw)
 	case mine:
-		b.Make(p, rd, nil, types)
+		b.Make(p, rd, nil, told)
 	default:
 		o.shared++
 	}

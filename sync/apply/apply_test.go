@@ -95,7 +95,7 @@ func (w *world) encode(p *apply.Page) string {
 	defer snap.Close()
 	cat, _ := module.Catalogue()
 	rd := state.NewReader(cat, snap)
-	b, err := p.Encode(rd, nil, apply.TypesOf(p.Now))
+	b, err := p.Encode(rd, nil, apply.ToldAll)
 	if err != nil {
 		w.t.Fatal(err)
 	}

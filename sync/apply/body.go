@@ -33,16 +33,15 @@ func NewBody() *Body { return &Body{done: make(chan struct{})} }
 // errAbandoned says that whoever was to make a body did not.
 var errAbandoned = errors.New("apply: the page that this one has its records from was not encoded")
 
-// Make makes it, for a page of which it is: with the readers and types of
-// [Page.Encode].
-func (b *Body) Make(p *Page, rd, twin *state.Reader, types []uint16) {
+// Make makes it, for a page of which it is: with what [Page.Encode] takes.
+func (b *Body) Make(p *Page, rd, twin *state.Reader, told Told) {
 	defer b.Abandon() // where it panics
 	var dst []byte
 	if b.room > 0 {
 		dst = make([]byte, b.room, b.room+p.room(len(p.Items))+removalBytes*p.Removed.Len()+256)
 	}
 	var c contents
-	if c, b.err = p.contents(dst, rd, twin, types); b.err == nil {
+	if c, b.err = p.contents(dst, rd, twin, told); b.err == nil {
 		b.made = c
 	}
 	close(b.done)
@@ -126,6 +125,8 @@ const (
 	ToldTouched
 	// ToldSmall is of those of them that have few records.
 	ToldSmall
+	// ToldNone is of none.
+	ToldNone
 )
 
 // Tells returns what the page tells of what was asked for. Of a round of several

@@ -40,7 +40,7 @@ func TestAppendWith(t *testing.T) {
 	w.load(row("jobActivity", "act-one-1", "title", "Later"))
 	page := w.do(p.pulling(command.Pull{})).Page
 	b := apply.NewBody()
-	w.reader(func(rd *state.Reader) { b.Make(page, rd, nil, nil) })
+	w.reader(func(rd *state.Reader) { b.Make(page, rd, nil, apply.ToldNone) })
 	if err := b.Wait(); err != nil {
 		t.Fatal(err)
 	}

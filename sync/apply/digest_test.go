@@ -96,6 +96,23 @@ func TestDigestsOfMany(t *testing.T) {
 			}
 		}
 	}
+	// What has changed of many of them is told in part, by two goroutines too.
+	p.cp = w.ok(p.pulling(command.Pull{Limit: 4_000})).Page.Checkpoint
+	sites := slices.DeleteFunc(slices.Clone(got), func(r wire.Record) bool { return r.Type != "site" })
+	for from := range 2 {
+		var again []command.Row
+		for i := range 800 {
+			again = append(again, row("site", ident.RecordID(sites[10*i+from].ID), "client", "client-one", "name", "Another name"))
+		}
+		w.load(again...)
+	}
+	page := w.ok(p.pulling(command.Pull{Changes: true})).Page
+	one, two := w.encodeBoth(page)
+	if n := bytes.Count(two, []byte(`"check":"`)); !page.Large() || n != 1_600 || !bytes.Equal(one, two) {
+		t.Errorf("%d of %d changed records are told in part, large %v, alike %v", n, len(page.Items), page.Large(), bytes.Equal(one, two))
+	}
+	p.cp = page.Checkpoint
+	w.ok(p.pulling(command.Pull{}))
 	// A change of one record later is no round of pages.
 	w.ok(write("emp-mgr-1", command.Write{Op: "patch", Type: "site", ID: "site-of-a-long-name-1", Fields: obj("name", "x")}))
 	if page := w.ok(p.pulling(command.Pull{})).Page; page.Large() || len(page.Items) != 1 {
@@ -109,12 +126,8 @@ func (w *world) encodeBoth(p *apply.Page) (one, two []byte) {
 	w.reader(func(rd *state.Reader) {
 		w.reader(func(twin *state.Reader) {
 			var errs [2]error
-			var types []uint16
-			if p.Complete {
-				types = apply.TypesOf(p.Now)
-			}
-			one, errs[0] = p.Encode(rd, nil, types)
-			two, errs[1] = p.Encode(rd, twin, types)
+			one, errs[0] = p.Encode(rd, nil, apply.ToldAll)
+			two, errs[1] = p.Encode(rd, twin, apply.ToldAll)
 			if err := errors.Join(errs[:]...); err != nil {
 				w.t.Fatal(err)
 			}
@@ -142,7 +155,7 @@ func TestTwinPanics(t *testing.T) {
 				t.Errorf("recovered %v", got)
 			}
 		}()
-		_, err := page.Encode(rd, state.NewReader(w.cat, broken{}), nil)
+		_, err := page.Encode(rd, state.NewReader(w.cat, broken{}), apply.ToldNone)
 		t.Errorf("returned, with %v", err)
 	})
 }
@@ -165,7 +178,7 @@ func TestRoom(t *testing.T) {
 	w.reader(func(rd *state.Reader) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		body, err := page.Encode(rd, nil, nil)
+		body, err := page.Encode(rd, nil, apply.ToldNone)
 		runtime.ReadMemStats(&after)
 		if err != nil || !bytes.Contains(body, []byte(`"updatedBy":"emp-ada-1"`)) {
 			t.Fatalf("%v, %.400s", err, body)

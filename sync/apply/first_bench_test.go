@@ -43,7 +43,7 @@ func BenchmarkFirst(b *testing.B) {
 		b.Run("encode", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				body, err := first.Encode(rd, nil, nil)
+				body, err := first.Encode(rd, nil, apply.ToldNone)
 				if err != nil {
 					b.Fatal(err)
 				}

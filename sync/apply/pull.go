@@ -309,12 +309,15 @@ func (p *Page) Large() bool {
 }
 
 // Encode returns the page as JSON, read from the snapshot of the commit that made
-// it, with the digests of the types, as they stand in Now; without any where the
-// page is not complete. Another goroutine does half of it where twin, which may
+// it, with the digests of the types that are to be told, as they stand in Now;
+// without any where the page is not complete. Another goroutine does half of it where twin, which may
 // be nil, reads the same snapshot.
-func (p *Page) Encode(rd, twin *state.Reader, types []uint16) ([]byte, error) {
-	room := p.around() + p.room(len(p.Items)) + removalBytes*p.Removed.Len() + digestBytes*len(types)
-	c, err := p.contents(p.appendHead(make([]byte, 0, room)), rd, twin, types)
+func (p *Page) Encode(rd, twin *state.Reader, told Told) ([]byte, error) {
+	room := p.around() + p.room(len(p.Items)) + removalBytes*p.Removed.Len()
+	if p.Complete && p.Tells(told) == ToldAll {
+		room += digestBytes * len(TypesOf(p.Now))
+	}
+	c, err := p.contents(p.appendHead(make([]byte, 0, room)), rd, twin, told)
 	if err != nil {
 		return nil, err
 	}
@@ -325,7 +328,9 @@ func (p *Page) Encode(rd, twin *state.Reader, types []uint16) ([]byte, error) {
 const removalBytes, digestBytes = 60, 130
 
 // contents encodes what the page brings, its middle behind what is in dst.
-func (p *Page) contents(dst []byte, rd, twin *state.Reader, types []uint16) (c contents, err error) {
+func (p *Page) contents(dst []byte, rd, twin *state.Reader, told Told) (c contents, err error) {
+	dst, types := p.appendRemoved(rd, dst)
+	types = p.summed(rd.Cat, told, types)
 	left, noted := p.Now, []uint16(nil)
 	if len(p.Items) >= manyShown && len(types) > 0 {
 		left, noted = without(p.Now, p.Items), types
@@ -335,7 +340,6 @@ func (p *Page) contents(dst []byte, rd, twin *state.Reader, types []uint16) (c c
 	if twin != nil {
 		half /= 2
 	}
-	dst = p.appendRemoved(rd, dst)
 	from := len(dst)
 	rest := spares.Get().(*[]byte)
 	defer spares.Put(rest)
@@ -422,14 +426,22 @@ func appendToken(dst []byte, s string) []byte {
 	return append(append(append(dst, '"'), s...), '"')
 }
 
-// appendRemoved appends what the page removes, and how the records begin.
-func (p *Page) appendRemoved(rd *state.Reader, dst []byte) []byte {
+// appendRemoved appends what the page removes, and how the records begin. It
+// returns the types of which it removes something.
+func (p *Page) appendRemoved(rd *state.Reader, dst []byte) ([]byte, []uint16) {
 	dst = append(dst, `"removed":[`...)
 	sep := ""
+	var types []uint16
+	var last *entity.Type
 	for o := range p.Removed.All() {
 		t, id := rd.Name(o)
 		if t == nil {
 			continue
+		}
+		if t != last {
+			if last = t; !slices.Contains(types, t.No) {
+				types = append(types, t.No)
+			}
 		}
 		dst = append(dst, sep...)
 		dst = append(append(dst, `{"type":"`...), t.Name...)
@@ -437,7 +449,51 @@ func (p *Page) appendRemoved(rd *state.Reader, dst []byte) []byte {
 		dst = append(dst, `"}`...)
 		sep = ","
 	}
-	return append(dst, `],"records":[`...)
+	return append(dst, `],"records":[`...), types
+}
+
+// fewRecords returns how many records a type may have for a live page with so
+// many records to carry its digest. A digest reads every record of the type:
+// for a page of one record that everybody sees it would be nearly all of the
+// work, while for one that brings or takes many it adds little. What a live
+// page leaves out, verify and the first page of the next connection tell.
+func fewRecords(items int) int { return 64 + 4*items }
+
+// summed returns the types that a complete page tells the digests of; removed are
+// those of which it removes something.
+func (p *Page) summed(cat *entity.Catalogue, told Told, removed []uint16) []uint16 {
+	if told = p.Tells(told); !p.Complete || told == ToldNone {
+		return nil
+	}
+	if told == ToldAll {
+		return TypesOf(p.Now)
+	}
+	touched := map[uint16]bool{}
+	for _, no := range removed {
+		touched[no] = true
+	}
+	for i, it := range p.Items {
+		if i == 0 || it.Class.Type != p.Items[i-1].Class.Type {
+			touched[it.Class.Type] = true
+		}
+	}
+	most := fewRecords(len(p.Items) + p.Removed.Len())
+	var out []uint16
+	for _, typ := range cat.Types {
+		if !touched[typ.No] {
+			continue
+		}
+		n := 0
+		for _, part := range p.Now {
+			if part.Type == typ.No {
+				n += part.Set.Len()
+			}
+		}
+		if n <= most || told == ToldTouched {
+			out = append(out, typ.No)
+		}
+	}
+	return out
 }
 
 // appendTail appends what stands after it; complete is of the digests, nil for

@@ -156,5 +156,5 @@ func (t *Tenant) work(p *apply.Page, x *foresight) {
 		return
 	}
 	tell()
-	x.page.Body.Make(x.page.Page, rd, twin, nil)
+	x.page.Body.Make(x.page.Page, rd, twin, apply.ToldNone)
 }

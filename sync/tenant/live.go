@@ -307,14 +307,10 @@ func (t *Tenant) pageJSON(a answer, told apply.Told) ([]byte, error) {
 		default:
 		}
 	}
-	var types []uint16
-	if page.Complete {
-		types = t.summed(rd, page, page.Tells(told))
-	}
 	if a.body == nil {
-		return page.Encode(rd, twin, types)
+		return page.Encode(rd, twin, told)
 	}
-	a.body.Make(page, rd, twin, types)
+	a.body.Make(page, rd, twin, told)
 	if err := a.body.Wait(); err != nil {
 		return nil, err
 	}
@@ -328,44 +324,4 @@ func (v *View) Expected(sub *policy.Subject, device ident.DeviceID) (map[string]
 		return nil, fault.New(fault.DeviceRequired)
 	}
 	return apply.Digests(v.Reader, apply.Current(v.Reader, sub, d, v.t.opts.Field)), nil
-}
-
-// liveDigest returns how many records a type may have for a live page with so
-// many records to carry its digest. A digest reads every record of the type:
-// for a page of one record that everybody sees it would be nearly all of the
-// work, while for one that brings or takes many it adds little. What a live
-// page leaves out, verify and the first page of the next connection tell.
-func liveDigest(items int) int { return 64 + 4*items }
-
-// summed returns the types that a complete page tells the digests of.
-func (t *Tenant) summed(rd *state.Reader, page *apply.Page, told apply.Told) []uint16 {
-	if told == apply.ToldAll {
-		return apply.TypesOf(page.Now)
-	}
-	touched := map[uint16]bool{}
-	for _, it := range page.Items {
-		touched[it.Class.Type] = true
-	}
-	most := liveDigest(len(page.Items) + page.Removed.Len())
-	for o := range page.Removed.All() {
-		if typ, _ := rd.Name(o); typ != nil {
-			touched[typ.No] = true
-		}
-	}
-	var out []uint16
-	for _, typ := range t.opts.Cat.Types {
-		if !touched[typ.No] {
-			continue
-		}
-		n := 0
-		for _, p := range page.Now {
-			if p.Type == typ.No {
-				n += p.Set.Len()
-			}
-		}
-		if n <= most || told == apply.ToldTouched {
-			out = append(out, typ.No)
-		}
-	}
-	return out
 }
