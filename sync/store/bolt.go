@@ -16,6 +16,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"satchel/internal/durable"
 	"satchel/internal/fault"
@@ -84,14 +85,19 @@ type Bolt struct {
 	rushed  bool         // at once; under write
 	over    atomic.Int64 // bytes of top
 
-	// layMu guards what lies over the file. It is held while a snapshot opens its
-	// transaction, so that the two fit together.
+	// layMu guards what lies over the file, and readers. It is held while a snapshot
+	// opens its transaction, so that the two fit together.
 	layMu    sync.Mutex
 	top      *layer      // the newest
 	frozen   *layer      // being folded
 	frozenOf nonce       // the journal that it is of; under folding
 	frozenTo uint64      // the last commit that it has; under folding
 	left     atomic.Bool // frozen is what a crash left, for which there was no space; until that is folded and removed
+	readers  int         // that have a transaction
+	outgrown bool        // a fold waits until there are none, or is under way without any
+	calm     sync.Cond   // of layMu: there are none, or the fold is over
+	mapped   int         // bytes of the file; under folding
+	bounded  bool        // a commit must do with those; under folding
 
 	// spaceMu guards what the last look at the disk showed.
 	spaceMu sync.Mutex
@@ -133,11 +139,12 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 			return nil, fmt.Errorf("store: making %s: %w", path, err)
 		}
 	}
-	db, err := openFile(path, opts, false)
+	db, reserved, err := openFile(path, opts, false)
 	if err != nil {
 		return nil, fmt.Errorf("store: %s: %w", path, err)
 	}
 	b := &Bolt{db: db, path: path, opts: opts}
+	b.calm.L = &b.layMu
 	if err := b.settle(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
 	}
@@ -146,6 +153,9 @@ func openBolt(path string, opts Options, table []migration) (*Bolt, error) {
 	}
 	if err := b.prepare(table); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), guard(db.Close))
+	}
+	if err := b.noteMapped(reserved); err != nil {
+		return nil, errors.Join(err, guard(db.Close))
 	}
 	return b, nil
 }
@@ -211,7 +221,7 @@ func create(path string, opts Options, format uint64) (err error) {
 	if err := errors.Join(tmp.Chmod(0o600), tmp.Close()); err != nil {
 		return err
 	}
-	db, err := openFile(name, opts, true)
+	db, _, err := openFile(name, opts, true)
 	if err != nil {
 		return err
 	}
@@ -372,6 +382,9 @@ func (b *Bolt) commit(fn func(*boltWriter) error) error {
 		// A commit that panicked has not let go of the file, and Close would
 		// wait for it for ever; one that erred has.
 		_ = guard(tx.Rollback)
+		if b.bounded && errors.Is(err, berrors.ErrMaxSizeReached) {
+			return errOutgrown
+		}
 		if outOfSpace(err) && b.before(uint64(id)) {
 			return fault.New(fault.DiskFull).Because(fmt.Errorf("store: %s: %w", b.path, err))
 		}
@@ -421,15 +434,17 @@ func (b *Bolt) Snapshot() (Snapshot, error) {
 func (b *Bolt) layers() (layers, error) {
 	b.layMu.Lock()
 	defer b.layMu.Unlock()
+	b.admit()
 	tx, err := b.db.Begin(false)
 	if err != nil {
 		return layers{}, fmt.Errorf("store: %s: %w", b.path, err)
 	}
+	b.readers++
 	over := [2]*layer{b.top, b.frozen}
 	if mutant.On(mutant.FrozenNotRead) {
 		over[1] = nil
 	}
-	return layers{boltReader: boltReader{tx: tx}, over: over}, nil
+	return layers{boltReader: boltReader{tx: tx}, over: over, of: b}, nil
 }
 
 // Size implements [Engine]: the length of the file, which never shrinks, see
@@ -578,12 +593,7 @@ func (r *boltReader) scanBack(b Bucket, from []byte, fn func(k, v []byte) bool) 
 
 type boltSnapshot struct{ layers }
 
-func (s *boltSnapshot) Close() {
-	if s.tx != nil {
-		_ = s.tx.Rollback() // of a read transaction: can't fail while it is open
-		s.tx = nil
-	}
-}
+func (s *boltSnapshot) Close() { s.end() }
 
 type boltWriter struct {
 	boltReader

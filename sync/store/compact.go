@@ -49,7 +49,7 @@ func Compact(src, dst string, progress func(done, total int64)) (err error) {
 	if err := errors.Join(tmp.Chmod(0o600), tmp.Close()); err != nil {
 		return fail(err)
 	}
-	to, err := openFile(tmp.Name(), Options{Timeout: DefaultTimeout, NoSync: true}, true)
+	to, _, err := openFile(tmp.Name(), Options{Timeout: DefaultTimeout, NoSync: true}, true)
 	if err != nil {
 		return fail(err)
 	}

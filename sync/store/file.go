@@ -33,24 +33,27 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// openFile opens a bbolt file; it must have been made by create or be new.
-func openFile(path string, opts Options, fresh bool) (*bolt.DB, error) {
+// openFile opens a bbolt file; it must have been made by create or be new. It
+// returns for how many bytes address space was reserved, 0 for none beyond the
+// file's own.
+func openFile(path string, opts Options, fresh bool) (db *bolt.DB, reserved int, err error) {
 	if !fresh {
 		// A file that is being written to may look damaged for a moment; then
 		// the lock is what to complain about.
 		if err := checkHead(path); err != nil && !inUse(path) {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	size := opts.InitialMmapSize
-	if size == 0 && !fresh {
-		size = defaultMmapSize()
+	reserved = opts.InitialMmapSize
+	if reserved == 0 && !fresh {
+		reserved = defaultMmapSize()
 	}
-	db, err := openMapped(path, opts, size, false)
-	if opts.InitialMmapSize == 0 && size > 0 && errors.Is(err, syscall.ENOMEM) {
+	db, err = openMapped(path, opts, reserved, false)
+	if opts.InitialMmapSize == 0 && reserved > 0 && errors.Is(err, syscall.ENOMEM) {
+		reserved = 0
 		db, err = openMapped(path, opts, 0, false)
 	}
-	return db, err
+	return db, reserved, err
 }
 
 func openMapped(path string, opts Options, mmap int, readOnly bool) (db *bolt.DB, err error) {

@@ -184,7 +184,9 @@ func (b *Bolt) foldFrozen() error {
 		return err
 	}
 	if b.frozen != nil {
-		err := b.commit(func(w *boltWriter) error { return w.takeIn(b.frozen, b.frozenOf, b.frozenTo) })
+		err := b.growing(func() error {
+			return b.commit(func(w *boltWriter) error { return w.takeIn(b.frozen, b.frozenOf, b.frozenTo) })
+		})
 		if err != nil {
 			return err
 		}
@@ -327,13 +329,6 @@ type journalWriter struct {
 	draft  *draft
 	record []byte
 	scans  scans
-}
-
-func (w *journalWriter) end() {
-	if w.tx != nil {
-		_ = w.tx.Rollback() // of a read transaction: can't fail while it is open
-		w.tx = nil
-	}
 }
 
 func (w *journalWriter) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {

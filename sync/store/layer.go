@@ -66,6 +66,16 @@ func (d *draft) set(b Bucket, row item) {
 type layers struct {
 	boltReader
 	over [2]*layer // the newest first, nil where there is none
+	of   *Bolt
+}
+
+// end ends the transaction that they read.
+func (r *layers) end() {
+	if r.tx != nil {
+		_ = r.tx.Rollback() // of a read transaction: can't fail while it is open
+		r.tx = nil
+		r.of.leave()
+	}
 }
 
 // above returns the bucket's trees over the file, the newest first.
