@@ -93,7 +93,7 @@ func TestChanged(t *testing.T) {
 			}
 		}
 	})
-	if partial < 100 || cleared < 10 {
+	if partial == 0 || cleared == 0 { // few are drawn with -short
 		t.Errorf("%d records in part, %d fields cleared", partial, cleared)
 	}
 }
