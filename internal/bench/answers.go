@@ -256,6 +256,20 @@ func (b *bench) fillDesks(ctx context.Context) error {
 	return nil
 }
 
+// observed returns a person's device, live and up to date, and the access token
+// of the administrator who is to change what it may have.
+func (b *bench) observed(ctx context.Context, who *account) (p *phone, admin string, err error) {
+	if admin, err = b.http.token(b.world.admin); err != nil {
+		return nil, "", err
+	}
+	access, err := b.http.token(who)
+	if err != nil {
+		return nil, "", err
+	}
+	p, err = connect(ctx, b.server.address, access, "")
+	return p, admin, err
+}
+
 // areaRights is areas: the right to an area with a tenth of all records is
 // taken from a person with one live device, and given back.
 func (b *bench) areaRights(ctx context.Context) error {
@@ -264,20 +278,12 @@ func (b *bench) areaRights(ctx context.Context) error {
 		return err
 	}
 	const user = 0
-	access, err := l.http.token(l.world.phones[user][0])
-	if err != nil {
-		return err
-	}
 	b.say("areas: a device pulls %d records", len(l.world.areas[user/2].assets))
-	p, err := connect(ctx, l.server.address, access, "")
+	p, admin, err := l.observed(ctx, l.world.phones[user][0])
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	admin, err := l.http.token(l.world.admin)
-	if err != nil {
-		return err
-	}
 	person := "/v1/admin/employees/" + string(l.world.people[user])
 	write := func(body string) (float64, error) {
 		sent := time.Now()
@@ -341,20 +347,12 @@ func (b *bench) allRights(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	access, err := l.http.token(l.desk[0])
-	if err != nil {
-		return err
-	}
 	b.say("everything: a device pulls %d records", l.Large)
-	p, err := connect(ctx, l.server.address, access, "")
+	p, admin, err := l.observed(ctx, l.desk[0])
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	admin, err := l.http.token(l.world.admin)
-	if err != nil {
-		return err
-	}
 	const roles = "/v1/admin/role-assignments"
 	who := key("desk 0")
 	held := key("role of %s", who)

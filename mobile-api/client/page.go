@@ -313,11 +313,7 @@ func laid(stored []byte, r *pageRecord) []byte {
 	if json.Unmarshal(was, &fields) != nil || json.Unmarshal(r.Fields, &changed) != nil || fields == nil {
 		return nil
 	}
-	for name, v := range changed {
-		if fields[name] = v; isNull(v) {
-			delete(fields, name)
-		}
-	}
+	wire.Lay(fields, changed)
 	if wire.Check(fields) != r.Check {
 		return nil
 	}

@@ -67,11 +67,7 @@ func laid(t *testing.T, was, r wire.Record) wire.Record {
 		return r
 	}
 	fields := maps.Clone(was.Fields)
-	for name, v := range r.Fields {
-		if fields[name] = v; string(v) == "null" {
-			delete(fields, name)
-		}
-	}
+	wire.Lay(fields, r.Fields)
 	if got := wire.Check(fields); got != r.Check {
 		t.Fatalf("%v over %v has the checksum %s", r, was, got)
 	}

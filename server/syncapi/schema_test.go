@@ -108,11 +108,7 @@ func (d *device) take(r wire.Record) {
 			d.t.Errorf("%s: only the changed fields of %s", d.name, ref)
 		}
 		fields := maps.Clone(d.held[ref].Fields)
-		for name, v := range r.Fields {
-			if fields[name] = v; string(v) == "null" {
-				delete(fields, name)
-			}
-		}
+		wire.Lay(fields, r.Fields)
 		if r.Fields = fields; wire.Check(fields) != r.Check {
 			d.t.Errorf("%s: the changed fields of %s come to another record", d.name, ref)
 		}

@@ -110,15 +110,18 @@ type Page struct {
 // not been sent because its last change comes later in the order of changes. Only
 // between rounds does the device have all of what it holds as of its mark.
 func (p *Page) Updates() bool {
-	return !p.Reset && !p.Rebase && p.whole && len(p.Items) > p.arrivals[1]-p.arrivals[0]
+	return p.based() && len(p.Items) > p.arrivals[1]-p.arrivals[0]
 }
+
+// based reports whether it is known what the device has of what it holds.
+func (p *Page) based() bool { return !p.Reset && !p.Rebase && p.whole }
 
 // Lacks returns the position from which on the device may lack what was written
 // to the i-th item: it has the record in the class that it is sent in, as it was
 // just before that or at some time since. ok is false where the device may have
 // nothing of it, or not as it is taken to.
 func (p *Page) Lacks(i int) (from ident.Position, ok bool) {
-	if p.Reset || p.Rebase || !p.whole {
+	if !p.based() {
 		return 0, false
 	}
 	if i >= p.arrivals[0] && i < p.arrivals[1] && !mutant.On(mutant.ArrivalsAsChanges) {

@@ -67,6 +67,17 @@ type Record struct {
 	Check string `json:"check,omitempty"`
 }
 
+// Lay lays changed fields over those of a record, as said of Record.Check.
+func Lay(fields, changed map[string]json.RawMessage) {
+	for name, value := range changed {
+		if string(value) == "null" {
+			delete(fields, name)
+		} else {
+			fields[name] = value
+		}
+	}
+}
+
 // Check returns a checksum of a record's fields, 8 lowercase hex digits: the sum,
 // modulo 2^32, of the first four bytes, the highest first, of the SHA-256 of each
 // of its members as it stands in a page, `"name":value`. It does not depend on
