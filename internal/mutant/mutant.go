@@ -51,6 +51,7 @@ const (
 
 	// Of sync/state: indexes, and what a refused command leaves.
 	AreaKeepsClient
+	LengthNotNoted
 	UndoLeavesIndex
 	UndoLeavesRows
 	RecentChangeLost
@@ -78,6 +79,8 @@ const (
 	PendingNotHeld
 	MemoWithoutMark
 	MemoKept
+	CutByHidden
+	LongAsShort
 	ArrivalsAsChanges
 	ChangesSincePage
 	ChangesAmidRound

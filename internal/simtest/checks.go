@@ -806,6 +806,12 @@ func (s *sim) checkIndexes() {
 		r, err := s.cat.Decode(o, v)
 		must(err)
 		add(state.TypeKey(r.Type.No), o)
+		if len(v) > 419 {
+			add("L\x00", o)
+		}
+		if len(v) > 2097 {
+			add("L\x01", o)
+		}
 		if c := r.Client(); c == "" {
 			add(state.NoClientKey, o)
 		} else {

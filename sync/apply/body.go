@@ -139,9 +139,9 @@ func (p *Page) Tells(asked Told) Told {
 	return asked
 }
 
-// maxShared bounds the visible segments of pages that share their body: what is
-// larger would be kept for those that may never come, and copied.
-const maxShared = 16 << 10
+// maxShared bounds what the visible segments of pages that share their body have at
+// most: what is larger would be kept for those that may never come, and copied.
+const maxShared = 40 << 10
 
 // Of returns the body that a page shares with others; mine says that it is to be
 // made by whoever answers this page. It is nil for a page by itself.

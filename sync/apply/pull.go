@@ -395,15 +395,13 @@ func together(both bool, f, g func()) {
 	}
 }
 
-// room is about how many bytes so many of the page's records have as JSON: beside
-// its fields each has its type, id, rev, time and writer, and commas. Pages are
-// too large to be copied over and over as they grow.
-func (p *Page) room(records int) int {
-	if records == 0 {
-		return 0
-	}
-	return (p.Size/len(p.Items) + 180) * records
-}
+// room is what is made ready for so many of the page's records. How long they are is
+// known once the first are there.
+func (p *Page) room(records int) int { return 600 * min(records, firstEncoded) }
+
+// firstEncoded is how many records of a page tell how many bytes the others have:
+// pages are too large to be copied over and over as they grow.
+const firstEncoded = 32
 
 // around is about how many bytes stand around what the page brings.
 func (p *Page) around() int { return len(p.From) + len(p.Checkpoint) + 256 }
@@ -433,11 +431,7 @@ func (p *Page) appendRemoved(rd *state.Reader, dst []byte) ([]byte, []uint16) {
 	sep := ""
 	var types []uint16
 	var last *entity.Type
-	for o := range p.Removed.All() {
-		t, id := rd.Name(o)
-		if t == nil {
-			continue
-		}
+	rd.Names(p.Removed, func(t *entity.Type, id []byte) {
 		if t != last {
 			if last = t; !slices.Contains(types, t.No) {
 				types = append(types, t.No)
@@ -448,7 +442,7 @@ func (p *Page) appendRemoved(rd *state.Reader, dst []byte) ([]byte, []uint16) {
 		dst = append(append(dst, `","id":"`...), id...)
 		dst = append(dst, `"}`...)
 		sep = ","
-	}
+	})
 	return append(dst, `],"records":[`...), types
 }
 
@@ -526,7 +520,7 @@ func (p *Page) appendTail(cat *entity.Catalogue, dst, complete []byte) []byte {
 func (p *Page) encodeRecords(rd *state.Reader, dst []byte, from, to int, t *tally, noted []uint16) ([]byte, error) {
 	e := encoder{page: p}
 	items := p.Items[:to]
-	start := len(dst)
+	start, done := len(dst), 0
 	var err error
 	for i := from; i < to; {
 		n := i + 1
@@ -542,6 +536,10 @@ func (p *Page) encodeRecords(rd *state.Reader, dst []byte, from, to int, t *tall
 			}
 			if len(dst) > start {
 				dst = append(dst, ',')
+			}
+			if done++; done == firstEncoded+1 {
+				each := (len(dst) - start) / firstEncoded
+				dst = slices.Grow(dst, (each+each/16)*(to-at))
 			}
 			var rev project.Rev
 			dst, rev, err = e.record(dst, raw, typ, at)

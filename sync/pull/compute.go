@@ -23,7 +23,8 @@ const (
 	// maxScanned is how many changes a pull that finds nothing looks through
 	// before its mark is stored, so that the next one need not.
 	maxScanned = 2000
-	// maxBytes bounds the visible segments of a page; one record always fits.
+	// maxBytes bounds the visible segments of a page; one record always fits. See
+	// [state.Lengths].
 	maxBytes = 4 << 20
 )
 
@@ -82,7 +83,7 @@ type Page struct {
 	ResetTypes []uint16
 	// Rebase: the page has nothing to apply but a checkpoint to go on from.
 	Rebase bool
-	// Size is the bytes of the items' visible segments.
+	// Size is how many bytes the items' visible segments have at most.
 	Size int
 	// Later: the page is not the first of its round.
 	Later bool
@@ -290,7 +291,7 @@ type computation struct {
 	now    scope.Sets
 	page   *Page
 	limit  int
-	size   int
+	size   int // of the visible segments of the items, those unread left out
 	pr     project.Projector
 	mark   Mark
 	since  *Mark // further than d.Mark
@@ -310,6 +311,12 @@ type computation struct {
 	updated int
 	// scanned counts what of the change index was looked at.
 	scanned int
+
+	// unread are the items, from one place to another in ascending order of ordinals,
+	// that were put on the page without reading them; they have unreadMost bytes at
+	// most.
+	unread     [][2]int
+	unreadMost int
 
 	parts  scope.Sets // of what is held, those that count
 	unsure bits.Set
@@ -363,7 +370,7 @@ func (c *computation) run() {
 			done = c.updates()
 		}
 	}
-	c.page.More, c.page.Complete, c.page.Size = !done, done, c.size
+	c.page.More, c.page.Complete, c.page.Size = !done, done, c.size+c.unreadMost
 	if done {
 		c.target = 0
 	}
@@ -419,13 +426,42 @@ func (c *computation) full() bool { return len(c.page.Items) >= c.limit }
 
 // send puts a record on the page; it reports false where the page is full.
 func (c *computation) send(o ident.Ordinal, cl scope.Class, size int) bool {
-	if c.full() || (len(c.page.Items) > 0 && c.size+size > maxBytes) {
+	if c.full() || (len(c.page.Items) > 0 && !c.room(size)) {
 		return false
 	}
 	c.size += size
+	c.put(o, cl)
+	return true
+}
+
+func (c *computation) put(o ident.Ordinal, cl scope.Class) {
 	c.page.Items = append(c.page.Items, Item{o, cl})
 	c.seen.add(o)
-	return true
+}
+
+// room reports whether so many bytes have room on the page. Where what was not read
+// decides about that it is read: where a page is cut must depend on what is visible
+// alone, and the bounds of what is unread are of all of a record.
+func (c *computation) room(size int) bool {
+	if c.size+c.unreadMost+size > maxBytes && len(c.unread) > 0 && !mutant.On(mutant.CutByHidden) {
+		for _, at := range c.unread {
+			state.EachOf(c.rd, c.page.Items[at[0]:at[1]], func(it *Item) ident.Ordinal { return it.Ord }, func(it *Item, raw []byte) bool {
+				c.size += c.glance(it.Ord, raw, it.Class)
+				return true
+			})
+		}
+		c.unread, c.unreadMost = nil, 0
+	}
+	return c.size+c.unreadMost+size <= maxBytes
+}
+
+// glance returns the size of a record's visible segments.
+func (c *computation) glance(o ident.Ordinal, raw []byte, cl scope.Class) int {
+	size, _, err := c.pr.Glance(raw, cl.Mask)
+	if err != nil {
+		panic(fmt.Errorf("%w: record %d: %w", state.ErrDamaged, o, err))
+	}
+	return size
 }
 
 // gone is what the device has to let go of.
@@ -587,25 +623,81 @@ func (c *computation) wave(parts scope.Sets) bool {
 		}
 		ofType := parts[:n]
 		parts = parts[n:]
-		more := true
 		c.page.Items = slices.Grow(c.page.Items, min(ofType.Len(), c.limit-len(c.page.Items)))
-		c.rd.Each(ofType.All(), func(o ident.Ordinal, raw []byte) bool {
-			if c.seen.has(o) {
-				return true
+		for all := ofType.All(); !all.IsEmpty(); {
+			some := head(all, max(c.limit-len(c.page.Items), 1))
+			if !c.sendAll(ofType, some) {
+				return false
 			}
-			cl, _ := ofType.Of(o)
-			size, _, err := c.pr.Glance(raw, cl.Mask)
-			if err != nil {
-				panic(fmt.Errorf("%w: record %d: %w", state.ErrDamaged, o, err))
-			}
-			more = c.send(o, cl, size)
-			return more
-		})
-		if !more {
-			return false
+			all = bits.AndNot(all, some)
 		}
 	}
 	return true
+}
+
+// head returns the first n of a set.
+func head(s bits.Set, n int) bits.Set {
+	if s.Len() > n {
+		for o := range s.All() {
+			if n--; n < 0 {
+				return bits.And(s, bits.Range(0, o))
+			}
+		}
+	}
+	return s
+}
+
+// sendAll puts records of a type on the page, with the classes of parts. It reads
+// those that have room for certain only where they are encoded.
+func (c *computation) sendAll(parts scope.Sets, all bits.Set) (more bool) {
+	if most := c.atMost(parts, all); c.room(most) {
+		from := len(c.page.Items)
+		more = true
+		for o := range all.All() {
+			if c.seen.has(o) {
+				continue
+			}
+			if more = !c.full(); !more {
+				break
+			}
+			cl, _ := parts.Of(o)
+			c.put(o, cl)
+		}
+		c.unread = append(c.unread, [2]int{from, len(c.page.Items)})
+		c.unreadMost += most
+		return more
+	}
+	more = true
+	c.rd.Each(all, func(o ident.Ordinal, raw []byte) bool {
+		cl, _ := parts.Of(o)
+		more = c.seen.has(o) || c.send(o, cl, c.glance(o, raw, cl))
+		return more
+	})
+	return more
+}
+
+// atMost returns how many bytes the visible segments of the records have at most.
+// It reads none but the longest, and of those no more than have room.
+func (c *computation) atMost(parts scope.Sets, all bits.Set) int {
+	size, rest := 0, all
+	for n, length := range state.Lengths {
+		long := bits.And(rest, c.rd.Index(state.LongKey(n)))
+		if mutant.On(mutant.LongAsShort) {
+			long = bits.Set{}
+		}
+		size += (rest.Len() - long.Len()) * length
+		rest = long
+	}
+	if rest.IsEmpty() {
+		return size
+	}
+	c.rd.Each(rest, func(o ident.Ordinal, raw []byte) bool {
+		if cl, _ := parts.Of(o); size <= maxBytes {
+			size += c.glance(o, raw, cl)
+		}
+		return size <= maxBytes
+	})
+	return size
 }
 
 // sent groups the page's records by class.

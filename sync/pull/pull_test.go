@@ -403,6 +403,97 @@ func TestCutByBytes(t *testing.T) {
 	w.wantItems(p, c, d)
 }
 
+// TestLongRecords: pages are cut where it is sure that all they bring has room, and
+// where records are long, by how long they are; a record that grows counts.
+func TestLongRecords(t *testing.T) {
+	w := newWorld(t)
+	text := func(n int) string { return strings.Repeat("x", n) }
+	var want []ident.Ordinal
+	add := func(n, length int) {
+		w.entry(func() {
+			for range n {
+				want = append(want, w.makeIn(child, narrow, text(length)))
+			}
+		})
+	}
+	add(1500, 300)
+	add(1500, 1000)
+	add(1000, 3000)
+	add(2000, 10)
+	w.entry(func() { // those that were short
+		for _, o := range want[4000:5000] {
+			before, _ := w.w.LoadOrd(o)
+			after := before.Clone()
+			after.Set("seen", entity.StringValue(text(2500)))
+			w.w.Save(before, after, "")
+		}
+	})
+	var got []ident.Ordinal
+	var pages []int
+	req := pull.Request{Fresh: true, Limit: pull.MaxLimit}
+	for more := true; more; {
+		p, _ := w.pull(req)
+		if p.Size > 4<<20 {
+			t.Errorf("page %d has up to %d bytes", p.N, p.Size)
+		}
+		pages = append(pages, len(p.Items))
+		got = append(got, ords(p)...)
+		more, req = p.More, at(p.N)
+		req.Limit = pull.MaxLimit
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d records came, want %d, in their order", len(got), len(want))
+	}
+	// 1,500 * 300 + 1,500 * 1,000 + 748 * 3,000 and so on; some bytes belong to each.
+	if len(pages) != 2 || pages[0] < 3700 || pages[0] > 3750 {
+		t.Errorf("pages of %d records", pages)
+	}
+	w.dev = pull.Device{}
+	for _, o := range want[3000:5000] {
+		delete(w.now, o)
+	}
+	// What has room for certain is not cut: 1,500 of at most 419 bytes, 1,500 of 2,097.
+	if p, _ := w.pull(pull.Request{Fresh: true, Limit: pull.MaxLimit}); p.More || len(p.Items) != 4000 || p.Size > 4<<20 {
+		t.Errorf("%d records of at most %d bytes, more: %v", len(p.Items), p.Size, p.More)
+	}
+}
+
+// TestCutsByWhatIsVisible: where pages are cut tells nothing of fields that are not to
+// be seen.
+func TestCutsByWhatIsVisible(t *testing.T) {
+	cuts := func(hidden string) (out []int) {
+		w := newWorld(t)
+		w.entry(func() {
+			for i := range 2900 {
+				typ, n := parent, 1200
+				if i >= 1500 {
+					typ, n = child, 2000
+				}
+				r := w.w.New(typ, ident.RecordID(fmt.Sprintf("record-%05d", i)))
+				r.Set("seen", entity.StringValue(strings.Repeat("s", n)))
+				r.Set("unseen", entity.StringValue(hidden))
+				w.w.Save(nil, r, "")
+				w.now[r.Ord] = class(typ, narrow)
+			}
+		})
+		req := pull.Request{Fresh: true, Limit: pull.MaxLimit}
+		for more := true; more; {
+			p, _ := w.pull(req)
+			out = append(out, len(p.Items))
+			more, req = p.More, at(p.N)
+			req.Limit = pull.MaxLimit
+		}
+		return out
+	}
+	want := cuts("short")
+	if len(want) != 2 || want[0] < 2600 {
+		t.Fatalf("cut into %d", want)
+	}
+	if got := cuts(strings.Repeat("h", 1000)); !slices.Equal(got, want) {
+		t.Errorf("cut into %d where hidden fields are long, into %d where they are short", got, want)
+	}
+}
+
 // TestBusyTenant: changes that never end don't keep new records away.
 func TestBusyTenant(t *testing.T) {
 	w := newWorld(t)

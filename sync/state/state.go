@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 
 	"satchel/internal/entity"
 	"satchel/internal/ident"
@@ -29,6 +30,7 @@ import (
 //	'E' type u16, field u8, n u8, n bytes  records whose field has the value
 //	'D' type u16, field u8, day i32+2^31   records whose time falls on the UTC day
 //	'X'                                  archived records
+//	'L' n u8                             records longer than Lengths[n]
 type Key string
 
 // TypeKey is the index of a type.
@@ -39,6 +41,17 @@ const NoClientKey = Key("N")
 
 // ArchivedKey is the index of archived records.
 const ArchivedKey = Key("X")
+
+// Lengths are the bytes, of a record as stored, by which long ones are told apart. So
+// that pages can be cut without reading the records they bring: as many as a page
+// may have (10,000, and 2,000 unless a device asks for another limit) fit into 4 MiB
+// if none is longer than the first (the second). Another length asks for a migration.
+var Lengths = [...]int{419, 2097}
+
+// LongKey is the index of records longer than Lengths[n].
+func LongKey(n int) Key { return longKeys[n] }
+
+var longKeys = [len(Lengths)]Key{"L\x00", "L\x01"}
 
 // ClientKey is the index of a client and all that belongs to it.
 func ClientKey(client ident.Ordinal) Key { return ordKey('C', client) }
@@ -199,6 +212,19 @@ func (r *Reader) Name(o ident.Ordinal) (*entity.Type, ident.RecordID) {
 	return r.Cat.TypeNo(binary.BigEndian.Uint16(v)), ident.RecordID(v[2:])
 }
 
+// Names calls f with type and id of each ordinal of the set, in their order; those
+// never given out are passed over.
+func (r *Reader) Names(s bits.Set, f func(*entity.Type, []byte)) {
+	r.rows(store.Ordinals, s, func(_ ident.Ordinal, v []byte) bool {
+		if len(v) >= 2 {
+			if t := r.Cat.TypeNo(binary.BigEndian.Uint16(v)); t != nil {
+				f(t, v[2:])
+			}
+		}
+		return true
+	})
+}
+
 // Bytes returns a record as stored, nil for none.
 func (r *Reader) Bytes(o ident.Ordinal) []byte {
 	return r.kv.Get(store.Records, binary.BigEndian.AppendUint32(nil, o))
@@ -206,26 +232,37 @@ func (r *Reader) Bytes(o ident.Ordinal) []byte {
 
 // Each calls f with the stored bytes of each live record of the set, in
 // ordinal order, until f returns false. Dense sets are read in one sweep.
-func (r *Reader) Each(s bits.Set, f func(ident.Ordinal, []byte) bool) {
+func (r *Reader) Each(s bits.Set, f func(ident.Ordinal, []byte) bool) { r.rows(store.Records, s, f) }
+
+// rows is Each for the rows of any bucket that ordinals are the keys of.
+func (r *Reader) rows(b store.Bucket, s bits.Set, f func(ident.Ordinal, []byte) bool) {
+	n := s.Len()
 	first, _ := s.Min()
 	last, _ := s.Max()
-	if !dense(s.Len(), first, last) {
-		key := make([]byte, 4)
-		for o := range s.All() {
-			binary.BigEndian.PutUint32(key, o)
-			if raw := r.kv.Get(store.Records, key); raw != nil && !f(o, raw) {
+	if dense(n, first, last) {
+		r.kv.Scan(b, binary.BigEndian.AppendUint32(nil, first), func(k, v []byte) bool {
+			o := binary.BigEndian.Uint32(k)
+			if o > last {
+				return false
+			}
+			return !s.Contains(o) || f(o, v)
+		})
+		return
+	}
+	l := newLookups()
+	defer l.free()
+	for o := range s.All() {
+		l.keys = append(l.keys, o)
+		if n--; len(l.keys) < batch && n > 0 {
+			continue
+		}
+		for i, v := range l.of(r.kv, b) {
+			if v != nil && !f(l.keys[i], v) {
 				return
 			}
 		}
-		return
+		l.keys = l.keys[:0]
 	}
-	r.kv.Scan(store.Records, binary.BigEndian.AppendUint32(nil, first), func(k, raw []byte) bool {
-		o := binary.BigEndian.Uint32(k)
-		if o > last {
-			return false
-		}
-		return !s.Contains(o) || f(o, raw)
-	})
 }
 
 // EachOf is Each for a list that ascends by ordinal: f is given the items whose
@@ -235,17 +272,25 @@ func EachOf[T any](r *Reader, list []T, ord func(*T) ident.Ordinal, f func(item 
 		return
 	}
 	first, last := ord(&list[0]), ord(&list[len(list)-1])
-	key := binary.BigEndian.AppendUint32(nil, first)
 	if !dense(len(list), first, last) {
-		for i := range list {
-			binary.BigEndian.PutUint32(key, ord(&list[i]))
-			if raw := r.kv.Get(store.Records, key); raw != nil && !f(&list[i], raw) {
-				return
+		l := newLookups()
+		defer l.free()
+		for len(list) > 0 {
+			some := list[:min(len(list), batch)]
+			list = list[len(some):]
+			l.keys = l.keys[:0]
+			for i := range some {
+				l.keys = append(l.keys, ord(&some[i]))
+			}
+			for i, raw := range l.of(r.kv, store.Records) {
+				if raw != nil && !f(&some[i], raw) {
+					return
+				}
 			}
 		}
 		return
 	}
-	r.kv.Scan(store.Records, key, func(k, raw []byte) bool {
+	r.kv.Scan(store.Records, binary.BigEndian.AppendUint32(nil, first), func(k, raw []byte) bool {
 		o := binary.BigEndian.Uint32(k)
 		for len(list) > 0 && ord(&list[0]) < o {
 			list = list[1:]
@@ -257,6 +302,32 @@ func EachOf[T any](r *Reader, list []T, ord func(*T) ident.Ordinal, f func(item 
 		list = list[1:]
 		return f(item, raw) && len(list) > 0
 	})
+}
+
+// batch is how many rows are looked up at once. Where somebody stops after the
+// first, the others were looked up in vain.
+const batch = 64
+
+// lookups are rows that are looked up together.
+type lookups struct {
+	keys   []ident.Ordinal
+	values [batch][]byte
+}
+
+var lookupsPool = sync.Pool{New: func() any { return &lookups{keys: make([]ident.Ordinal, 0, batch)} }}
+
+func newLookups() *lookups { return lookupsPool.Get().(*lookups) }
+
+func (l *lookups) free() {
+	clear(l.values[:])
+	l.keys = l.keys[:0]
+	lookupsPool.Put(l)
+}
+
+// of returns the values of the keys, nil for those that have none.
+func (l *lookups) of(kv store.Reader, b store.Bucket) [][]byte {
+	store.GetAll(kv, b, l.keys, l.values[:])
+	return l.values[:len(l.keys)]
 }
 
 // dense reports whether n records between two ordinals are read faster by

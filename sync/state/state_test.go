@@ -55,6 +55,11 @@ func expected(live map[ident.RecordID]*entity.Record) (index map[state.Key][]uin
 	for _, r := range live {
 		add := func(k state.Key) { index[k] = append(index[k], r.Ord) }
 		add(state.TypeKey(r.Type.No))
+		for n, length := range state.Lengths {
+			if len(r.Append(nil)) > length {
+				add(state.LongKey(n))
+			}
+		}
 		if c := r.Client(); c == "" {
 			add(state.NoClientKey)
 		} else {
@@ -163,6 +168,9 @@ func bits2(n int) (out int) {
 	}
 	return out
 }
+
+// long is a text of so many bytes.
+func long(n int) entity.Value { return entity.StringValue(strings.Repeat("l", n)) }
 
 // TestIndexes: after any history of saves, removals, rollbacks and aborted
 // batches every derived row is what the records make it, on disk and in what
@@ -288,7 +296,7 @@ func change(t *rapid.T, w *state.Writer, live map[ident.RecordID]*entity.Record,
 			r.Set("urgent", rapid.SampledFrom([]entity.Value{nil, entity.BoolValue(true), entity.BoolValue(false)}).Draw(t, "urgent"))
 			r.Set("start", rapid.SampledFrom([]entity.Value{nil, entity.TimeValue(5), entity.TimeValue(9), entity.TimeValue(day), entity.TimeValue(-1)}).Draw(t, "start"))
 			r.Set("areas", entity.SetValue(slices.DeleteFunc([]string{string(some(area, "a1")), string(some(area, "a2"))}, func(s string) bool { return s == "" })))
-			r.Set("text", name)
+			r.Set("text", rapid.SampledFrom([]entity.Value{name, long(400), long(3000)}).Draw(t, "text"))
 		}
 		if r.Type.Archivable {
 			r.Put(entity.NoArchived, rapid.SampledFrom([]entity.Value{nil, entity.TimeValue(1)}).Draw(t, "archived"))

@@ -207,15 +207,20 @@ func (w *Writer) Abort() {
 	w.Stage.Reset(nil)
 }
 
+// setIndex changes an index that decides who may see what.
 func (w *Writer) setIndex(k Key, s bits.Set) {
+	w.changeIndex(k, s)
+	w.effects.Moved = true
+	w.moves++
+}
+
+func (w *Writer) changeIndex(k Key, s bits.Set) {
 	prev := w.Index(k)
 	if _, ok := w.base[k]; !ok {
 		w.base[k] = prev
 	}
 	w.undo = append(w.undo, indexUndo{k, prev})
 	w.index[k] = s
-	w.effects.Moved = true
-	w.moves++
 }
 
 // Moves counts the changes of indexes, those undone included: sets computed
@@ -223,14 +228,26 @@ func (w *Writer) setIndex(k Key, s bits.Set) {
 func (w *Writer) Moves() uint64 { return w.moves }
 
 func (w *Writer) put(k Key, o ident.Ordinal, in bool) {
-	s := w.Index(k)
-	if s.Contains(o) == in {
-		return
+	if s := w.Index(k); s.Contains(o) != in {
+		w.setIndex(k, with(s, o, in))
 	}
+}
+
+func with(s bits.Set, o ident.Ordinal, in bool) bits.Set {
 	if in {
-		w.setIndex(k, s.With(o))
-	} else {
-		w.setIndex(k, s.Without(o))
+		return s.With(o)
+	}
+	return s.Without(o)
+}
+
+// measure keeps the indexes of long records, which decide nothing but how much fits
+// on a page; length is 0 for a record that is gone.
+func (w *Writer) measure(o ident.Ordinal, length int) {
+	for n, k := range longKeys {
+		in := length > Lengths[n]
+		if s := w.Index(k); s.Contains(o) != in && !mutant.On(mutant.LengthNotNoted) {
+			w.changeIndex(k, with(s, o, in))
+		}
 	}
 }
 
@@ -266,6 +283,7 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 	after.Seal(entity.Stamp{Pos: w.pos, At: w.now, By: by})
 	w.record = after.Append(w.record[:0])
 	w.Put(store.Records, ordRow(after.Ord), w.record)
+	w.measure(after.Ord, len(w.record))
 	w.effects.Touched = append(w.effects.Touched, Touch{after.Ord, after.Type, w.named(before, after, dirty), written})
 	w.reindex(before, after, dirty)
 }
@@ -273,6 +291,7 @@ func (w *Writer) Save(before, after *entity.Record, by ident.RecordID) {
 // Remove deletes a record; its id stays taken and its ordinal named.
 func (w *Writer) Remove(r *entity.Record) {
 	w.Delete(store.Records, ordRow(r.Ord))
+	w.measure(r.Ord, 0)
 	w.Put(store.IDs, []byte(r.ID), append(binary.BigEndian.AppendUint16(ordRow(r.Ord), r.Type.No), 1))
 	w.effects.Touched = append(w.effects.Touched, Touch{r.Ord, r.Type, w.named(r, nil, r.Type.All()), 0})
 	w.reindex(r, nil, r.Type.All())

@@ -11,7 +11,7 @@ import (
 
 // Format is the version of the stores this program writes. It goes up by one
 // with each entry of the migrations table.
-const Format = 7
+const Format = 8
 
 // ErrFormat says that a store has a format that this program can't use.
 var ErrFormat = errors.New("store: format not supported")
@@ -59,6 +59,30 @@ var migrations = []migration{
 		run:    func(Writer) error { return nil },
 		verify: func(Reader) error { return nil },
 	},
+	{to: 8, name: "index of long records", run: longRecords, verify: func(Reader) error { return nil }},
+}
+
+// longRecords makes the indexes of records longer than 419 bytes, and than 2,097.
+func longRecords(w Writer) error {
+	var long [2]bits.Builder
+	w.Scan(Records, nil, func(k, v []byte) bool {
+		if len(k) == 4 {
+			for n, length := range [...]int{419, 2097} {
+				if len(v) > length {
+					long[n].Add(binary.BigEndian.Uint32(k))
+				}
+			}
+		}
+		return true
+	})
+	for n := range long {
+		for hi, c := range long[n].Set().Chunks() {
+			if err := w.Put(Index, binary.BigEndian.AppendUint16([]byte{'L', byte(n)}, hi), c.Bytes()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // changesByEntry makes one row of the change index out of those that each

@@ -2,6 +2,9 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
 
 	"github.com/tidwall/btree"
 )
@@ -67,6 +70,33 @@ type layers struct {
 	boltReader
 	over [2]*layer // the newest first, nil where there is none
 	of   *Bolt
+	file []byte // as mapped, nil until it is asked for
+	// roots are the pages of the buckets' trees: 0 where it was not asked for yet,
+	// inline where a bucket is too small to have one.
+	roots [maxBucket + 1]uint64
+}
+
+// inline is no page of a tree.
+const inline = 1
+
+// tree returns the bucket's tree in the file; ok is false where it has none.
+func (r *layers) tree(b Bucket) (t tree, ok bool) {
+	root := r.roots[b]
+	if root == 0 {
+		if r.file == nil {
+			r.file = mapped(r.tx)
+		}
+		buckets := tree{r.file, uint64(r.tx.Cursor().Bucket().Root())}
+		head := buckets.get(bucketName(b))
+		if len(head) < bucketHead {
+			panic(fmt.Errorf("%w: bucket %s is missing", ErrCorrupt, b))
+		}
+		if root = binary.NativeEndian.Uint64(head); root == 0 {
+			root = inline
+		}
+		r.roots[b] = root
+	}
+	return tree{r.file, root}, root != inline
 }
 
 // end ends the transaction that they read.
@@ -102,7 +132,40 @@ func (r *layers) Get(b Bucket, key []byte) []byte {
 			return it.v // nil where deleted
 		}
 	}
+	if t, ok := r.tree(mustBucket(b)); ok {
+		return t.get(key)
+	}
 	return r.boltReader.Get(b, key)
+}
+
+// getAll looks up, for [GetAll].
+func (r *layers) getAll(b Bucket, keys []uint32, values [][]byte) {
+	if r.tx == nil {
+		panic("store: read after the transaction ended")
+	}
+	if t, ok := r.tree(mustBucket(b)); ok {
+		t.getAll(keys, values)
+	} else {
+		getEach(&r.boltReader, b, keys, values)
+	}
+	trees, n := r.above(b)
+	for _, t := range slices.Backward(trees[:n]) {
+		overlaid(t, keys, values)
+	}
+}
+
+// overlaid sets those values that a tree over what they were read from has.
+func overlaid(t *btree.BTreeG[item], keys []uint32, values [][]byte) {
+	if t.Len() == 0 {
+		return
+	}
+	key := make([]byte, 4)
+	for i, k := range keys {
+		binary.BigEndian.PutUint32(key, k)
+		if it, ok := t.Get(item{k: key}); ok {
+			values[i] = it.v // nil where deleted
+		}
+	}
 }
 
 // Scan implements [Reader].

@@ -41,6 +41,14 @@ func (s *Stage) Get(b Bucket, key []byte) []byte {
 	return s.base.Get(b, key)
 }
 
+// getAll looks up, for [GetAll].
+func (s *Stage) getAll(b Bucket, keys []uint32, values [][]byte) {
+	GetAll(s.base, b, keys, values)
+	if t := s.trees[mustBucket(b)]; t != nil {
+		overlaid(t, keys, values)
+	}
+}
+
 // Scan implements [Reader] over the base and what is staged.
 func (s *Stage) Scan(b Bucket, from []byte, fn func(k, v []byte) bool) {
 	s.scans[mustBucket(b)]++

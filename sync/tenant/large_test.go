@@ -113,7 +113,7 @@ func TestLargeDamaged(t *testing.T) {
 	p := w.login("emp-mgr-1", "i1", "s1")
 	eng.swept.Store(0)
 	eng.damaged.Store(true)
-	if _, err := p.pull(""); !fault.Is(err, fault.InternalError) {
+	if _, err := p.pull(""); !fault.Is(err, fault.TenantStopped) {
 		t.Error(err)
 	}
 	if err := w.ten.Failed(); !errors.Is(err, state.ErrDamaged) {

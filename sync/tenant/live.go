@@ -273,25 +273,27 @@ func (t *Tenant) encodeInTurn(a answer, told apply.Told) (Encoded, error) {
 }
 
 // encode renders a page. A store found damaged on the way stops the tenant.
-func (t *Tenant) encode(a answer, told apply.Told) (out Encoded, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			perr := panicError(p)
-			if apply.Damaged(p) {
-				t.stop(perr)
-			}
-			out, err = Encoded{}, fault.New(fault.InternalError).Because(perr)
-		}
-	}()
-	page := a.res.Page
+func (t *Tenant) encode(a answer, told apply.Told) (Encoded, error) {
 	b, err := t.pageJSON(a, told)
 	if err != nil {
-		return Encoded{}, fault.New(fault.InternalError).Because(err)
+		code := fault.InternalError
+		if apply.Damaged(err) {
+			t.stop(err)
+			code = fault.TenantStopped
+		}
+		return Encoded{}, fault.New(code).Because(err)
 	}
+	page := a.res.Page
 	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint, Ahead: page.Ahead}, nil
 }
 
-func (t *Tenant) pageJSON(a answer, told apply.Told) ([]byte, error) {
+// pageJSON is encode's text; a panic is an error.
+func (t *Tenant) pageJSON(a answer, told apply.Told) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, panicError(p)
+		}
+	}()
 	page := a.res.Page
 	if a.snap == nil { // there is nothing to read for it
 		return page.AppendWith(a.room, t.opts.Cat, a.body), nil

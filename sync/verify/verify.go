@@ -216,6 +216,11 @@ func (c *checker) records() {
 			c.step(int(o), total)
 		}
 		c.live.Add(o)
+		for n, length := range state.Lengths {
+			if len(v) > length {
+				c.add(state.LongKey(n), o)
+			}
+		}
 		c.record(r)
 		return true
 	})

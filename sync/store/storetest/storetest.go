@@ -4,9 +4,11 @@ package storetest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -38,6 +40,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Keys", func(t *testing.T) { keys(t, h) })
 	t.Run("Slices", func(t *testing.T) { slicesAreCopied(t, h) })
 	t.Run("Scan", func(t *testing.T) { scan(t, h) })
+	t.Run("GetAll", func(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { getAll(rt, h) }) })
 	t.Run("WriteInScan", func(t *testing.T) { writeInScan(t, h) })
 	t.Run("Ended", func(t *testing.T) { ended(t, h) })
 	t.Run("Closed", func(t *testing.T) { closed(t, h) })
@@ -297,6 +300,54 @@ func scan(t *testing.T, h Harness) {
 			return true
 		})
 	})
+	must(t, e.Close())
+}
+
+// getAll: many keys looked up at once are found as one by one, whatever the order in
+// which they are asked for, in an update that changes them too.
+func getAll(t *rapid.T, h Harness) {
+	e := h.Open(t)
+	key := rapid.OneOf(rapid.Uint32Range(1, 300), rapid.Uint32(), rapid.SampledFrom([]uint32{0, 1<<32 - 1}))
+	model := map[uint32]string{}
+	judge := func(r store.Reader) {
+		keys := rapid.SliceOfN(key, 0, 200).Draw(t, "keys")
+		values := make([][]byte, len(keys)+1)
+		for i := range values {
+			values[i] = []byte("left")
+		}
+		store.GetAll(r, store.Ordinals, keys, values)
+		for i, k := range keys {
+			row := binary.BigEndian.AppendUint32(nil, k)
+			same(t, fmt.Sprintf("key %d of %d", i, len(keys)), values[i], r.Get(store.Ordinals, row))
+			want, ok := model[k]
+			if string(values[i]) != want || (values[i] != nil) != ok {
+				t.Fatalf("key %d: %q, want %q", k, values[i], want)
+			}
+		}
+		same(t, "behind the last", values[len(keys)], []byte("left"))
+	}
+	for range rapid.IntRange(1, 5).Draw(t, "updates") {
+		update(t, e, func(w store.Writer) {
+			for range rapid.SampledFrom([]int{0, 1, 20, 400}).Draw(t, "writes") {
+				k := key.Draw(t, "key")
+				row := binary.BigEndian.AppendUint32(nil, k)
+				if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
+					must(t, w.Delete(store.Ordinals, row))
+					delete(model, k)
+					continue
+				}
+				v := strings.Repeat("v", rapid.SampledFrom([]int{0, 3, 300, 5000}).Draw(t, "length"))
+				must(t, w.Put(store.Ordinals, row, []byte(v)))
+				model[k] = v
+			}
+			judge(w)
+		})
+		view(t, e, judge)
+		if h.Reopen != nil && rapid.IntRange(0, 3).Draw(t, "reopen") == 0 {
+			e = h.Reopen(t, e)
+			view(t, e, judge)
+		}
+	}
 	must(t, e.Close())
 }
 
