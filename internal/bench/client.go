@@ -16,6 +16,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/valyala/fasthttp"
+
+	mobile "satchel/mobile-api/wire"
+	"satchel/sync/wire"
 )
 
 // client speaks HTTP with the server over connections that are kept.
@@ -222,8 +225,9 @@ type phone struct {
 	pages      atomic.Int64
 
 	writing sync.Mutex
-	deaf    atomic.Bool   // it reads nothing more
-	hungUp  chan struct{} // closed by close
+	unsaid  atomic.Pointer[string] // the checkpoint that is to be acknowledged later
+	deaf    atomic.Bool            // it reads nothing more
+	hungUp  chan struct{}          // closed by close
 }
 
 // connect opens a live socket and brings the device up to date. onPage is
@@ -234,7 +238,7 @@ func connect(ctx context.Context, address, access, checkpoint string) (*phone, e
 
 func connectFrom(ctx context.Context, from, address, access, checkpoint string) (*phone, error) {
 	d := websocket.Dialer{ReadBufferSize: 2048, WriteBufferSize: 512}
-	h := http.Header{"Authorization": {"Bearer " + access}}
+	h := http.Header{"Authorization": {"Bearer " + access}, mobile.HeaderPrefer: {mobile.PreferDeferred}}
 	if from != "" {
 		h.Set("X-Forwarded-For", from)
 	}
@@ -297,6 +301,7 @@ func (p *phone) read() (page, error) {
 		return got, fmt.Errorf("%w: %.300s", err, buf.Bytes())
 	}
 	got.mark = markIn(buf.Bytes())
+	got.deferred = bytes.HasSuffix(buf.Bytes(), []byte(`"ack":"`+wire.AckDeferred+`"}`))
 	return got, nil
 }
 
@@ -319,11 +324,33 @@ func (p *phone) follow() {
 			(*f)(p, got, at)
 		}
 		p.checkpoint = got.checkpoint
+		if got.deferred {
+			p.ackLater(got.checkpoint)
+			continue
+		}
+		p.unsaid.Store(nil) // this says it
 		if err := p.pull(); err != nil {
 			p.end(err)
 			return
 		}
 	}
+}
+
+// ackWait is how long an acknowledgement waits that the server does not wait for,
+// as in package client.
+const ackWait = 100 * time.Millisecond
+
+// ackLater acknowledges a page after a while, and those that came meanwhile with
+// it. That the connection was lost, whoever reads is told.
+func (p *phone) ackLater(checkpoint string) {
+	if p.unsaid.Swap(&checkpoint) != nil {
+		return
+	}
+	time.AfterFunc(ackWait, func() {
+		if cp := p.unsaid.Swap(nil); cp != nil {
+			_ = p.write([]byte(`{"kind":"ack","checkpoint":"` + *cp + `"}`))
+		}
+	})
 }
 
 func (p *phone) end(err error) {

@@ -22,6 +22,7 @@ import (
 	"satchel/server/session/password"
 	"satchel/sync/apply"
 	"satchel/sync/tenant"
+	"satchel/sync/wire"
 )
 
 const (
@@ -422,6 +423,13 @@ func (f *fieldwork) visit(n, k int) (string, error) {
 	})
 }
 
+// inARow is how many changes of others follow each other for the figure row, each
+// rowPause after the one before.
+const (
+	inARow   = 5
+	rowPause = 20 * time.Millisecond
+)
+
 // live times changes that others make until the phone has them, and edits of
 // its own until they are answered. breath is left before each, for the acknowledgement of what came before.
 func (h *handset) live(ctx context.Context, breath time.Duration) error {
@@ -464,25 +472,40 @@ func (h *handset) events(ctx context.Context, changes <-chan mobile.Change, bega
 	}
 	h.runs.add("connect", "s", connected.Seconds())
 	f := h.work
+	instruct := func(activity string) error {
+		began = time.Now()
+		_, err := f.write(http.MethodPatch, "/v1/service/job-activities/"+activity, map[string]string{"instructions": fmt.Sprintf("Ring first, %d.", began.UnixNano())})
+		return err
+	}
+	awaitRecord := func(id string) (time.Duration, error) {
+		return await("a live change", func(c mobile.Change) bool {
+			return slices.ContainsFunc(c.Records, func(r wire.Ref) bool { return r.ID == id })
+		})
+	}
 	for n := range linkEvents {
 		v := f.open[n%len(f.open)]
 		time.Sleep(breath)
-		began = time.Now()
-		if _, err := f.write(http.MethodPatch, "/v1/service/job-activities/"+v.activity, map[string]string{"instructions": fmt.Sprintf("Ring first, %d.", began.UnixNano())}); err != nil {
+		if err := instruct(v.activity); err != nil {
 			return err
 		}
-		took, err := await("a live change", func(c mobile.Change) bool {
-			for _, r := range c.Records {
-				if r.ID == v.activity {
-					return true
-				}
-			}
-			return false
-		})
+		took, err := awaitRecord(v.activity)
 		if err != nil {
 			return err
 		}
 		h.runs.add("live", "ms", ms(took))
+		time.Sleep(breath)
+		last := ""
+		for k := range min(inARow, len(f.open)) {
+			time.Sleep(rowPause)
+			last = f.open[(n+k)%len(f.open)].activity
+			if err := instruct(last); err != nil {
+				return err
+			}
+		}
+		if took, err = awaitRecord(last); err != nil {
+			return err
+		}
+		h.runs.add("row", "ms", ms(took))
 		time.Sleep(breath)
 		began = time.Now()
 		if err := h.phone.Patch("jobActivity", v.activity, map[string]any{"note": fmt.Sprintf("Seen, %d.", began.UnixNano())}); err != nil {

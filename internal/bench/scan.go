@@ -13,6 +13,7 @@ type page struct {
 	records, removed int
 	more, complete   bool
 	mark             string // see markIn; scan does not look for it
+	deferred         bool   // its acknowledgement can wait; scan does not look for that either
 }
 
 var (

@@ -163,6 +163,7 @@ const (
 	SocketStays
 	ServeExpired
 	SettlesExpired
+	SettledByOthers
 	SendUnchecked
 	PushToLive
 	DownloadUnchecked

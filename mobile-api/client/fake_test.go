@@ -45,6 +45,8 @@ type fakeServer struct {
 	sockets   map[*websocket.Conn]string
 	upgrades  int
 	prefer    string // of the last one
+	deferAcks bool
+	acks      []string
 	noSocket  bool
 	closes    int // the code by which a push closes the socket, 0 for an answer
 	// retryAfter goes with refused sockets, the first of them at refused.
@@ -455,6 +457,11 @@ func (s *fakeServer) sendPage(ws *websocket.Conn, d *fakeDevice, req wire.Pull) 
 		return
 	}
 	d.inFlight, d.dirty = true, false
+	if s.deferAcks && strings.Contains(s.prefer, "acks=deferred") && !pg.More && !pg.Reset && len(pg.Removed) == 0 && len(pg.Records) > 0 &&
+		!slices.ContainsFunc(pg.Records, func(r wire.Record) bool { return d.held[wire.Ref{Type: r.Type, ID: r.ID}] == 0 }) {
+		pg.Ack, d.inFlight = wire.AckDeferred, false
+		d.held, d.acked, d.unsure = d.pending, d.token, d.leftover
+	}
 	_ = ws.WriteJSON(struct {
 		Kind string `json:"kind"`
 		*wire.Page
@@ -465,7 +472,7 @@ func (s *fakeServer) serveLive(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	d, pr := s.device(r)
 	s.upgrades++
-	s.prefer = r.Header.Get("Prefer")
+	s.prefer = strings.Join(r.Header.Values("Prefer"), ", ")
 	s.comes()
 	if pr == nil && s.noSocket {
 		pr = &wire.Problem{Status: 503, Code: "busy"}
@@ -518,6 +525,10 @@ func (s *fakeServer) serveLive(w http.ResponseWriter, r *http.Request) {
 			}
 			first = false
 			s.sendPage(ws, d, req)
+		case wire.KindAck:
+			var ack wire.Ack
+			_ = json.Unmarshal(raw, &ack)
+			s.acks = append(s.acks, ack.Checkpoint)
 		case wire.KindPush:
 			if s.closes != 0 {
 				_ = ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(s.closes, ""))

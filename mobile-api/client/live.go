@@ -63,6 +63,11 @@ type pushFrame struct {
 	pushBody
 }
 
+type ackFrame struct {
+	Kind string `json:"kind"`
+	wire.Ack
+}
+
 const (
 	writeWait = 10 * time.Second
 	closeWait = time.Second      // for why the server closed what can't be written to
@@ -71,6 +76,9 @@ const (
 	// was found under way.
 	pushRecheck = 100 * time.Millisecond
 	emptyPause  = 250 * time.Millisecond // before a second empty page in a row is acknowledged
+	// ackWait is how long an acknowledgement waits that the server does not wait for:
+	// one for several pages, and none while a change is on its way to other devices.
+	ackWait = 100 * time.Millisecond
 )
 
 // errRetry ends a connection that should be opened again at once.
@@ -254,8 +262,9 @@ func (p *Phone) connect(ctx context.Context, changes bool) (conn *websocket.Conn
 	for try := 0; ; try++ {
 		dctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 		header := http.Header{"Authorization": {"Bearer " + token}, mobile.HeaderProtocol: {strconv.Itoa(mobile.Protocol)}}
+		header.Set(mobile.HeaderPrefer, mobile.PreferDeferred)
 		if changes {
-			header.Set(mobile.HeaderPrefer, mobile.PreferChanges)
+			header.Add(mobile.HeaderPrefer, mobile.PreferChanges)
 		}
 		conn, resp, err := p.dialer().DialContext(dctx, u.String(), header)
 		cancel()
@@ -304,6 +313,9 @@ type connection struct {
 	useful       bool
 	// pause is until a pull that was put off is sent.
 	pause *time.Timer
+	// unsaid is the checkpoint that is to be acknowledged at ack, "" for none.
+	unsaid string
+	ack    *time.Timer
 	// rules has the version that a page told of last, for whoever fetches them.
 	rules chan string
 
@@ -320,9 +332,10 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	if err != nil {
 		return false, false, err
 	}
-	c := &connection{p: p, ws: ws, token: token, onChange: onChange, emptied: emptied, changes: changes, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), rules: make(chan string, 1)}
+	c := &connection{p: p, ws: ws, token: token, onChange: onChange, emptied: emptied, changes: changes, pushedAt: time.NewTimer(time.Hour), pause: time.NewTimer(time.Hour), ack: time.NewTimer(time.Hour), rules: make(chan string, 1)}
 	c.pushedAt.Stop()
 	c.pause.Stop()
+	c.ack.Stop()
 	frames := make(chan frame)
 	failed := make(chan error, 1)
 	done := make(chan struct{})
@@ -379,6 +392,7 @@ func (p *Phone) liveOnce(ctx context.Context, onChange func(Change)) (opened, us
 	<-finished
 	c.pushedAt.Stop()
 	c.pause.Stop()
+	c.ack.Stop()
 	if c.release != nil {
 		c.release()
 	}
@@ -460,6 +474,8 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 			}
 		case <-c.pause.C:
 			err = c.sendPull()
+		case <-c.ack.C:
+			err = c.sendAck()
 		case <-c.pushedAt.C:
 			return errors.New("client: live: a push was not answered in time")
 		case <-c.p.wake:
@@ -476,6 +492,11 @@ func (c *connection) run(ctx context.Context, frames <-chan frame, failed <-chan
 						c.pause.Reset(emptyPause)
 					case pullNow:
 						err = c.sendPull()
+					case ackLater:
+						if c.unsaid == "" {
+							c.ack.Reset(ackWait)
+						}
+						c.unsaid = f.Checkpoint
 					case pullNot:
 					}
 				}
@@ -516,7 +537,17 @@ func (c *connection) sendPull() error {
 		c.acked, c.ackedCP, c.ackedVersion = true, req.Checkpoint, version
 	}
 	c.sentVersion = version
+	c.unsaid = "" // this says it
 	return c.write(pullFrame{wire.KindPull, req})
+}
+
+// sendAck acknowledges the pages that the server did not wait for.
+func (c *connection) sendAck() error {
+	checkpoint := c.unsaid
+	if c.unsaid = ""; checkpoint == "" {
+		return nil
+	}
+	return c.write(ackFrame{wire.KindAck, wire.Ack{Checkpoint: checkpoint}})
 }
 
 // sendSettings pulls if there are settings that are neither confirmed nor on
@@ -589,6 +620,8 @@ const (
 	// second one would supersede its page, and the two would go on superseding
 	// each other's for ever.
 	pullNot
+	// ackLater: the server goes on without.
+	ackLater
 )
 
 // onPage applies a page.
@@ -632,7 +665,11 @@ func (c *connection) onPage(pg *page) (answer, error) {
 		c.p.log.Error("types differ from the server's digest after healing", "types", diverged)
 	}
 	next := pullNow
-	if pg.empty() && c.wasEmpty && len(c.pull.heal) == 0 {
+	switch {
+	case len(c.pull.heal) > 0:
+	case pg.Ack == wire.AckDeferred:
+		next = ackLater
+	case pg.empty() && c.wasEmpty:
 		next = pullLater
 	}
 	c.wasEmpty = pg.empty()

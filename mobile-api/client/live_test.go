@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -434,4 +435,60 @@ func TestLiveKeepsRetryAfter(t *testing.T) {
 	if took := time.Since(refused); took < time.Second {
 		t.Errorf("back after %v", took)
 	}
+}
+
+// TestAcksDeferred: pages that the server does not wait for are acknowledged a little
+// later, several at a time; all others at once, and those before them with them.
+func TestAcksDeferred(t *testing.T) {
+	s := newFake()
+	s.deferAcks = true
+	for i := range 3 {
+		s.put("job", fmt.Sprint("job", i), map[string]any{"i": 0})
+	}
+	r := startLive(t, s, nil)
+	eventually(t, "first sync", func() bool { st, _ := r.Status(); return st.Complete })
+	has := func(id string, i int) func() bool {
+		return func() bool {
+			rec, err := r.Get("job", id)
+			return err == nil && string(rec.Fields["i"]) == fmt.Sprint(i)
+		}
+	}
+	var pulls int
+	s.locked(func() { pulls = len(s.pulls) })
+	for i := 1; i <= 3; i++ { // all of them may come before the first ack
+		s.put("job", "job1", map[string]any{"i": i})
+		eventually(t, fmt.Sprint("change ", i), has("job1", i))
+	}
+	var d *fakeDevice
+	s.locked(func() {
+		for _, d = range s.devices {
+		}
+	})
+	last := func() (cp string) {
+		s.locked(func() { cp = d.token })
+		return cp
+	}
+	said := func() (acks []string) {
+		s.locked(func() { acks = slices.Clone(s.acks) })
+		return acks
+	}
+	eventually(t, "ack", func() bool { acks := said(); return len(acks) > 0 && acks[len(acks)-1] == last() })
+	s.locked(func() {
+		if len(s.acks) > 3 || len(s.pulls) != pulls+3 {
+			t.Errorf("%d acks, %d pages", len(s.acks), len(s.pulls)-pulls)
+		}
+		s.acks = nil
+	})
+	s.put("job", "job1", map[string]any{"i": 4})
+	s.put("job", "job9", map[string]any{"i": 9}) // new: it waits for that
+	eventually(t, "both", func() bool { return has("job1", 4)() && has("job9", 9)() })
+	eventually(t, "pull", func() (ok bool) {
+		s.locked(func() { ok = !d.inFlight && d.acked == d.token })
+		return ok
+	})
+	time.Sleep(2 * ackWait)
+	if acks := said(); len(acks) > 0 && acks[len(acks)-1] == last() {
+		t.Error("a page that was pulled from is acknowledged once more")
+	}
+	baseIs(t, r.Phone, s)
 }

@@ -25,6 +25,7 @@ type page struct {
 	Rules       string       `json:"rules"`
 	Lease       int64        `json:"lease"`
 	MobileEnded bool         `json:"mobileEnded"`
+	Ack         string       `json:"ack"`
 }
 
 type pageRecord struct {

@@ -24,7 +24,8 @@ const (
 )
 
 // Preferences of a device: PreferChanges of POST /sync/v1/pull and of the request
-// that opens the live socket, PreferTouched of POST /sync/v1/pull.
+// that opens the live socket, PreferTouched of POST /sync/v1/pull, PreferDeferred of
+// the request that opens the live socket.
 const (
 	// PreferChanges: of records that the device holds pages may have the changed
 	// fields alone.
@@ -32,6 +33,8 @@ const (
 	// PreferTouched: a page that is a round by itself may name the digests of
 	// only those types that it touched.
 	PreferTouched = "digests=touched"
+	// PreferDeferred: pages may say that their acknowledgement can wait.
+	PreferDeferred = "acks=deferred"
 )
 
 // Capabilities says what a server speaks and can do; nobody has to be signed in

@@ -477,7 +477,8 @@ func sharedParameters() schema {
 		"saved":          p("saved", "query", schema{"type": "string"}, "The id of a filter to run, with the caller's rights; filter and q add to its conditions."),
 		"idempotencyKey": p("Idempotency-Key", "header", schema{"type": "string", "maxLength": maxKeyLength}, "A repeated request with the same key is done once; kept for 24 hours."),
 		"prefer": p("Prefer", "header", text, "RFC 7240. fields=changed: records that the device holds may come as their changed fields. digests=touched, of a pull: "+
-			"a page that is a round by itself may name the digests of those types alone that it touches. Preference-Applied says what was followed."),
+			"a page that is a round by itself may name the digests of those types alone that it touches. acks=deferred, of the socket: pages whose "+
+			"acknowledgement can wait say so (ack), and the next follow without it. Preference-Applied says what was followed."),
 		"contentEncoding": p("Content-Encoding", "header", schema{"const": "identity"}, "Compressed bodies are refused."),
 	}
 }

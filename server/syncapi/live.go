@@ -54,6 +54,7 @@ type frame struct {
 // members are what a frame of each kind may have beside its kind.
 var members = map[string][]string{
 	wire.KindAuth: {"token"},
+	wire.KindAck:  {"checkpoint"},
 	wire.KindPull: {"checkpoint", "limit", "profile", "window", "pins", "schema", "reconcile", "heal"},
 	wire.KindPush: {"acked", "now", "schema", "mutations"},
 }
@@ -62,6 +63,9 @@ var members = map[string][]string{
 func readFrame(raw []byte) (*frame, error) {
 	if cp, schema, ok := plainPull(raw); ok {
 		return &frame{Kind: wire.KindPull, Checkpoint: string(cp), Schema: schema}, nil
+	}
+	if cp, ok := plainAck(raw); ok {
+		return &frame{Kind: wire.KindAck, Checkpoint: string(cp)}, nil
 	}
 	return decodeFrame(raw)
 }
@@ -92,20 +96,9 @@ func decodeFrame(raw []byte) (*frame, error) {
 // checkpoint and perhaps a schema, as this program's own client writes it. ok is
 // false for all others, whatever they are.
 func plainPull(raw []byte) (checkpoint []byte, schema int, ok bool) {
-	const longest = 512
-	rest, ok := bytes.CutPrefix(raw, []byte(`{"kind":"pull","checkpoint":"`))
-	if !ok || len(raw) > longest {
+	checkpoint, rest, ok := plainCheckpoint(raw, `{"kind":"pull","checkpoint":"`)
+	if !ok {
 		return nil, 0, false
-	}
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
-		return nil, 0, false
-	}
-	checkpoint, rest = rest[:end], rest[end+1:]
-	for _, c := range checkpoint {
-		if c < ' ' || c > '~' || c == '\\' {
-			return nil, 0, false
-		}
 	}
 	if digits, some := bytes.CutPrefix(rest, []byte(`,"schema":`)); some {
 		n := 0
@@ -119,6 +112,32 @@ func plainPull(raw []byte) (checkpoint []byte, schema int, ok bool) {
 		rest = digits[n:]
 	}
 	return checkpoint, schema, string(rest) == "}"
+}
+
+// plainAck reads an ack frame as this program's own client writes it.
+func plainAck(raw []byte) (checkpoint []byte, ok bool) {
+	checkpoint, rest, ok := plainCheckpoint(raw, `{"kind":"ack","checkpoint":"`)
+	return checkpoint, ok && string(rest) == "}"
+}
+
+// plainCheckpoint reads a short frame that begins with prefix and then has a
+// checkpoint as JSON without anything escaped; rest is what stands behind that.
+func plainCheckpoint(raw []byte, prefix string) (checkpoint, rest []byte, ok bool) {
+	const longest = 512
+	rest, ok = bytes.CutPrefix(raw, []byte(prefix))
+	if !ok || len(raw) > longest {
+		return nil, nil, false
+	}
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return nil, nil, false
+	}
+	for _, c := range rest[:end] {
+		if c < ' ' || c > '~' || c == '\\' {
+			return nil, nil, false
+		}
+	}
+	return rest[:end], rest[end+1:], true
 }
 
 // lives are the live connections by device, so that a pull over HTTP can tell
@@ -231,7 +250,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 	if err := edge.Speak(c); err != nil {
 		return err
 	}
-	changes := edge.Prefers(c, mobile.PreferChanges)
+	likes := likes{changes: edge.Prefers(c, mobile.PreferChanges), deferred: edge.Prefers(c, mobile.PreferDeferred)}
 	if c.Get(fiber.HeaderAuthorization) != "" {
 		caller, err := s.Auth.Caller(c)
 		if err == nil {
@@ -240,7 +259,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 		if err != nil {
 			return err
 		}
-		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller, changes) })
+		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller, likes) })
 	}
 	site := limit.Site(s.Auth.Address(c))
 	return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) {
@@ -253,7 +272,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 		caller, ok := s.signIn(conn)
 		s.strangers.leave(site)
 		if ok {
-			s.serve(conn, caller, changes)
+			s.serve(conn, caller, likes)
 		}
 	})
 }
@@ -284,8 +303,8 @@ func (s *Server) admitInTurn(caller *edge.Caller, done <-chan struct{}) (*edge.C
 // serve speaks with one device. The goroutine that calls it reads, so that a
 // phone that is slow to take pages is still heard, and is the only one that an
 // idle device has; what is to be done for the device is done by work.
-func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller, changes bool) {
-	l := &liveConn{s: s, conn: conn, caller: caller, changes: changes, unchecked: true, arriving: true}
+func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller, likes likes) {
+	l := &liveConn{s: s, conn: conn, caller: caller, likes: likes, unchecked: true, arriving: true}
 	l.expires.Store(int64(caller.Expires))
 	// Set with a period that never passes and started afterwards: expire uses
 	// the field itself.
@@ -353,8 +372,7 @@ type liveConn struct {
 	conn   *upgrade.Conn
 	caller *edge.Caller
 	live   *tenant.Live
-	// changes: the device takes the changed fields alone.
-	changes bool
+	likes
 
 	expires atomic.Int64 // ident.Millis, of the newest access token
 	expiry  *time.Timer
@@ -382,6 +400,9 @@ type liveConn struct {
 	// said last of its own.
 	settled string
 	schema  int
+	// unconfirmed are the checkpoints of the pages that were sent last, of which the
+	// server took for granted that they are applied.
+	unconfirmed []string
 
 	// rules is the version of the person's rules that the device was told here.
 	rules string
@@ -390,6 +411,16 @@ type liveConn struct {
 	// checkpoint may not be its own any more.
 	overtaken atomic.Bool
 }
+
+// likes are what a device prefers.
+type likes struct {
+	changes  bool // the changed fields alone
+	deferred bool // to acknowledge later what nothing waits for
+}
+
+// maxUnconfirmed is how many pages a device is sent before it has to say that it
+// has them: what waits in the network is old when it comes.
+const maxUnconfirmed = 8
 
 // request is a pull that a device waits for, where answer is set also for a page
 // with nothing to apply.
@@ -552,7 +583,7 @@ func (l *liveConn) read() {
 func (l *liveConn) settles(raw []byte) bool {
 	checkpoint, schema, ok := plainPull(raw)
 	if !ok {
-		return false
+		return l.confirms(raw)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -566,7 +597,36 @@ func (l *liveConn) settles(raw []byte) bool {
 		return false
 	}
 	l.checkpoint, l.settled, l.inflight, l.heard = l.settled, "", false, true
+	l.unconfirmed = l.unconfirmed[:0]
 	return true
+}
+
+// confirms is settles for a frame that says only that the device has pages.
+func (l *liveConn) confirms(raw []byte) bool {
+	checkpoint, ok := plainAck(raw)
+	if !ok {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy || l.expired || l.unchecked || l.closed() || l.good() != nil {
+		return false
+	}
+	if _, ok := l.s.Auth.Take(limit.Sync, 1, l.caller); !ok {
+		return false
+	}
+	l.confirm(string(checkpoint))
+	l.heard = true
+	return true
+}
+
+// confirm notes that the device has the page, and those before it. One that is not
+// among them it had confirmed before, or pulled since. It is work's, or is called
+// with mu while that does not run.
+func (l *liveConn) confirm(checkpoint string) {
+	if i := slices.Index(l.unconfirmed, checkpoint); i >= 0 {
+		l.unconfirmed = slices.Delete(l.unconfirmed, 0, i+1)
+	}
 }
 
 // taken waits until the frame is being handled. It is false where the
@@ -833,10 +893,14 @@ func (l *liveConn) frame(f *frame) error {
 		settled := l.settled != "" && f.Checkpoint == l.settled && f.Schema == l.schema
 		overtaken := l.overtaken.Swap(false)
 		l.checkpoint, l.settled, l.schema = f.Checkpoint, "", f.Schema
+		l.unconfirmed = l.unconfirmed[:0]
 		if settled && quiet && !overtaken && !asks {
 			return nil // the answer would be that there is nothing, which is not sent
 		}
 		return l.answer(f.pull(), asks)
+	case wire.KindAck:
+		l.confirm(f.Checkpoint)
+		return nil
 	case wire.KindPush:
 		raw, err := json.Marshal(pushBody{Acked: f.Acked, Now: f.Now, Schema: f.Schema, Mutations: f.Mutations})
 		if err != nil {
@@ -978,8 +1042,18 @@ func (l *liveConn) members(page tenant.Encoded, schema int, answer bool) ([]byte
 		body = appendRules(body, rules)
 	}
 	l.inflight, l.arriving = !page.Empty, l.arriving && page.More
+	if !page.Empty && !mutant.On(mutant.SettledByOthers) {
+		l.settled = ""
+	}
 	if page.Ahead {
 		l.settled = page.Checkpoint
+		if l.deferred && !answer && len(l.unconfirmed) < maxUnconfirmed {
+			// The next page goes on from this one. A device that does not apply it does
+			// not apply that either, and says from where it wants to go on.
+			l.unconfirmed = append(l.unconfirmed, page.Checkpoint)
+			l.checkpoint, l.inflight = page.Checkpoint, false
+			body = append(body[:len(body)-1], `,"ack":"`+wire.AckDeferred+`"}`...)
+		}
 	}
 	return body, nil
 }

@@ -77,9 +77,10 @@ type liveDevice struct {
 	last wire.Page
 }
 
-func (w *liveWorld) dial(token string, d *websocket.Dialer) *liveDevice {
+// dial opens a socket, perhaps with preferences.
+func (w *liveWorld) dial(token string, d *websocket.Dialer, prefer ...string) *liveDevice {
 	w.t.Helper()
-	ws, res, err := d.Dial("ws://"+w.addr+"/sync/v1/live", http.Header{"Authorization": {"Bearer " + token}})
+	ws, res, err := d.Dial("ws://"+w.addr+"/sync/v1/live", http.Header{"Authorization": {"Bearer " + token}, "Prefer": prefer})
 	if err != nil {
 		w.t.Fatalf("dial: %v %v", err, res)
 	}
@@ -601,6 +602,112 @@ func (d *liveDevice) acknowledge() {
 	frame := fmt.Sprintf(`{"kind":"pull","checkpoint":%q}`, d.cp)
 	if err := d.WriteMessage(websocket.TextMessage, []byte(frame)); err != nil {
 		d.w.t.Fatal(err)
+	}
+}
+
+// TestDeferredAcks: a device that prefers it gets pages of updates one after the other
+// and may acknowledge them later, several at a time, but not too many; what is
+// stored of it, it acknowledges first. It may always ask from where it stands.
+func TestDeferredAcks(t *testing.T) {
+	w := newLiveWorld(t, upgrade.Options{})
+	d := w.dial(w.DeviceToken(Manager, "phone"), websocket.DefaultDialer, "fields=changed", "acks=deferred")
+	d.pull()
+	if err := d.catchUp(); err != nil {
+		t.Fatal(err)
+	}
+	if d.last.Ack != "" {
+		t.Errorf("the last page of the first sync says %q", d.last.Ack)
+	}
+	w.eventually("the last acknowledgement is taken", func() bool { return w.only().acknowledged(d.cp) })
+	n := 0
+	change := func() {
+		n++
+		w.Import(Row("client", Acme, "name", fmt.Sprint("Acme ", n)))
+	}
+	comes := func(ack string) {
+		t.Helper()
+		from := d.cp
+		if err := d.page(); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.last.Records) != 1 || string(d.last.Records[0].Fields["name"]) != fmt.Sprintf(`"Acme %d"`, n) {
+			t.Fatalf("change %d: %+v", n, d.last.Records)
+		}
+		if d.last.From != from || d.last.Ack != ack {
+			t.Fatalf("change %d: from %q, not %q; its ack is %q, want %q", n, d.last.From, from, d.last.Ack, ack)
+		}
+	}
+	ack := func(checkpoint, more string) {
+		if err := d.WriteMessage(websocket.TextMessage, []byte(`{"kind":"ack","checkpoint":"`+checkpoint+`"`+more+`}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(want int) func() bool {
+		return func() bool {
+			l := w.only()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return !l.busy && len(l.unconfirmed) == want
+		}
+	}
+	var cps []string
+	for range maxUnconfirmed {
+		change()
+		comes(wire.AckDeferred)
+		cps = append(cps, d.cp)
+	}
+	ack("of another device", "")
+	ack(cps[4], "")
+	w.eventually("five are confirmed", open(maxUnconfirmed-5))
+	ack(cps[4], " ") // not as this program's own client writes it, and once more
+	for range 5 {
+		change()
+		comes(wire.AckDeferred)
+	}
+	w.eventually("all are sent", open(maxUnconfirmed))
+	change()
+	comes("") // enough: this one is waited for
+	last := d.cp
+	change()
+	w.eventually("the change is noticed", func() bool { return w.only().notices() })
+	ack(last, "") // is no answer to that
+	w.eventually("it is taken", open(maxUnconfirmed))
+	if !w.only().notices() {
+		t.Error("the next page was sent before the one that is waited for was acknowledged")
+	}
+	d.acknowledge()
+	comes(wire.AckDeferred)
+	w.eventually("it is sent", open(1))
+
+	// What is new is stored, and waited for. Asked from the page before, it is sent
+	// again.
+	n++
+	older := d.cp
+	w.Import(Row("client", "client-new", "name", fmt.Sprint("Acme ", n), "salesArea", "area-north"))
+	comes("")
+	d.cp = older
+	d.acknowledge()
+	comes("")
+	d.acknowledge()
+	w.eventually("it is acknowledged", func() bool { return w.only().acknowledged(d.cp) && !w.only().notices() })
+
+	// A device that did not apply the last page goes on from where it stands.
+	older = d.cp
+	change()
+	comes(wire.AckDeferred)
+	d.cp = older
+	change()
+	w.eventually("the change is sent", open(2))
+	if err := d.page(); err != nil || d.last.From == older {
+		t.Fatalf("%v, from %q", err, d.last.From)
+	}
+	d.cp = older
+	d.acknowledge()
+	comes(wire.AckDeferred)
+
+	ack(d.cp, `,"limit":1`)
+	if err := d.page(); err == nil || !strings.Contains(err.Error(), "unknown_field") {
+		t.Errorf("an ack with a limit: %v", err)
 	}
 }
 

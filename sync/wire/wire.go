@@ -117,6 +117,11 @@ type Page struct {
 	// without another contact; 0 for without end. It stands on pages after which
 	// there are no more; of those of a live socket it is told on the first.
 	Lease int64 `json:"lease,omitempty"`
+	// Ack is AckDeferred on a live page that the server does not wait for: the next
+	// may come before this one is acknowledged. Devices get such pages that prefer
+	// it. An ack frame within a second or two is enough, and one for several; where
+	// there is something to pull for, the pull stands for it.
+	Ack string `json:"ack,omitempty"`
 	// MobileEnded says that the field set is empty because the Mobile module
 	// is no longer among the person's roles.
 	MobileEnded bool `json:"mobileEnded,omitempty"`
@@ -196,6 +201,15 @@ type Warning struct {
 	To      string `json:"to,omitempty"`
 }
 
+// AckDeferred is the Ack of pages.
+const AckDeferred = "deferred"
+
+// Ack says that the device has applied the page with the checkpoint, and all before
+// it, and asks for nothing.
+type Ack struct {
+	Checkpoint string `json:"checkpoint"`
+}
+
 // Results answers a push.
 type Results struct {
 	Results   []Result `json:"results"`
@@ -213,6 +227,7 @@ type Verified struct {
 const (
 	KindAuth    = "auth"    // client: {token}
 	KindPull    = "pull"    // client: Pull
+	KindAck     = "ack"     // client: Ack
 	KindPage    = "page"    // server: Page
 	KindPush    = "push"    // client: Push
 	KindResults = "results" // server: Results
