@@ -333,7 +333,7 @@ func (m *Machine) command(c *command.Command) (res Result) {
 // rows can't be what this program wrote.
 func Damaged(p any) bool {
 	err, ok := p.(error)
-	return ok && (errors.Is(err, state.ErrDamaged) || errors.Is(err, entity.ErrCorrupt) || errors.Is(err, bits.ErrCorrupt))
+	return ok && (errors.Is(err, state.ErrDamaged) || errors.Is(err, entity.ErrCorrupt) || errors.Is(err, bits.ErrCorrupt) || errors.Is(err, store.ErrCorrupt))
 }
 
 // panicked turns a panic into the refusal of what caused it. A damaged store

@@ -538,8 +538,10 @@ func (p *Page) encodeRecords(rd *state.Reader, dst []byte, from, to int, t *tall
 				dst = append(dst, ',')
 			}
 			if done++; done == firstEncoded+1 {
+				// A few long ones must not speak for all: what stands around the
+				// fields of each, and those of all the page, is enough.
 				each := (len(dst) - start) / firstEncoded
-				dst = slices.Grow(dst, (each+each/16)*(to-at))
+				dst = slices.Grow(dst, min((each+each/16)*(to-at), p.Size+180*(to-at)))
 			}
 			var rev project.Rev
 			dst, rev, err = e.record(dst, raw, typ, at)

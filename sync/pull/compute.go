@@ -692,10 +692,10 @@ func (c *computation) atMost(parts scope.Sets, all bits.Set) int {
 		return size
 	}
 	c.rd.Each(rest, func(o ident.Ordinal, raw []byte) bool {
-		if cl, _ := parts.Of(o); size <= maxBytes {
+		if cl, _ := parts.Of(o); c.size+size <= maxBytes {
 			size += c.glance(o, raw, cl)
 		}
-		return size <= maxBytes
+		return c.size+size <= maxBytes
 	})
 	return size
 }

@@ -170,7 +170,9 @@ func (w *Writer) Rollback(m Mark) {
 		w.Stage.Rollback(m.rows)
 	}
 	for i := len(w.undo) - 1; i >= m.index && !mutant.On(mutant.UndoLeavesIndex); i-- {
-		w.moves++
+		if k := w.undo[i].key; !slices.Contains(longKeys[:], k) {
+			w.moves++
+		}
 		w.index[w.undo[i].key] = w.undo[i].prev
 	}
 	w.undo = w.undo[:m.index]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"satchel/internal/fault"
 	"satchel/sync/bits"
 )
 
@@ -165,6 +166,9 @@ func migrate(b *Bolt, table []migration) error {
 			return fmt.Errorf("%w: it is format %d, this program knows formats up to %d; use a newer program", ErrFormat, have, want)
 		case have == want:
 			return nil
+		case b.left.Load():
+			// A migration writes to the file, and would miss what lies over it.
+			return fault.New(fault.DiskFull).Because(errors.New("store: no space to fold the journal, which comes before a migration"))
 		}
 		m := table[have-1]
 		if m.to != have+1 {

@@ -263,7 +263,7 @@ func (t *Tenant) encodeInTurn(a answer, told apply.Told) (Encoded, error) {
 	if a.body != nil && !a.mine {
 		// Not from a place among the encoders, of which its maker needs one.
 		if err := a.body.Wait(); err != nil {
-			return Encoded{}, fault.New(fault.InternalError).Because(err)
+			return Encoded{}, t.unencoded(err)
 		}
 	}
 	t.encoders <- struct{}{}
@@ -276,15 +276,21 @@ func (t *Tenant) encodeInTurn(a answer, told apply.Told) (Encoded, error) {
 func (t *Tenant) encode(a answer, told apply.Told) (Encoded, error) {
 	b, err := t.pageJSON(a, told)
 	if err != nil {
-		code := fault.InternalError
-		if apply.Damaged(err) {
-			t.stop(err)
-			code = fault.TenantStopped
-		}
-		return Encoded{}, fault.New(code).Because(err)
+		return Encoded{}, t.unencoded(err)
 	}
 	page := a.res.Page
 	return Encoded{JSON: b, Empty: page.Empty(), More: page.More, Checkpoint: page.Checkpoint, Ahead: page.Ahead}, nil
+}
+
+// unencoded is the answer where a page could not be encoded. A store found damaged
+// stops the tenant, whoever made what the page has its records from.
+func (t *Tenant) unencoded(err error) error {
+	code := fault.InternalError
+	if apply.Damaged(err) {
+		t.stop(err)
+		code = fault.TenantStopped
+	}
+	return fault.New(code).Because(err)
 }
 
 // pageJSON is encode's text; a panic is an error.

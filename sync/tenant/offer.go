@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"satchel/internal/command"
-	"satchel/internal/fault"
 	"satchel/internal/ident"
 	"satchel/sync/apply"
 )
@@ -222,7 +221,7 @@ func (t *Tenant) finish(o *offered) (Encoded, error) {
 	}
 	if o.body != nil {
 		if err := o.body.Wait(); err != nil {
-			return Encoded{}, fault.New(fault.InternalError).Because(err)
+			return Encoded{}, t.unencoded(err)
 		}
 	}
 	t.Stats.Pages.Add(1)
