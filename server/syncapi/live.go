@@ -250,7 +250,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 	if err := edge.Speak(c); err != nil {
 		return err
 	}
-	likes := likes{changes: edge.Prefers(c, mobile.PreferChanges), deferred: edge.Prefers(c, mobile.PreferDeferred)}
+	wants := preferences{changes: edge.Prefers(c, mobile.PreferChanges), deferred: edge.Prefers(c, mobile.PreferDeferred)}
 	if c.Get(fiber.HeaderAuthorization) != "" {
 		caller, err := s.Auth.Caller(c)
 		if err == nil {
@@ -259,7 +259,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 		if err != nil {
 			return err
 		}
-		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller, likes) })
+		return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) { s.serve(conn, caller, wants) })
 	}
 	site := limit.Site(s.Auth.Address(c))
 	return s.Sockets.Upgrade(c, func(conn *upgrade.Conn) {
@@ -272,7 +272,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 		caller, ok := s.signIn(conn)
 		s.strangers.leave(site)
 		if ok {
-			s.serve(conn, caller, likes)
+			s.serve(conn, caller, wants)
 		}
 	})
 }
@@ -303,8 +303,8 @@ func (s *Server) admitInTurn(caller *edge.Caller, done <-chan struct{}) (*edge.C
 // serve speaks with one device. The goroutine that calls it reads, so that a
 // phone that is slow to take pages is still heard, and is the only one that an
 // idle device has; what is to be done for the device is done by work.
-func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller, likes likes) {
-	l := &liveConn{s: s, conn: conn, caller: caller, likes: likes, unchecked: true, arriving: true}
+func (s *Server) serve(conn *upgrade.Conn, caller *edge.Caller, wants preferences) {
+	l := &liveConn{s: s, conn: conn, caller: caller, preferences: wants, unchecked: true, arriving: true}
 	l.expires.Store(int64(caller.Expires))
 	// Set with a period that never passes and started afterwards: expire uses
 	// the field itself.
@@ -372,7 +372,7 @@ type liveConn struct {
 	conn   *upgrade.Conn
 	caller *edge.Caller
 	live   *tenant.Live
-	likes
+	preferences
 
 	expires atomic.Int64 // ident.Millis, of the newest access token
 	expiry  *time.Timer
@@ -412,8 +412,8 @@ type liveConn struct {
 	overtaken atomic.Bool
 }
 
-// likes are what a device prefers.
-type likes struct {
+// preferences of a device.
+type preferences struct {
 	changes  bool // the changed fields alone
 	deferred bool // to acknowledge later what nothing waits for
 }
