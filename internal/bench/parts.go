@@ -9,11 +9,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"satchel/internal/durable"
+	"satchel/internal/entity"
+	"satchel/internal/ident"
+	"satchel/sync/bits"
+	"satchel/sync/project"
 	"satchel/sync/store"
 )
 
@@ -27,10 +33,17 @@ func (b *bench) partsOf(ctx context.Context) error {
 		return err
 	}
 	b.one("fdatasync", "1/s", n)
-	if n, err = groupRate(filepath.Join(b.Folder, "group.db"), 64); err != nil {
+	group, lookups, err := storeRates(filepath.Join(b.Folder, "group.db"), 64)
+	if err != nil {
 		return err
 	}
-	b.one("group64", "updates/s", n)
+	b.one("group64", "updates/s", group)
+	b.one("lookup", "records/s", lookups)
+	b.one("bitmap", "µs", bitmapTime())
+	if n, err = spliceRate(); err != nil {
+		return err
+	}
+	b.one("splice", "records/s", n)
 	for _, at := range []int{16, 64} {
 		n, err := b.httpRate(ctx, at)
 		if err != nil {
@@ -74,12 +87,12 @@ func syncRate(path string) (rate float64, err error) {
 	return float64(n) / time.Since(began).Seconds(), nil
 }
 
-// groupRate updates random rows of 300 bytes in a store of 100,000, so many to
-// a commit.
-func groupRate(path string, group int) (rate float64, err error) {
+// storeRates makes a store of 100,000 rows of 300 bytes, and looks some up at random, a
+// first sync's worth at once, and updates some, so many to a commit.
+func storeRates(path string, group int) (updates, lookups float64, err error) {
 	e, err := store.OpenBolt(path, store.Options{})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, e.Close(), os.Remove(path)) }()
 	const rows = 100_000
@@ -97,8 +110,11 @@ func groupRate(path string, group int) (rate float64, err error) {
 			return nil
 		})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
+	}
+	if lookups, err = lookupRate(e, rows); err != nil {
+		return 0, 0, err
 	}
 	began, n := time.Now(), 0
 	for time.Since(began) < partTime {
@@ -111,9 +127,92 @@ func groupRate(path string, group int) (rate float64, err error) {
 			return nil
 		})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		n += group
+	}
+	return float64(n) / time.Since(began).Seconds(), lookups, nil
+}
+
+// lookupRate looks up rows that lie apart, in one goroutine.
+func lookupRate(e store.Engine, rows int) (float64, error) {
+	keys, values := make([]uint32, 1000), make([][]byte, 1000)
+	s, err := e.Snapshot()
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	began, n := time.Now(), 0
+	for time.Since(began) < partTime {
+		for i := range keys {
+			keys[i] = uint32(mrand.IntN(rows))
+		}
+		store.GetAll(s, store.Records, keys, values)
+		if slices.ContainsFunc(values, func(v []byte) bool { return v == nil }) {
+			return 0, errors.New("a row of the store is not there")
+		}
+		n += len(keys)
+	}
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+// bitmapTime is how long it takes, in microseconds, to find what half a million
+// ordinals out of a million have that half a million others don't: the algebra of a
+// device that may see everything, if nothing of it were shared.
+func bitmapTime() float64 {
+	var b [2]bits.Builder
+	for o := range uint32(1_000_000) {
+		b[mrand.IntN(2)].Add(o)
+		if o%4 == 0 {
+			b[0].Add(o)
+		}
+	}
+	held, now := b[0].Set(), b[1].Set()
+	began, n := time.Now(), 0
+	for time.Since(began) < partTime {
+		runtime.KeepAlive(bits.AndNot(held, now))
+		n++
+	}
+	return time.Since(began).Seconds() * 1e6 / float64(n)
+}
+
+// spliceRate renders stored records like those of the tenant as their readers see
+// them, in one goroutine.
+func spliceRate() (float64, error) {
+	typ := &entity.Type{
+		No: 1, Name: "asset", Apps: []entity.App{entity.Service}, Root: "client",
+		Fields: []*entity.Field{entity.To(1, "client", "client").Need().Fixed(), entity.Str(2, "name"), entity.Str(3, "serial"), entity.Long(4, "notes")},
+	}
+	client := &entity.Type{No: 2, Name: "client", Apps: []entity.App{entity.Service}, IsClient: true, Fields: []*entity.Field{entity.To(1, "salesArea")}}
+	if _, err := entity.NewCatalogue(typ, client); err != nil {
+		return 0, err
+	}
+	by := ident.NewRecordID([15]byte{1})
+	raws := make([][]byte, 1000)
+	for i := range raws {
+		r := &entity.Record{Type: typ, ID: ident.NewRecordID([15]byte{2, byte(i), byte(i >> 8)}), Ord: uint32(i)}
+		for no, v := range []entity.Value{
+			entity.RefValue(by), entity.StringValue(nameOf(i)), entity.StringValue(serialOf(i)), entity.StringValue(noteOf(i)),
+		} {
+			r.Put(uint8(no+1), v)
+		}
+		r.Put(entity.NoClientID, entity.RefValue(by))
+		r.Put(entity.NoCreatedAt, entity.TimeValue(1_700_000_000_000))
+		r.Seal(entity.Stamp{Pos: 1, At: 1_700_000_000_000, By: by})
+		raws[i] = r.Append(nil)
+	}
+	var p project.Projector
+	dst := make([]byte, 0, 1<<20)
+	began, n := time.Now(), 0
+	for time.Since(began) < partTime {
+		out := dst
+		for _, raw := range raws {
+			var err error
+			if out, _, err = p.AppendStored(out, raw, typ, typ.All(), false); err != nil {
+				return 0, err
+			}
+		}
+		n += len(raws)
 	}
 	return float64(n) / time.Since(began).Seconds(), nil
 }
