@@ -177,7 +177,7 @@ var table = []Fault{
 		Name:    "state/length-not-noted",
 		Where:   "sync/state/write.go: Writer.measure",
 		Broken:  "a record that grows is not among the long ones",
-		Breaks:  "bounds: the bytes of a page",
+		Breaks:  "I3: the bytes of a page",
 		Killers: []Killer{test("sync/pull", "TestLongRecords"), test("sync/state", "TestIndexes")},
 	},
 	{
@@ -377,7 +377,7 @@ var table = []Fault{
 		Name:    "pull/long-as-short",
 		Where:   "sync/pull/compute.go: computation.atMost",
 		Broken:  "long records are taken for short ones",
-		Breaks:  "bounds: the bytes of a page",
+		Breaks:  "I3: the bytes of a page",
 		Killers: []Killer{test("sync/pull", "TestLongRecords")},
 	},
 	{
