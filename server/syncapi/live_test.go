@@ -729,7 +729,7 @@ func TestExpiredAcknowledgement(t *testing.T) {
 		if err := d.page(); err != nil {
 			t.Fatal(err)
 		}
-		w.eventually("the page is sent", func() bool { return running("syncapi.(*liveConn).work") == 0 })
+		w.eventually("the page is sent", func() bool { return w.only().atRest() })
 		if w.only().settles([]byte(`{"kind":"pull","checkpoint":"another"}`)) {
 			t.Fatal("another checkpoint is taken for an acknowledgement")
 		}
@@ -753,6 +753,13 @@ func (l *liveConn) acknowledged(checkpoint string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.busy && l.checkpoint == checkpoint
+}
+
+// atRest: whoever sent the last page is done with it.
+func (l *liveConn) atRest() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.busy
 }
 
 func (l *liveConn) notices() bool {
