@@ -18,11 +18,16 @@ import (
 
 // wide is a tenant of so many sites that a first sync takes several large pages.
 func wide(t *testing.T) *world {
+	return wideOn(t, func(e store.Engine) store.Engine { return e })
+}
+
+// wideOn is wide on an engine of its own over that of a file.
+func wideOn(t *testing.T, over func(store.Engine) store.Engine) *world {
 	bolt, err := store.OpenBolt(filepath.Join(t.TempDir(), "t.db"), store.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := small(t, bolt)
+	w := small(t, over(bolt))
 	all := sites(7_000)
 	for len(all) > 0 {
 		n := min(len(all), 2_500)

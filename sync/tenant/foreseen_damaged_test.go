@@ -2,7 +2,6 @@ package tenant_test
 
 import (
 	"context"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,18 +47,8 @@ func (s cuttingSnapshot) Scan(b store.Bucket, from []byte, fn func(k, v []byte) 
 // TestForeseenDamaged: a record that can't be read while a page is made that was
 // foreseen stops the tenant, as it does otherwise.
 func TestForeseenDamaged(t *testing.T) {
-	bolt, err := store.OpenBolt(filepath.Join(t.TempDir(), "t.db"), store.Options{NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eng := &cutting{Engine: bolt}
-	w := small(t, eng)
-	all := sites(7_000)
-	for len(all) > 0 {
-		n := min(len(all), 2_500)
-		w.load(all[:n]...)
-		all = all[n:]
-	}
+	eng := &cutting{}
+	w := wideOn(t, func(e store.Engine) store.Engine { eng.Engine = e; return eng })
 	p := w.login("emp-mgr-1", "i1", "s1")
 	for page := 0; page < 4 && w.ten.Failed() == nil; page++ {
 		c := p.cmd()
